@@ -53,7 +53,7 @@ pub(crate) fn dequantised(
     mut checkpoint: Checkpoint,
     announced: Option<&Map<String, Value>>,
 ) -> Result<Checkpoint, ModelError> {
-    let restored = restored::restore(&mut checkpoint, announced.and_then(weight_block_size))? > 0;
+    let restored = restored::restore(&mut checkpoint, &announced.map(block_sizes).unwrap_or_default())? > 0;
     let announced = announced.and_then(of_config).filter(|method| !(restored && method.is_restored()));
     let method = match (announced, of_tensors(&checkpoint)) {
         // The tensors tell the bits that the config leaves out.
@@ -72,24 +72,36 @@ pub(crate) fn dequantised(
     })
 }
 
-/// Returns the rows and columns of a weight that share a scale, if the config says so, and the same for all weights.
-fn weight_block_size(config: &Map<String, Value>) -> Option<[usize; 2]> {
-    let size = |value: &Value| usize::try_from(value.as_u64()?).ok().filter(|size| *size > 0);
+/// Returns the rows and columns of a weight that share a scale, as the config says. Groups of weights may have others.
+///
+/// # Source
+///
+/// github.com/vllm-project/compressed-tensors, release 0.20, `quantization/quant_args.py`: a `block_structure` may be the text of
+/// older files, such as `128x128`.
+fn block_sizes(config: &Map<String, Value>) -> Vec<[usize; 2]> {
+    let size = |value: &Value| match value {
+        Value::String(text) => text.trim().parse::<usize>().ok().filter(|size| *size > 0),
+        value => usize::try_from(value.as_u64()?).ok().filter(|size| *size > 0),
+    };
     let block = |value: &Value| {
-        let [rows, columns] = value.as_array()?.as_slice() else { return None };
-        Some([size(rows)?, size(columns)?])
+        let sides: Vec<usize> = match value {
+            Value::String(text) => text.split('x').filter_map(|side| size(&side.into())).collect(),
+            value => value.as_array()?.iter().filter_map(size).collect(),
+        };
+        <[usize; 2]>::try_from(sides).ok()
     };
     if let Some(found) = config.get("weight_block_size") {
-        return block(found);
+        return block(found).into_iter().collect();
     }
     // In compressed-tensors, blocks or parts of rows.
     let of_group = |weights: &Value| {
         let structure = weights.get("block_structure").and_then(block);
         structure.or_else(|| Some([1, size(weights.get("group_size")?)?]))
     };
-    let mut sizes = groups(config).map(of_group);
-    let first = sizes.next().flatten();
-    first.filter(|_| sizes.all(|size| size == first))
+    let mut sizes: Vec<[usize; 2]> = groups(config).filter_map(of_group).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
 }
 
 /// The settings of the weights in each group of compressed-tensors.
@@ -291,18 +303,21 @@ mod tests {
 
     #[test]
     fn a_config_gives_the_sides_of_blocks() {
-        let sides = |config: Value| weight_block_size(config.as_object().unwrap());
-        assert_eq!(sides(json!({"weight_block_size": [64, 32], "config_groups": {}})), Some([64, 32]));
+        let sides = |config: Value| block_sizes(config.as_object().unwrap());
+        assert_eq!(sides(json!({"weight_block_size": [64, 32], "config_groups": {}})), [[64, 32]]);
         let groups = |all: &[Value]| {
             let group = |(i, weights): (usize, &Value)| (format!("group_{i}"), json!({"weights": weights}));
             json!({"config_groups": all.iter().enumerate().map(group).collect::<Map<_, _>>()})
         };
         let parts = json!({"strategy": "group", "group_size": 96, "block_structure": null});
         let blocks = json!({"strategy": "block", "group_size": null, "block_structure": [128, 64]});
-        assert_eq!(sides(groups(std::slice::from_ref(&parts))), Some([1, 96]));
-        assert_eq!(sides(groups(&[blocks.clone(), blocks.clone()])), Some([128, 64]));
-        assert_eq!(sides(groups(&[blocks, parts])), None);
-        assert_eq!(sides(json!({})), None);
+        let written = json!({"strategy": "block", "block_structure": "128x64"});
+        let of_rows = json!({"strategy": "channel", "group_size": null, "block_structure": null});
+        let malformed = json!({"block_structure": [128, 64, 2]});
+        assert_eq!(sides(groups(std::slice::from_ref(&parts))), [[1, 96]]);
+        assert_eq!(sides(groups(&[blocks.clone(), written, of_rows])), [[128, 64]]);
+        assert_eq!(sides(groups(&[blocks, parts])), [[1, 96], [128, 64]]);
+        assert_eq!(sides(groups(&[malformed])).len() + sides(json!({})).len(), 0);
     }
 
     #[test]
