@@ -113,9 +113,12 @@ impl<'a> Weights<'a> {
     }
 
     fn head_name(&self) -> String {
-        let plain = self.names.head.to_owned();
-        let nested = self.prefix.strip_suffix("model.").map(|outer| format!("{outer}{plain}"));
-        nested.filter(|nested| self.checkpoint.contains(nested)).unwrap_or(plain)
+        let outer = self.prefix.strip_suffix("model.");
+        let names = [self.names.head, Names::HEAD_OF_CLASSES].into_iter().flat_map(|name| {
+            outer.map(|outer| format!("{outer}{name}")).into_iter().chain([name.to_owned()])
+        });
+        let mut stored = names.filter(|name| self.checkpoint.contains(name));
+        stored.next().unwrap_or_else(|| self.names.head.to_owned())
     }
 
     /// The head, if it is not the embedding. Shape `[vocab_size, d_model]`.

@@ -29,12 +29,12 @@ pub(super) const NAMES: Names = Names {
     out: Projection { parts: &["attention.dense"], stored: Stored::OutIn },
     up: Projection { parts: &["mlp.dense_h_to_4h"], stored: Stored::OutIn },
     down: Projection { parts: &["mlp.dense_4h_to_h"], stored: Stored::OutIn },
-    // The masks and the rotary frequencies as tensors, and a copy of the tied head.
+    // The masks as tensors, and a copy of the tied head.
     ignored: &[
         Ignored::Suffix(".attention.bias"),
         Ignored::Suffix(".attention.masked_bias"),
-        Ignored::Suffix(".rotary_emb.inv_freq"),
         Ignored::Suffix("embed_out.weight"),
+        Ignored::Suffix("lm_head.weight"),
     ],
 };
 

@@ -171,13 +171,14 @@ impl Keys {
 
     /// Takes `auto_map`, which names code beside the checkpoint. Code with the name of transformers' own class is left alone:
     /// transformers itself prefers its own. A class of a model that transformers does not have is a problem.
-    pub(super) fn own_code(&mut self, family: Family) {
+    pub(super) fn own_code(&mut self, family: Option<Family>) {
         let classes = self.optional::<Map<String, Value>>("auto_map").unwrap_or_default();
         for (purpose, class) in classes.iter().filter(|(purpose, _)| purpose.starts_with("AutoModel")) {
             let name = class.as_str().and_then(|class| class.rsplit('.').next()).unwrap_or_default();
             if !recognise::is_class_of(name, family) {
+                let owner = family.map(|family| format!(" `{family}`")).unwrap_or_default();
                 let expected =
-                    format!("a class of transformers' own `{family}`: other code computes other states");
+                    format!("a class of transformers' own{owner}: other code computes other states");
                 self.bad(&format!("auto_map.{purpose}"), class, &expected);
             }
         }
@@ -198,8 +199,8 @@ impl Keys {
         Value::Object(self.left.clone())
     }
 
-    /// Takes the id of the BOS token, or none if the config names none.
-    pub(crate) fn bos_token_id(&mut self) -> Option<u32> {
+    /// Takes the id of the BOS token, or none if the config names none. Files have ids that are no token's, such as -1.
+    pub(crate) fn bos_token_id(&mut self) -> Option<i64> {
         self.optional("bos_token_id")
     }
 
@@ -263,7 +264,7 @@ pub(super) fn same(a: &Value, b: &Value) -> bool {
 fn expectation(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(", expected ").map_or(text.as_str(), |(_, expected)| expected) {
-        "usize" | "u32" => "a whole number".to_owned(),
+        "usize" | "i64" => "a whole number".to_owned(),
         "f64" => "a number".to_owned(),
         "a sequence" => "a list".to_owned(),
         "a map" => "an object".to_owned(),

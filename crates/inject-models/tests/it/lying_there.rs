@@ -188,6 +188,68 @@ fn a_git_lfs_pointer_is_named() {
     assert!(matches!(&error, ModelError::LfsPointer { path } if path.ends_with("model.gguf")), "{error:?}");
 }
 
+/// transformers 5 calls the head of every class `lm_head`.
+#[test]
+fn the_head_of_gpt_neox_is_read_by_both_of_its_names() {
+    let published = Checkpoint::copy_of("gpt-neox");
+    let renamed = Checkpoint::copy_of("gpt-neox").with_tensors(|tensors| {
+        let head = tensors.remove("embed_out.weight").unwrap();
+        tensors.insert("lm_head.weight".to_owned(), head);
+    });
+    let (found, expected) = (renamed.load().unwrap(), published.load().unwrap());
+    assert_eq!(found.notes(), []);
+    assert_eq!(logits(&found), logits(&expected));
+    let tied =
+        Checkpoint::copy_of("gpt-neox").with_key("tie_word_embeddings", true).with_tensors(|tensors| {
+            let table = tensors.remove("gpt_neox.embed_in.weight").unwrap();
+            tensors.remove("embed_out.weight").unwrap();
+            tensors.insert("lm_head.weight".to_owned(), table);
+        });
+    assert_eq!(state(&tied.load().unwrap()), state(&expected));
+}
+
+#[test]
+fn heads_of_rewards_and_buffers_of_rotations_have_no_part_in_the_states() {
+    for case in ["llama", "gemma3", "gemma2", "gpt-neox", "phi4"] {
+        let beside = Checkpoint::copy_of(case).with_tensors(|tensors| {
+            let stored = || Stored::f32(&[1, 4], 0.5);
+            for head in ["value_head", "regression_head", "rm_head", "v_head.summary", "reward_head"] {
+                tensors.insert(format!("{head}.weight"), stored());
+            }
+            for buffer in ["cos_cached", "sin_cached", "inv_freq"] {
+                tensors.insert(format!("model.layers.0.self_attn.rotary_emb.{buffer}"), stored());
+            }
+            for module in ["rotary_emb", "model.rotary_emb", "model.rotary_emb_local"] {
+                tensors.insert(format!("{module}.inv_freq"), stored());
+            }
+        });
+        assert_eq!(
+            state(&beside.load().unwrap()),
+            state(&Checkpoint::copy_of(case).load().unwrap()),
+            "{case}"
+        );
+    }
+    // Tensors that a wrong config leaves over are not passed over.
+    for name in ["model.layers.3.self_attn.q_proj.weight", "model.layers.0.self_attn.q_proj.bias"] {
+        let checkpoint = llama().with_tensors(|tensors| {
+            tensors.insert(name.to_owned(), Stored::f32(&[32], 0.5));
+        });
+        let error = checkpoint.error(FILE, &[name]);
+        assert!(matches!(error, ModelError::SurplusTensor { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn an_id_outside_the_vocabulary_is_not_bos() {
+    for (found, expected) in [(96_i64, Some(96)), (97, None), (50_256, None), (-1, None), (1 << 40, None)] {
+        let model = llama().with_key("bos_token_id", found).load().unwrap();
+        assert_eq!(model.bos_token_id(), expected, "{found}");
+        let note = Note::BosOutside { found, vocab_size: 97 };
+        let notes: Vec<Note> = expected.is_none().then_some(note).into_iter().collect();
+        assert_eq!(model.notes(), notes);
+    }
+}
+
 /// A folder with these files and nothing else.
 fn only(files: &[(&str, &str)]) -> ModelError {
     let mut checkpoint = llama().without_file("config.json").without_file(FILE);
@@ -265,6 +327,12 @@ fn a_folder_of_the_hubs_cache_stands_for_its_snapshot() {
     let error = Model::load(Origin::of_folder(cache.path()), FloatFormat::F32, &inject_testing::any_device());
     let text = error.map(|_| ()).unwrap_err().to_string();
     assert!(text.contains("give the path of one of its models: models--owner--name"), "{text}");
+
+    // The folder of the snapshots does not say which.
+    let snapshots = repo.join("snapshots");
+    let error = Model::load(Origin::of_folder(&snapshots), FloatFormat::F32, &inject_testing::any_device());
+    let text = error.map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("give the path of one of its snapshots: 0123, 4567"), "{text}");
 
     // A ref that leads out of the folder is not followed.
     fs::write(repo.join("refs/main"), "../../..").unwrap();

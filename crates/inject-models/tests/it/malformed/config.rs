@@ -1,7 +1,7 @@
 //! Faults of config.json.
 
 use inject_models::{ConfigProblem, ModelError, Note};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Checkpoint;
 
@@ -85,6 +85,22 @@ fn a_config_without_model_type_is_refused_where_it_leaves_doubt() {
             r#"add a line such as "model_type": "llama""#,
         ]);
     assert!(matches!(problem, ConfigProblem::Missing { .. }), "{problem:?}");
+}
+
+#[test]
+fn problems_that_do_not_depend_on_the_family_are_named_without_one() {
+    let with = |model_type: Value| {
+        let classes = json!({"AutoModelForCausalLM": "modeling_x.XForCausalLM", "AutoModel": "m.LlamaModel", "AutoConfig": "c.X"});
+        let quantisation = json!({"quant_method": "gptq", "bits": 4});
+        let checkpoint = Checkpoint::copy_of("llama").with_key("architectures", json!(["XForCausalLM"]));
+        let checkpoint = checkpoint.with_key("model_type", model_type).with_key("auto_map", classes);
+        checkpoint.with_key("quantization_config", quantisation).problems(&["GPTQ, 4 bits"])
+    };
+    for model_type in [json!("mamba"), json!(null)] {
+        let problems = with(model_type);
+        let keys: Vec<&str> = problems.iter().map(ConfigProblem::key).collect();
+        assert_eq!(keys, ["model_type", "auto_map.AutoModelForCausalLM", "quantization_config"]);
+    }
 }
 
 #[test]
