@@ -56,7 +56,7 @@ pub(crate) use self::{
     quantised::{dequantised, unread_method},
     save::WeightWriter,
     text::read_text,
-    weights::Weights,
+    weights::{Tie, Weights},
 };
 use crate::{error::ModelError, families::Stored, format::FloatFormat, note::Note, precision::Hold};
 

@@ -152,13 +152,27 @@ impl fmt::Display for Family {
 pub(crate) struct Description {
     pub(crate) family: Family,
     pub(crate) config: DecoderConfig,
-    pub(crate) bos_token_id: Option<u32>,
+    /// As the file has it, which may be no token.
+    bos_token_id: Option<i64>,
+}
+
+impl Description {
+    /// Returns the BOS token. An id that is no token of the model counts as none, and is noted.
+    fn bos_token(&self, notes: &mut Vec<Note>) -> Option<u32> {
+        let (found, vocab_size) = (self.bos_token_id?, self.config.vocab_size);
+        let token = u32::try_from(found).ok().filter(|&id| (id as usize) < vocab_size);
+        if token.is_none() {
+            notes.push(Note::BosOutside { found, vocab_size });
+        }
+        token
+    }
 }
 
 /// A description, and what its file says beside it.
 #[derive(Clone, Debug)]
 pub(crate) struct Described {
     pub(crate) description: Description,
+    pub(crate) bos_token_id: Option<u32>,
     /// The `quantization_config`, if there is one.
     pub(crate) quantisation: Option<Map<String, Value>>,
     pub(crate) notes: Vec<Note>,
@@ -225,8 +239,10 @@ pub(crate) fn describe(path: &Path, text: &str) -> Result<Described, ModelError>
     });
     keys.alias("compression_config", "quantization_config");
     let quantisation = keys.optional::<Map<String, Value>>("quantization_config");
+    keys.own_code(family.as_ref().map(|(family, _)| *family));
     let description = family.map(|(family, model_type)| {
-        keys.own_code(family);
+        // transformers reads the weights from the file that this key names.
+        keys.only("transformers_weights", "model.safetensors");
         describe_family(family, &model_type, keys)
     });
     let mut problems = findings.problems();
@@ -235,7 +251,8 @@ pub(crate) fn describe(path: &Path, text: &str) -> Result<Described, ModelError>
         if !keys.is_empty() {
             notes.push(Note::UnreadKeys { keys });
         }
-        return Ok(Described { description, quantisation, notes });
+        let bos_token_id = description.bos_token(&mut notes);
+        return Ok(Described { description, bos_token_id, quantisation, notes });
     }
     if let Some(method) = quantisation.as_ref().and_then(unread_method) {
         let (key, method) = ("quantization_config".to_owned(), method.to_string());

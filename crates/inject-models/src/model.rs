@@ -118,7 +118,7 @@ impl Model {
         self.family
     }
 
-    /// Returns the BOS token, if `config.json` names one.
+    /// Returns the BOS token, if `config.json` names one. An id outside the vocabulary is none, and is [noted](Model::notes).
     pub fn bos_token_id(&self) -> Option<u32> {
         self.bos_token_id
     }

@@ -48,6 +48,13 @@ pub enum Note {
         /// The reason, on one line.
         reason: String,
     },
+    /// The `bos_token_id` of the config is no token of the model. It counts as none.
+    BosOutside {
+        /// The id that the config has.
+        found: i64,
+        /// The rows of the embedding.
+        vocab_size: usize,
+    },
     /// `tokenizer_config.json` and the tokenizer differ about BOS. The tokenizer is followed.
     OtherBos {
         /// Whether the tokenizer puts BOS before a text.
@@ -98,7 +105,8 @@ impl fmt::Display for Note {
             }
             Note::OtherHead { tensor } => write!(
                 f,
-                "`{tensor}` is not the embedding, but config.json ties the head to it (tie_word_embeddings): it is not used"
+                "`{tensor}` is not the embedding, although config.json ties the head to it (tie_word_embeddings): it is used, as in \
+                 transformers 5"
             ),
             Note::TokensBeyond { count, token, id, vocab_size } => {
                 let s = if *count == 1 { "" } else { "s" };
@@ -111,6 +119,10 @@ impl fmt::Display for Note {
             Note::UnusableTokenizer { reason } => write!(
                 f,
                 "the tokenizer cannot be used, so give token ids or another tokenizer (`--tokenizer`): {reason}"
+            ),
+            Note::BosOutside { found, vocab_size } => write!(
+                f,
+                "config.json: bos_token_id is {found}, which is none of the {vocab_size} tokens of the model: it has no BOS token"
             ),
             Note::OtherBos { added } => {
                 let (does, says) = if *added { ("begin", "false") } else { ("do not begin", "true") };

@@ -133,9 +133,18 @@ impl Tokenizer {
         // The BOS of the tokenizer: some configs of Llama 1 name another one.
         let bos = bos_token(&config).and_then(|token| self.inner.token_to_id(&token));
         let around = self.encode("", Bos::Auto).unwrap_or_default();
-        let added = self.begins_with_bos(&around) || (bos.is_some() && around.first().copied() == bos);
+        let begins_with_bos =
+            self.begins_with_bos(&around) || (bos.is_some() && around.first().copied() == bos);
+        // A file that says so and names no BOS means whatever token the tokenizer itself puts before a text.
+        let added = begins_with_bos || (bos.is_none() && says == Some(true) && self.puts_a_token_before());
         let other = says.filter(|says| *says != added).map(|_| Note::OtherBos { added });
         beyond.into_iter().chain(other).collect()
+    }
+
+    /// Returns whether the tokenizer puts a token before a text.
+    fn puts_a_token_before(&self) -> bool {
+        let first = |bos| self.encode("a", bos).ok().and_then(|ids| ids.first().copied());
+        first(Bos::Auto) != first(Bos::No)
     }
 
     /// Returns the SHA-256 of the file, in hexadecimal; of `vocab.json` and `merges.txt` together, that of their sums.

@@ -29,6 +29,11 @@ fn every_program_takes_a_file_of_ids() {
     let prompt = |i: u32| (0..8).map(|p| ((i * 31 + p * p * 7 + p) % 97).to_string()).collect::<Vec<_>>();
     let prompts: Vec<String> = (0..8).map(|i| format!("{{\"ids\": [{}]}}", prompt(i).join(", "))).collect();
     fs::write(dir.path().join("ids.jsonl"), prompts.join("\n")).unwrap();
+    // Some files name a token of another vocabulary.
+    let config = dir.path().join("model/config.json");
+    let mut outside: serde_json::Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    outside["bos_token_id"] = 50_256.into();
+    fs::write(&config, outside.to_string()).unwrap();
     for command in [
         "extract --out store",
         "depth --taps block-1 --count 2 --lengths 4",

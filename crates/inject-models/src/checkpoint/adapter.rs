@@ -74,6 +74,9 @@ impl Adapter {
     /// Opens the adapter in a folder and checks that it has nothing but LoRA factors in pairs and whole matrices.
     pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
         let failed = |source| ModelError::Adapter { folder: folder.to_owned(), source };
+        if folder.is_file() {
+            return Err(failed(AdapterError::File));
+        }
         let path = folder.join("adapter_config.json");
         let file =
             serde_json::from_str(&read_text(&path)?).map_err(|source| ModelError::Json { path, source })?;

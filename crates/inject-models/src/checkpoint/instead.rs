@@ -74,8 +74,8 @@ impl Instead {
         if !files.is_empty() {
             return Some(Instead::Gguf { files });
         }
-        if folder.join("snapshots").is_dir() {
-            return Some(Instead::HubCache { snapshots: self::names(&folder.join("snapshots")) });
+        if let Some(snapshots) = snapshots(folder) {
+            return Some(Instead::HubCache { snapshots: self::names(&snapshots) });
         }
         let folders: Vec<String> =
             names.iter().filter(|name| name.starts_with("models--")).cloned().collect();
@@ -174,6 +174,17 @@ pub(crate) fn hub_snapshot(folder: &Path) -> Option<HubSnapshot> {
         },
     };
     Some(HubSnapshot { id, folder: snapshots.join(&commit), commit })
+}
+
+/// Returns the folder of snapshots that a folder of the Hub's cache has or is.
+fn snapshots(folder: &Path) -> Option<PathBuf> {
+    let within = folder.join("snapshots");
+    if within.is_dir() {
+        return Some(within);
+    }
+    let path = folder.canonicalize().ok()?;
+    let of_repository = path.parent()?.file_name()?.to_string_lossy().starts_with("models--");
+    (path.ends_with("snapshots") && of_repository).then_some(path)
 }
 
 /// A snapshot in the Hub's cache.

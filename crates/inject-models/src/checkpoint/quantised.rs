@@ -53,7 +53,7 @@ pub(crate) fn dequantised(
     mut checkpoint: Checkpoint,
     announced: Option<&Map<String, Value>>,
 ) -> Result<Checkpoint, ModelError> {
-    let restored = restored::restore(&mut checkpoint, announced.and_then(weight_block_size))? > 0;
+    let restored = restored::restore(&mut checkpoint, &announced.map(block_sizes).unwrap_or_default())? > 0;
     let announced = announced.and_then(of_config).filter(|method| !(restored && method.is_restored()));
     let method = match (announced, of_tensors(&checkpoint)) {
         // The tensors tell the bits that the config leaves out.
@@ -72,11 +72,42 @@ pub(crate) fn dequantised(
     })
 }
 
-/// Returns the rows and columns of a weight that share a scale, if the config says so.
-fn weight_block_size(config: &Map<String, Value>) -> Option<[usize; 2]> {
-    let [rows, columns] = config.get("weight_block_size")?.as_array()?.as_slice() else { return None };
-    let size = |value: &Value| usize::try_from(value.as_u64()?).ok().filter(|size| *size > 0);
-    Some([size(rows)?, size(columns)?])
+/// Returns the rows and columns of a weight that share a scale, as the config says. Groups of weights may have others.
+///
+/// # Source
+///
+/// github.com/vllm-project/compressed-tensors, release 0.20, `quantization/quant_args.py`: a `block_structure` may be the text of
+/// older files, such as `128x128`.
+fn block_sizes(config: &Map<String, Value>) -> Vec<[usize; 2]> {
+    let size = |value: &Value| match value {
+        Value::String(text) => text.trim().parse::<usize>().ok().filter(|size| *size > 0),
+        value => usize::try_from(value.as_u64()?).ok().filter(|size| *size > 0),
+    };
+    let block = |value: &Value| {
+        let sides: Vec<usize> = match value {
+            Value::String(text) => text.split('x').filter_map(|side| size(&side.into())).collect(),
+            value => value.as_array()?.iter().filter_map(size).collect(),
+        };
+        <[usize; 2]>::try_from(sides).ok()
+    };
+    if let Some(found) = config.get("weight_block_size") {
+        return block(found).into_iter().collect();
+    }
+    // In compressed-tensors, blocks or parts of rows.
+    let of_group = |weights: &Value| {
+        let structure = weights.get("block_structure").and_then(block);
+        structure.or_else(|| Some([1, size(weights.get("group_size")?)?]))
+    };
+    let mut sizes: Vec<[usize; 2]> = groups(config).filter_map(of_group).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
+}
+
+/// The settings of the weights in each group of compressed-tensors.
+fn groups(config: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+    let groups = config.get("config_groups").and_then(Value::as_object);
+    groups.into_iter().flat_map(Map::values).filter_map(|group| group.get("weights"))
 }
 
 /// Returns the method that a `quantization_config` announces, if no checkpoint of it is read.
@@ -104,6 +135,10 @@ fn of_config(config: &Map<String, Value>) -> Option<Method> {
         Some("fp8" | "fbgemm_fp8") => Method::new("FP8", [8]),
         Some("bitsandbytes") | None if flag("load_in_4bit") => Method::new("bitsandbytes", [4]),
         Some("bitsandbytes") | None if flag("load_in_8bit") => Method::new("bitsandbytes", [8]),
+        // The activations are transformed too, while the model computes.
+        Some("compressed-tensors") if has_transforms(config) => {
+            Method::new("compressed-tensors with transforms", compressed(config).1)
+        }
         Some("compressed-tensors") => match compressed(config) {
             (true, bits) => Method::new("FP8 as compressed-tensors", bits),
             (false, bits) => Method::new("compressed-tensors", bits),
@@ -129,11 +164,20 @@ fn hqq_bits(config: &Value) -> Vec<u64> {
 
 /// Whether weights are floating point numbers, and their bits.
 fn compressed(config: &Map<String, Value>) -> (bool, Option<u64>) {
-    let groups = config.get("config_groups").and_then(Value::as_object);
-    let weights = groups.and_then(|groups| groups.values().next()?.get("weights"));
+    let weights = groups(config).next();
     let bits = weights.and_then(|weights| weights.get("num_bits")?.as_u64());
     let kind = weights.and_then(|weights| weights.get("type")?.as_str());
     (kind == Some("float") && bits == Some(8), bits)
+}
+
+/// Whether weights are stored transformed, by a Hadamard matrix for example.
+///
+/// # Source
+///
+/// github.com/vllm-project/compressed-tensors, release 0.20, `transform/transform_config.py`.
+fn has_transforms(config: &Map<String, Value>) -> bool {
+    let groups = config.get("transform_config").and_then(|config| config.get("config_groups"));
+    groups.and_then(Value::as_object).is_some_and(|groups| !groups.is_empty())
 }
 
 /// The method without a reader that the names and formats of tensors tell.
@@ -250,6 +294,30 @@ mod tests {
         };
         assert_eq!(announced(group("float", 8)).unwrap(), "FP8 as compressed-tensors, 8 bits");
         assert_eq!(announced(group("int", 4)).unwrap(), "compressed-tensors, 4 bits");
+        let mut transformed = group("float", 8);
+        transformed["transform_config"] = json!({"config_groups": {}});
+        assert_eq!(announced(transformed.clone()).unwrap(), "FP8 as compressed-tensors, 8 bits");
+        transformed["transform_config"]["config_groups"]["u"] = json!({"type": "hadamard"});
+        assert_eq!(announced(transformed).unwrap(), "compressed-tensors with transforms, 8 bits");
+    }
+
+    #[test]
+    fn a_config_gives_the_sides_of_blocks() {
+        let sides = |config: Value| block_sizes(config.as_object().unwrap());
+        assert_eq!(sides(json!({"weight_block_size": [64, 32], "config_groups": {}})), [[64, 32]]);
+        let groups = |all: &[Value]| {
+            let group = |(i, weights): (usize, &Value)| (format!("group_{i}"), json!({"weights": weights}));
+            json!({"config_groups": all.iter().enumerate().map(group).collect::<Map<_, _>>()})
+        };
+        let parts = json!({"strategy": "group", "group_size": 96, "block_structure": null});
+        let blocks = json!({"strategy": "block", "group_size": null, "block_structure": [128, 64]});
+        let written = json!({"strategy": "block", "block_structure": "128x64"});
+        let of_rows = json!({"strategy": "channel", "group_size": null, "block_structure": null});
+        let malformed = json!({"block_structure": [128, 64, 2]});
+        assert_eq!(sides(groups(std::slice::from_ref(&parts))), [[1, 96]]);
+        assert_eq!(sides(groups(&[blocks.clone(), written, of_rows])), [[128, 64]]);
+        assert_eq!(sides(groups(&[blocks, parts])), [[1, 96], [128, 64]]);
+        assert_eq!(sides(groups(&[malformed])).len() + sides(json!({})).len(), 0);
     }
 
     #[test]

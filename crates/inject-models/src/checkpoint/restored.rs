@@ -34,14 +34,14 @@ enum Method {
 }
 
 /// Replaces every quantised weight that can be restored, together with the tensors beside it, by one entry. Returns the number
-/// of such weights. `block` is the rows and columns that share a scale in FP8, if the config says so.
+/// of such weights. `blocks` are the rows and columns that share a scale in FP8, if the config says so.
 ///
 /// # Errors
 ///
 /// Fails if a tensor beside a weight is missing or does not fit it.
-pub(super) fn restore(checkpoint: &mut Checkpoint, block: Option<[usize; 2]>) -> Result<usize, ModelError> {
+pub(super) fn restore(checkpoint: &mut Checkpoint, blocks: &[[usize; 2]]) -> Result<usize, ModelError> {
     let bits = bitsandbytes::four_bits(checkpoint)? + bitsandbytes::eight_bits(checkpoint)?;
-    Ok(bits + float8::float8(checkpoint, block)?)
+    Ok(bits + float8::float8(checkpoint, blocks)?)
 }
 
 impl Restored {

@@ -30,11 +30,20 @@ pub(crate) struct Weights<'a> {
     family: Family,
     names: &'static Names,
     prefix: &'static str,
+    /// Name of the embedding's tensor.
+    embedding: String,
     taken: BTreeSet<String>,
     device: &'a Device,
     /// [`Hold::Fastest`] only where it leaves matrices in their files.
     hold: Hold,
     format: FloatFormat,
+}
+
+/// The relation of a stored head to the embedding that it is tied to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tie {
+    Same,
+    Different,
 }
 
 impl<'a> Weights<'a> {
@@ -51,10 +60,15 @@ impl<'a> Weights<'a> {
     ) -> Self {
         let Precision { hold, compute: format } = precision;
         let names = family.names();
-        let fits = |prefix: &&&str| checkpoint.contains(&format!("{prefix}{}", names.embedding));
-        // If none fits, errors about missing tensors use the first.
-        let prefix = names.prefixes.iter().find(fits).unwrap_or(&names.prefixes[0]);
-        Weights { checkpoint, family, names, prefix, taken: BTreeSet::new(), device, hold, format }
+        let has = |prefix: &str, name: &str| checkpoint.contains(&format!("{prefix}{name}"));
+        let final_norm = format!("{}.weight", names.final_norm);
+        let mut prefixes = names.prefixes.iter();
+        let fits = prefixes.clone().find(|prefix| has(prefix, names.embedding));
+        // The embedding may be stored as the head alone. If no prefix fits, errors about missing tensors use the first.
+        let fits = fits.or_else(|| prefixes.find(|prefix| has(prefix, &final_norm)));
+        let prefix = fits.unwrap_or(&names.prefixes[0]);
+        let embedding = format!("{prefix}{}", names.embedding);
+        Weights { checkpoint, family, names, prefix, embedding, taken: BTreeSet::new(), device, hold, format }
     }
 
     /// Returns the tensor names of the checkpoint's family.
@@ -64,7 +78,7 @@ impl<'a> Weights<'a> {
 
     /// The token embedding. Shape `[vocab_size, d_model]`.
     pub(crate) fn embedding(&mut self, vocab_size: usize, d_model: usize) -> Result<HeldTable, ModelError> {
-        let name = format!("{}{}", self.prefix, self.names.embedding);
+        let name = self.embedding.clone();
         self.checkpoint.refuse_padding(&name, [vocab_size, d_model])?;
         self.table(name, [vocab_size, d_model])
     }
@@ -85,17 +99,24 @@ impl<'a> Weights<'a> {
         self.checkpoint.contains(&name).then_some(name)
     }
 
-    /// Returns whether a tied head is stored beside the embedding and differs from it.
-    pub(crate) fn head_differs(&self) -> Result<bool, ModelError> {
-        let Some(head) = self.stored_head() else { return Ok(false) };
-        let embedding = format!("{}{}", self.prefix, self.names.embedding);
-        Ok(!self.checkpoint.contains(&embedding) || self.checkpoint.differ(&head, &embedding)?)
+    /// Compares a stored head with the embedding that it is tied to. One that is stored alone is read as the embedding: where two
+    /// names stand for one tensor, programs write one of them.
+    pub(crate) fn tie(&mut self, head: &str) -> Result<Tie, ModelError> {
+        if !self.checkpoint.contains(&self.embedding) {
+            head.clone_into(&mut self.embedding);
+            return Ok(Tie::Same);
+        }
+        let differ = self.checkpoint.differ(head, &self.embedding)?;
+        Ok(if differ { Tie::Different } else { Tie::Same })
     }
 
     fn head_name(&self) -> String {
-        let plain = self.names.head.to_owned();
-        let nested = self.prefix.strip_suffix("model.").map(|outer| format!("{outer}{plain}"));
-        nested.filter(|nested| self.checkpoint.contains(nested)).unwrap_or(plain)
+        let outer = self.prefix.strip_suffix("model.");
+        let names = [self.names.head, Names::HEAD_OF_CLASSES].into_iter().flat_map(|name| {
+            outer.map(|outer| format!("{outer}{name}")).into_iter().chain([name.to_owned()])
+        });
+        let mut stored = names.filter(|name| self.checkpoint.contains(name));
+        stored.next().unwrap_or_else(|| self.names.head.to_owned())
     }
 
     /// The head, if it is not the embedding. Shape `[vocab_size, d_model]`.

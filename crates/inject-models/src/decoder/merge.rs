@@ -67,8 +67,7 @@ impl Decoder {
                     names.prefixes.iter().any(|prefix| weight == format!("{prefix}{}", names.embedding));
                 is_embedding.then_some(Target::Embedding)
             }
-            // transformers 5 calls every family's head `lm_head`, whatever it is in the checkpoint.
-            Module::Linear if weight == names.head || path == "lm_head" => Some(Target::Head),
+            Module::Linear if weight == names.head || weight == Names::HEAD_OF_CLASSES => Some(Target::Head),
             Module::Linear => stems.filter_map(|stem| in_block(names, stem)).find(|target| match target {
                 Target::InBlock { block, .. } => *block < self.blocks.len(),
                 Target::Embedding | Target::Head => true,
@@ -187,7 +186,8 @@ impl Decoder {
 /// Whether a module is outside of the decoder: a part for images, for example.
 fn ignored(names: &Names, path: &str) -> bool {
     let weight = format!("{path}.weight");
-    weight != names.head && path != "lm_head" && names.ignored.iter().any(|pattern| pattern.matches(&weight))
+    let is_head = weight == names.head || weight == Names::HEAD_OF_CLASSES;
+    !is_head && names.ignored.iter().any(|pattern| pattern.matches(&weight))
 }
 
 /// Whether a module is the head of a task, which has no part in the states.

@@ -31,7 +31,9 @@ pub(super) fn announced(key: &str, value: &Value, family: &str) -> Announced {
         return Announced::Unknown;
     };
     let Announcement { neutral, meaning, .. } = announcement;
-    if same(value, &neutral) {
+    // transformers takes null for false where it asks for one of these.
+    let is_neutral = if value.is_null() { neutral != json!(true) } else { same(value, &neutral) };
+    if is_neutral {
         Announced::Nothing
     } else {
         Announced::Refused(format!("{neutral}: other values mean {meaning}, which `{family}` does not have"))
@@ -67,9 +69,11 @@ mod tests {
     fn only_other_values_are_refused() {
         assert_eq!(announced("residual_multiplier", &json!(1.0), "llama"), Announced::Nothing);
         assert_eq!(announced("pruned_heads", &json!({}), "llama"), Announced::Nothing);
+        assert_eq!(announced("use_bidirectional_attention", &json!(null), "llama"), Announced::Nothing);
         assert_eq!(announced("anything", &json!(0.22), "llama"), Announced::Unknown);
         let refused = "1: other values mean a factor on each branch of a block, which `llama` does not have";
         let expected = Announced::Refused(refused.to_owned());
         assert_eq!(announced("residual_multiplier", &json!(0.22), "llama"), expected);
+        assert!(matches!(announced("is_causal", &json!(null), "llama"), Announced::Refused(_)));
     }
 }

@@ -9,7 +9,7 @@ use crate::config::{
 /// The keys that nearly all families begin with, under their published names.
 #[derive(Clone, Copy)]
 pub(super) struct Sizes {
-    pub(super) bos_token_id: Option<u32>,
+    pub(super) bos_token_id: Option<i64>,
     pub(super) vocab_size: usize,
     pub(super) hidden_size: usize,
     pub(super) intermediate_size: usize,

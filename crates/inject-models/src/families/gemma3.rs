@@ -1,11 +1,14 @@
 //! Gemma 3: text-only checkpoints, and the text part of multimodal ones.
 
+use serde_json::Value;
+
 use super::{
     Description, Family, Ignored, Names, Projection, Stored,
     gated::Sizes,
     keys::Keys,
+    qwen2::{Kind, layer_types, spans_of},
     rotary::{self, Outside, Rotating, Surroundings},
-    settings::{activation, bias, cap, head, heads, one_a_layer, positive},
+    settings::{activation, bias, cap, head, heads, optional_positive, positive},
 };
 use crate::config::{
     AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
@@ -51,27 +54,22 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "cache_implementation",
 ];
 
-/// Keys of a multimodal file beside `text_config`. They concern images or repeat keys of the text part.
+/// Keys of a multimodal file beside `text_config`. They concern images, or transformers reads them in the text part.
 const WITHOUT_INFLUENCE_ON_TEXT: &[&str] = &[
     "boi_token_id",
     "boi_token_index",
     "eoi_token_id",
     "eoi_token_index",
+    "head_dim",
     "image_token_id",
     "image_token_index",
+    "layer_types",
     "mm_tokens_per_image",
+    "rope_parameters",
+    "text_encoder",
     "tie_word_embeddings",
     "vision_config",
 ];
-
-/// The kind of attention of one layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-enum Kind {
-    #[serde(rename = "sliding_attention")]
-    Sliding,
-    #[serde(rename = "full_attention")]
-    Full,
-}
 
 pub(super) fn describe(mut keys: Keys, model_type: &str) -> Description {
     if model_type == "gemma3_text" {
@@ -92,7 +90,9 @@ pub(super) fn describe(mut keys: Keys, model_type: &str) -> Description {
     text.default_to("num_attention_heads", 8);
     text.default_to("num_key_value_heads", 4);
     text.default_to("head_dim", 256);
-    text.default_to("tie_word_embeddings", tie_word_embeddings);
+    // transformers' class of the whole has a head of its own, which does not read these keys of the text part.
+    text.overrule("tie_word_embeddings", tie_word_embeddings);
+    text.overrule("final_logit_softcapping", Value::Null);
     let description = describe_text(text);
     Description { bos_token_id: description.bos_token_id.or(outer_bos), ..description }
 }
@@ -107,15 +107,17 @@ fn describe_text(mut keys: Keys) -> Description {
     let eps = positive(&mut keys, "rms_norm_eps", 1e-6);
     let attention_bias = bias(&mut keys, "attention_bias");
     let query_pre_attn_scalar = positive(&mut keys, "query_pre_attn_scalar", 256.0);
-    let sliding_window = keys.optional_size("sliding_window").unwrap_or(4096);
+    keys.default_to("sliding_window", 4096);
+    let sliding_window = keys.optional_size("sliding_window");
     let kinds = layer_kinds(&mut keys, num_hidden_layers);
+    let spans = spans_of(&keys, &kinds, sliding_window);
     let head = head(&mut keys, true);
     let final_logit_softcapping = cap(&mut keys, "final_logit_softcapping", None);
     let (local, global) = rotaries(&mut keys, heads.d_head, max_position_embeddings);
     keys.finish("gemma3", WITHOUT_INFLUENCE);
 
     let norm = NormConfig::Rms { eps, weight: RmsWeight::FactorLessOne };
-    let block = |kind: Kind| BlockConfig {
+    let block = |(kind, span): (Kind, Span)| BlockConfig {
         norm,
         residual: Residual::Sandwich,
         attention: AttentionConfig {
@@ -124,13 +126,10 @@ fn describe_text(mut keys: Keys) -> Description {
             d_head: heads.d_head,
             score_scale: query_pre_attn_scalar.powf(-0.5),
             score_cap: None,
-            span: match kind {
-                Kind::Sliding => Span::Window(sliding_window),
-                Kind::Full => Span::Full,
-            },
+            span,
             rotary: Some(match kind {
-                Kind::Sliding => local.clone(),
-                Kind::Full => global.clone(),
+                Kind::SlidingAttention => local.clone(),
+                Kind::FullAttention => global.clone(),
             }),
             qk_norm: Some(QkNorm::PerHead(norm)),
             qkv_bias: attention_bias,
@@ -150,7 +149,7 @@ fn describe_text(mut keys: Keys) -> Description {
             scale: Some((hidden_size as f64).sqrt()),
             positions: LearnedPositions::None,
         },
-        blocks: kinds.into_iter().map(block).collect(),
+        blocks: kinds.into_iter().zip(spans).map(block).collect(),
         final_norm: norm,
         head,
         logit_cap: final_logit_softcapping,
@@ -161,21 +160,36 @@ fn describe_text(mut keys: Keys) -> Description {
 /// Takes `layer_types`, or the older `sliding_window_pattern`, the period of the layers with full attention.
 fn layer_kinds(keys: &mut Keys, n_layers: usize) -> Vec<Kind> {
     let pattern = keys.optional_size("sliding_window_pattern").unwrap_or(6);
-    let kinds = keys.optional::<Vec<Kind>>("layer_types").unwrap_or_else(|| {
-        let full = |layer: usize| (layer + 1).is_multiple_of(pattern);
-        (0..n_layers).map(|layer| if full(layer) { Kind::Full } else { Kind::Sliding }).collect()
-    });
-    one_a_layer(keys, "layer_types", &kinds, ("num_hidden_layers", n_layers));
-    kinds
+    layer_types(keys, n_layers).unwrap_or_else(|| {
+        let kind = |layer: usize| match (layer + 1).is_multiple_of(pattern) {
+            true => Kind::FullAttention,
+            false => Kind::SlidingAttention,
+        };
+        (0..n_layers).map(kind).collect()
+    })
 }
 
 /// Takes the rotary settings of the sliding and of the full layers, in either spelling. In the older one the scaling
 /// applies to the full layers only.
 fn rotaries(keys: &mut Keys, d_head: usize, max_len: usize) -> (RotaryConfig, RotaryConfig) {
-    let rope_theta = keys.optional::<f64>("rope_theta");
-    let rope_local_base_freq = keys.optional::<f64>("rope_local_base_freq");
-    let older = keys.nested("rope_scaling");
-    let (sliding, full) = match keys.nested("rope_parameters") {
+    let surroundings = |default_base| Surroundings {
+        d_head,
+        max_len,
+        original_len: None,
+        default_base,
+        rotating: Rotating::All,
+    };
+    let (global, local) = (surroundings(1_000_000.0), surroundings(10_000.0));
+    rotary::take_share(keys, &global);
+    let rope_theta = optional_positive(keys, "rope_theta");
+    let rope_local_base_freq = optional_positive(keys, "rope_local_base_freq");
+    let newer = keys.nested("rope_parameters");
+    let mut older = keys.nested("rope_scaling");
+    if let Some(older) = older.as_mut().filter(|older| newer.is_none() && !older.has("rope_type")) {
+        // transformers puts these settings over `"rope_type": "default"`, and then does not read `type`.
+        older.overrule("type", "default");
+    }
+    let (sliding, full) = match newer {
         None => (None, None),
         Some(mut newer) => {
             let kinds = (newer.nested("sliding_attention"), newer.nested("full_attention"));
@@ -183,16 +197,14 @@ fn rotaries(keys: &mut Keys, d_head: usize, max_len: usize) -> (RotaryConfig, Ro
             kinds
         }
     };
-    let read = |found: Option<Keys>, base: Option<f64>, default_base: f64| {
-        let surroundings =
-            Surroundings { d_head, max_len, original_len: None, default_base, rotating: Rotating::All };
+    let read = |found: Option<Keys>, base: Option<f64>, surroundings: &Surroundings| {
         let found = found.unwrap_or_else(|| keys.empty("rope_parameters"));
-        rotary::parse(found, Outside { base, ..Outside::default() }, &surroundings)
+        rotary::parse(found, Outside { base, ..Outside::default() }, surroundings)
     };
-    let read_full = |found: Option<Keys>| read(found, rope_theta, 1_000_000.0);
+    let read_full = |found: Option<Keys>| read(found, rope_theta, &global);
     let full = match (older, full) {
         (Some(older), Some(newer)) => rotary::both(keys, older, newer, |found| read_full(Some(found))),
         (older, newer) => read_full(older.or(newer)),
     };
-    (read(sliding, rope_local_base_freq, 10_000.0), full)
+    (read(sliding, rope_local_base_freq, &local), full)
 }

@@ -49,6 +49,13 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "summary_proj_to_labels",
     "summary_type",
     "summary_use_proj",
+    // Read and compared, not used.
+    "head_dim",
+    // The base class asks whether there are any.
+    "rope_parameters",
+    // transformers asks for these where it makes a cache, and attends to all tokens.
+    "layer_types",
+    "sliding_window",
 ];
 
 pub(super) fn describe(mut keys: Keys) -> Description {

@@ -49,6 +49,11 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "summary_proj_to_labels",
     "summary_type",
     "summary_use_proj",
+    // The base class asks whether there are any.
+    "rope_parameters",
+    // transformers asks for these where it makes a cache, and its layers have the spans of `attention_types`.
+    "layer_types",
+    "sliding_window",
 ];
 
 /// The kind of attention of each layer, as Hugging Face's config expands it.

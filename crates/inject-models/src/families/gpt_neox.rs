@@ -29,16 +29,23 @@ pub(super) const NAMES: Names = Names {
     out: Projection { parts: &["attention.dense"], stored: Stored::OutIn },
     up: Projection { parts: &["mlp.dense_h_to_4h"], stored: Stored::OutIn },
     down: Projection { parts: &["mlp.dense_4h_to_h"], stored: Stored::OutIn },
-    // The masks and the rotary frequencies as tensors, and a copy of the tied head.
+    // The masks as tensors, and a copy of the tied head.
     ignored: &[
         Ignored::Suffix(".attention.bias"),
         Ignored::Suffix(".attention.masked_bias"),
-        Ignored::Suffix(".rotary_emb.inv_freq"),
         Ignored::Suffix("embed_out.weight"),
+        Ignored::Suffix("lm_head.weight"),
     ],
 };
 
-const WITHOUT_INFLUENCE: &[&str] = &["attention_dropout", "classifier_dropout", "hidden_dropout"];
+const WITHOUT_INFLUENCE: &[&str] = &[
+    "attention_dropout",
+    "classifier_dropout",
+    "hidden_dropout",
+    // transformers asks for these where it makes a cache, and attends to all tokens.
+    "layer_types",
+    "sliding_window",
+];
 
 /// # Source
 ///
@@ -64,19 +71,29 @@ pub(super) fn describe(mut keys: Keys) -> Description {
             WIDTH_OF_HEADS,
         );
     }
-    let rotary_emb_base = positive(&mut keys, "rotary_emb_base", 10_000.0);
-    agrees(&mut keys, "rope_theta", "rotary_emb_base", rotary_emb_base);
-    let rotary_pct = keys.or("rotary_pct", 0.25);
-    agrees(&mut keys, "partial_rotary_factor", "rotary_pct", rotary_pct);
-    keys.default_to("partial_rotary_factor", rotary_pct);
+    // The names that the other families have for two rotary settings. transformers does not read them here. Its older releases
+    // wrote them beside this family's own.
+    let rope_theta = keys.optional::<f64>("rope_theta");
+    let partial_rotary_factor = keys.optional::<f64>("partial_rotary_factor");
     let surroundings = Surroundings {
         d_head,
         max_len: max_position_embeddings,
         original_len: None,
-        default_base: rotary_emb_base,
-        rotating: Rotating::Share,
+        default_base: 10_000.0,
+        rotating: Rotating::Share { by_default: 0.25 },
     };
-    let rotary = rotary::take(&mut keys, &surroundings);
+    let rotary = rotary::take_named(&mut keys, &surroundings, ["rotary_emb_base", "rotary_pct"]);
+    if let Some(found) = rope_theta.filter(|&found| found != rotary.base) {
+        let expected = format!("{}: this family reads `rotary_emb_base` in its place", rotary.base);
+        keys.misfit("rope_theta", &found, &expected, &["rotary_emb_base"]);
+    }
+    let share = rotary.rotary_dim as f64 / d_head as f64;
+    if let Some(found) =
+        partial_rotary_factor.filter(|&found| (d_head as f64 * found) as usize != rotary.rotary_dim)
+    {
+        let expected = format!("{share}: this family reads `rotary_pct` in its place");
+        keys.misfit("partial_rotary_factor", &found, &expected, &["rotary_pct"]);
+    }
     keys.finish("gpt_neox", WITHOUT_INFLUENCE);
 
     let norm = NormConfig::Layer { eps };
@@ -111,14 +128,4 @@ pub(super) fn describe(mut keys: Keys) -> Description {
         logit_cap: None,
     };
     Description { family: Family::GptNeoX, config, bos_token_id }
-}
-
-/// Takes the common name of a rotary setting that this family reads under a name of its own. The own one counts where
-/// `rope_parameters` lacks the value.
-///
-/// transformers does not read the common name outside `rope_parameters`. Its older releases wrote both.
-fn agrees(keys: &mut Keys, common: &str, own: &str, value: f64) {
-    if let Some(found) = keys.optional::<f64>(common).filter(|&found| found != value) {
-        keys.misfit(common, &found, &format!("{value}, as `{own}` says"), &[own]);
-    }
 }

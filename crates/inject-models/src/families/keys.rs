@@ -140,6 +140,15 @@ impl Keys {
         }
     }
 
+    /// Sets a key to the value that counts in its place. If the file has another, the key is noted.
+    pub(crate) fn overrule(&mut self, key: &str, value: impl Into<Value>) {
+        let value = value.into();
+        let found = self.left.insert(key.to_owned(), value.clone());
+        if found.is_some_and(|found| !found.is_null() && !same(&found, &value)) {
+            self.note_unread(key);
+        }
+    }
+
     /// Takes an object, to be read by its own [`Keys`]. An empty one counts as absent.
     pub(crate) fn nested(&mut self, key: &str) -> Option<Keys> {
         let left = self.optional::<Map<String, Value>>(key).filter(|left| !left.is_empty())?;
@@ -162,13 +171,14 @@ impl Keys {
 
     /// Takes `auto_map`, which names code beside the checkpoint. Code with the name of transformers' own class is left alone:
     /// transformers itself prefers its own. A class of a model that transformers does not have is a problem.
-    pub(super) fn own_code(&mut self, family: Family) {
+    pub(super) fn own_code(&mut self, family: Option<Family>) {
         let classes = self.optional::<Map<String, Value>>("auto_map").unwrap_or_default();
         for (purpose, class) in classes.iter().filter(|(purpose, _)| purpose.starts_with("AutoModel")) {
             let name = class.as_str().and_then(|class| class.rsplit('.').next()).unwrap_or_default();
             if !recognise::is_class_of(name, family) {
+                let owner = family.map(|family| format!(" `{family}`")).unwrap_or_default();
                 let expected =
-                    format!("a class of transformers' own `{family}`: other code computes other states");
+                    format!("a class of transformers' own{owner}: other code computes other states");
                 self.bad(&format!("auto_map.{purpose}"), class, &expected);
             }
         }
@@ -189,8 +199,8 @@ impl Keys {
         Value::Object(self.left.clone())
     }
 
-    /// Takes the id of the BOS token, or none if the config names none.
-    pub(crate) fn bos_token_id(&mut self) -> Option<u32> {
+    /// Takes the id of the BOS token, or none if the config names none. Files have ids that are no token's, such as -1.
+    pub(crate) fn bos_token_id(&mut self) -> Option<i64> {
         self.optional("bos_token_id")
     }
 
@@ -202,14 +212,18 @@ impl Keys {
     /// Ends the reading. The keys that are left must be without influence.
     pub(crate) fn finish(self, family: &str, without_influence: &[&str]) {
         let known = |key: &str| WITHOUT_INFLUENCE.contains(&key) || without_influence.contains(&key);
-        for (key, value) in self.left.iter().filter(|(_, value)| !value.is_null()) {
+        for (key, value) in &self.left {
             match announced(key, value, family) {
                 Announced::Refused(expected) => self.bad(key, value, &expected),
                 Announced::Nothing => {}
-                Announced::Unknown if known(key) => {}
-                Announced::Unknown => self.findings.unread.borrow_mut().push(self.full(key)),
+                Announced::Unknown if known(key) || value.is_null() => {}
+                Announced::Unknown => self.note_unread(key),
             }
         }
+    }
+
+    fn note_unread(&self, key: &str) {
+        self.findings.unread.borrow_mut().push(self.full(key));
     }
 
     /// Returns the full name of a key of this object.
@@ -250,7 +264,7 @@ pub(super) fn same(a: &Value, b: &Value) -> bool {
 fn expectation(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(", expected ").map_or(text.as_str(), |(_, expected)| expected) {
-        "usize" | "u32" => "a whole number".to_owned(),
+        "usize" | "i64" => "a whole number".to_owned(),
         "f64" => "a number".to_owned(),
         "a sequence" => "a list".to_owned(),
         "a map" => "an object".to_owned(),

@@ -100,6 +100,66 @@ fn a_missing_key_has_the_default_of_its_class() {
 }
 
 #[test]
+fn a_value_that_changes_the_states_of_transformers_changes_the_description_or_is_refused() {
+    let table = read(&fixtures().join("known_keys.json"));
+    let mut compared = 0;
+    for (class, entry) in table["classes"].as_object().unwrap() {
+        let base = entry["base"].as_object().unwrap();
+        let expected = described(base).unwrap().description.config;
+        for change in entry["changing"].as_array().unwrap() {
+            let (key, value) = (change[0].as_str().unwrap(), &change[1]);
+            let mut config = base.clone();
+            let settings = match config.get_mut("text_config") {
+                Some(Value::Object(text)) => text,
+                _ => &mut config,
+            };
+            settings.insert(key.to_owned(), value.clone());
+            if let Ok(described) = described(&config) {
+                assert_ne!(described.description.config, expected, "{class}: `{key}` is {value}");
+            }
+            compared += 1;
+        }
+    }
+    assert!(compared > 200, "{compared}");
+}
+
+#[test]
+fn a_kind_of_rotation_reads_the_keys_that_it_reads_in_transformers() {
+    let kinds = &read(&fixtures().join("known_keys.json"))["rotary"];
+    let all: BTreeSet<&str> = kinds.as_object().unwrap().values().flat_map(strings).collect();
+    let plain = described(&config("llama")).unwrap().description.config;
+    let pairs = plain.blocks[0].attention.rotary.as_ref().unwrap().pairs();
+    let complete = json!({
+        "rope_theta": 100.0, "factor": 2.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "short_factor": vec![1.0; pairs], "long_factor": vec![2.0; pairs]
+    });
+    for kind in ["default", "linear", "llama3", "longrope"] {
+        let known: BTreeSet<&str> = strings(&kinds[kind]).collect();
+        for key in &all {
+            let mut settings = complete.clone();
+            settings["rope_type"] = json!(kind);
+            settings[*key] = json!({"no such": "value"});
+            let mut config = config("llama");
+            config.insert("rope_parameters".to_owned(), settings);
+            let full = format!("rope_parameters.{key}");
+            match described(&config) {
+                // A share announces another computation where whole heads rotate, whatever the kind.
+                Err(error) => {
+                    assert!(known.contains(key) || *key == "partial_rotary_factor", "{kind}: {error}");
+                    assert!(error.to_string().contains(&full), "{kind}: {error}");
+                }
+                Ok(described) => {
+                    assert!(!known.contains(key), "{kind}: `{key}` is read by transformers");
+                    let is_noted = unread(&described.notes).contains(full.as_str());
+                    // transformers writes this one beside every kind.
+                    assert!(is_noted || *key == "original_max_position_embeddings", "{kind}: {key}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn what_transformers_saves_for_the_defaults_of_a_class_loads_without_a_note() {
     let table = read(&fixtures().join("known_keys.json"));
     let classes = table["classes"].as_object().unwrap();

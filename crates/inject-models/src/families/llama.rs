@@ -31,14 +31,16 @@ pub(super) const NAMES: Names = Names {
     out: Projection { parts: &["self_attn.o_proj"], stored: Stored::OutIn },
     up: Projection { parts: &["mlp.gate_proj", "mlp.up_proj"], stored: Stored::OutIn },
     down: Projection { parts: &["mlp.down_proj"], stored: Stored::OutIn },
-    // Older checkpoints store the frequencies, which follow from the config.
-    ignored: &[Ignored::Suffix(".rotary_emb.inv_freq"), Ignored::Suffix("lm_head.weight")],
+    ignored: &[Ignored::Suffix("lm_head.weight")],
 };
 
 const WITHOUT_INFLUENCE: &[&str] = &[
     "attention_dropout",
     // The way in which the reference splits products.
     "pretraining_tp",
+    // transformers asks for these where it makes a cache, and attends to all tokens.
+    "layer_types",
+    "sliding_window",
 ];
 
 pub(super) fn describe(mut keys: Keys) -> Description {

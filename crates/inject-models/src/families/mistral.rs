@@ -13,6 +13,8 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "attention_dropout",
     // transformers warns of it and gives every layer the same attention.
     "layer_types",
+    // Compared with keys that other families have.
+    "num_heads",
 ];
 
 pub(super) fn describe(mut keys: Keys) -> Description {

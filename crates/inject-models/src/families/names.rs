@@ -32,6 +32,9 @@ pub(crate) struct Names {
 }
 
 impl Names {
+    /// The head's name in transformers 5, in whose classes every head is the module `lm_head`.
+    pub(crate) const HEAD_OF_CLASSES: &str = "lm_head.weight";
+
     /// The full name of a tensor that is called `stem` within a block.
     pub(crate) fn in_block(&self, prefix: &str, block: usize, stem: &str) -> String {
         format!("{prefix}{}{block}.{stem}", self.block)
@@ -85,16 +88,24 @@ pub(crate) enum Ignored {
 }
 
 impl Ignored {
-    /// The heads of tasks, whose states are the decoder's, and buffers that follow from the config.
+    /// The heads of tasks, of rewards and of values, whose states are the decoder's, and buffers that follow from the config.
     pub(crate) const IN_EVERY_FAMILY: &[Ignored] = &[
         Ignored::Prefix("score."),
         Ignored::Prefix("classifier."),
         Ignored::Prefix("qa_outputs."),
         // That of a reranker in a GGUF file.
         Ignored::Prefix("cls."),
-        Ignored::Prefix("v_head."),
         Ignored::Prefix("multiple_choice_head."),
+        Ignored::Prefix("v_head."),
+        Ignored::Prefix("value_head."),
+        Ignored::Prefix("reward_head."),
+        Ignored::Prefix("rm_head."),
+        Ignored::Prefix("regression_head."),
         Ignored::Suffix(".position_ids"),
+        // Of rotations, by whatever name of the module.
+        Ignored::Suffix("inv_freq"),
+        Ignored::Suffix(".cos_cached"),
+        Ignored::Suffix(".sin_cached"),
     ];
 
     pub(crate) fn matches(&self, name: &str) -> bool {

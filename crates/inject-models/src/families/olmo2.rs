@@ -20,7 +20,12 @@ pub(super) const NAMES: Names = Names {
     ..llama::NAMES
 };
 
-const WITHOUT_INFLUENCE: &[&str] = &["attention_dropout"];
+const WITHOUT_INFLUENCE: &[&str] = &[
+    "attention_dropout",
+    // transformers asks for these where it makes a cache, and attends to all tokens.
+    "layer_types",
+    "sliding_window",
+];
 
 /// # Source
 ///

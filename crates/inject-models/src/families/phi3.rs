@@ -26,7 +26,7 @@ pub(super) const NAMES: Names = Names {
     out: Projection { parts: &["self_attn.o_proj"], stored: Stored::OutIn },
     up: Projection { parts: &["mlp.gate_up_proj"], stored: Stored::OutIn },
     down: Projection { parts: &["mlp.down_proj"], stored: Stored::OutIn },
-    ignored: &[Ignored::Suffix(".rotary_emb.inv_freq"), Ignored::Suffix("lm_head.weight")],
+    ignored: &[Ignored::Suffix("lm_head.weight")],
 };
 
 const WITHOUT_INFLUENCE: &[&str] = &[
@@ -36,6 +36,9 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "full_attn_mod",
     "interpolate_factor",
     "resid_pdrop",
+    // A parameter of the method that reads the rotary keys, and a key of the cache.
+    "ignore_keys",
+    "layer_types",
 ];
 
 pub(super) fn describe(mut keys: Keys) -> Description {
@@ -57,8 +60,9 @@ pub(super) fn describe(mut keys: Keys) -> Description {
         max_len: max_position_embeddings,
         // This key stands outside the rotary settings. It and its default override the value within them.
         original_len: Some(original_max_position_embeddings),
-        default_base: 10_000.0,
-        rotating: Rotating::Share,
+        // A parameter of the method that reads the rotary keys, which passes all others to it.
+        default_base: positive(&mut keys, "default_theta", 10_000.0),
+        rotating: Rotating::Share { by_default: 1.0 },
     };
     let rotary = rotary::take(&mut keys, &surroundings);
     keys.finish("phi3", WITHOUT_INFLUENCE);

@@ -60,7 +60,8 @@ pub(super) fn describe(mut keys: Keys) -> Description {
 pub(super) enum Kind {
     /// A window of the nearest keys: `sliding_attention`.
     SlidingAttention,
-    /// The layer attends to all earlier keys: `full_attention`.
+    /// The layer attends to all earlier keys: `full_attention`, or `attention` in older files.
+    #[serde(alias = "attention")]
     FullAttention,
 }
 
@@ -78,6 +79,9 @@ pub(super) fn spans(keys: &mut Keys, n_layers: usize) -> Vec<Span> {
         };
         (0..n_layers).map(kind).collect()
     });
+    if !use_sliding_window && layer_types.contains(&Kind::SlidingAttention) {
+        keys.bad("use_sliding_window", &false, "true: `layer_types` has sliding layers");
+    }
     spans_of(keys, &layer_types, sliding_window)
 }
 
@@ -92,7 +96,7 @@ pub(super) fn layer_types(keys: &mut Keys, n_layers: usize) -> Option<Vec<Kind>>
 pub(super) fn spans_of(keys: &Keys, kinds: &[Kind], window: Option<usize>) -> Vec<Span> {
     // transformers cannot make the mask of such a layer.
     if window.is_none() && kinds.contains(&Kind::SlidingAttention) {
-        let expected = "a number of keys, with `use_sliding_window` set: `layer_types` has sliding layers";
+        let expected = "a number of keys: there are layers with a window";
         keys.misfit("sliding_window", &Value::Null, expected, &["use_sliding_window"]);
     }
     let span = |kind: &Kind| match (kind, window) {

@@ -13,7 +13,11 @@ use crate::config::{Bias, QkNorm, Residual};
 pub(super) const NAMES: Names =
     Names { q_norm: "self_attn.q_norm", k_norm: "self_attn.k_norm", ..llama::NAMES };
 
-const WITHOUT_INFLUENCE: &[&str] = &["attention_dropout"];
+const WITHOUT_INFLUENCE: &[&str] = &[
+    "attention_dropout",
+    // Compared with keys that other families have.
+    "num_heads",
+];
 
 /// # Source
 ///

@@ -70,9 +70,10 @@ pub(super) fn guess(config: &Map<String, Value>) -> Option<(&'static str, Eviden
     }
 }
 
-/// Returns whether transformers has this class, and it is one of this family's.
-pub(super) fn is_class_of(class: &str, family: Family) -> bool {
-    model_type_of_class(class).is_some_and(|model_type| family.model_types().contains(&model_type))
+/// Returns whether transformers has this class, and it is one of this family's, or of any if the family is not known.
+pub(super) fn is_class_of(class: &str, family: Option<Family>) -> bool {
+    let fits = |model_type| family.is_none_or(|family| family.model_types().contains(&model_type));
+    model_type_of_class(class).is_some_and(fits)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     keys::Keys,
-    settings::{WIDTH_OF_HEADS, required_positive},
+    settings::{WIDTH_OF_HEADS, optional_positive, required_positive},
 };
 use crate::config::{RotaryConfig, RotaryScaling};
 
@@ -28,27 +28,36 @@ pub(super) struct Surroundings {
 }
 
 /// The coordinates of a head that a family rotates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Rotating {
     /// All of them. transformers' class does not read `partial_rotary_factor`.
     All,
-    /// The share that `partial_rotary_factor` gives.
-    Share,
+    /// The share that the config gives.
+    Share { by_default: f64 },
 }
 
 /// The rotary settings that a config gives outside the object of rotary settings.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Outside {
     pub(super) base: Option<f64>,
-    pub(super) partial: Option<f64>,
+    pub(super) rotary_dim: Option<usize>,
     pub(super) original_len: Option<usize>,
 }
 
 /// Takes all rotary keys of a family with one kind of rotary layer.
 pub(super) fn take(keys: &mut Keys, surroundings: &Surroundings) -> RotaryConfig {
+    take_named(keys, surroundings, ["rope_theta", SHARE])
+}
+
+/// As [`take`], for a family with names of its own for the base and for the share outside the object of rotary settings.
+pub(super) fn take_named(
+    keys: &mut Keys,
+    surroundings: &Surroundings,
+    [base, share]: [&str; 2],
+) -> RotaryConfig {
     let outside = Outside {
-        base: keys.optional("rope_theta"),
-        partial: keys.optional("partial_rotary_factor"),
+        base: optional_positive(keys, base),
+        rotary_dim: take_named_share(keys, share, surroundings),
         original_len: keys.optional_size("original_max_position_embeddings"),
     };
     let read = |mut inner: Keys| {
@@ -67,6 +76,15 @@ pub(super) fn take(keys: &mut Keys, surroundings: &Surroundings) -> RotaryConfig
         (Some(older), Some(newer)) => both(keys, older, newer, read),
         (older, newer) => read(older.or(newer).unwrap_or_else(|| keys.empty("rope_parameters"))),
     }
+}
+
+/// Takes the share outside the object of rotary settings, and returns the number of coordinates that it means.
+pub(super) fn take_share(keys: &mut Keys, surroundings: &Surroundings) -> Option<usize> {
+    take_named_share(keys, SHARE, surroundings)
+}
+
+fn take_named_share(keys: &mut Keys, key: &str, surroundings: &Surroundings) -> Option<usize> {
+    keys.optional(key).map(|found| rotary_dim(keys, key, found, surroundings))
 }
 
 /// Reads the same settings from both spellings. transformers reads the older one alone.
@@ -90,50 +108,47 @@ pub(super) fn both(
     older
 }
 
-/// Reads one object of rotary settings, of either spelling.
+/// Reads one object of rotary settings, of either spelling. A key that its kind does not read is noted.
 pub(super) fn parse(mut keys: Keys, outside: Outside, surroundings: &Surroundings) -> RotaryConfig {
-    let kind = kind(&mut keys, surroundings);
-    let base = keys.optional::<f64>("rope_theta").or(outside.base).unwrap_or(surroundings.default_base);
-    if !(base.is_finite() && base > 0.0) {
-        keys.bad("rope_theta", &base, "a positive number");
-    }
-    let partial = keys.optional::<f64>("partial_rotary_factor").or(outside.partial).unwrap_or(1.0);
-    let rotary_dim = rotary_dim(&keys, partial, surroundings);
+    let (kind, named_by) = kind(&mut keys, surroundings);
+    let base = optional_positive(&mut keys, "rope_theta").or(outside.base);
+    let share = keys.optional::<f64>(SHARE);
+    let rotary_dim = share.map(|share| rotary_dim(&keys, SHARE, share, surroundings)).or(outside.rotary_dim);
+    let rotary_dim = rotary_dim.unwrap_or_else(|| by_default(&keys, surroundings));
     let scaling = match kind.as_str() {
-        "default" => {
-            if let Some(factor) = keys.optional::<f64>("factor").filter(|&factor| factor != 1.0) {
-                let expected = "no factor beside rope_type `default`";
-                keys.misfit("factor", &factor, expected, &["rope_type", "type"]);
-            }
-            RotaryScaling::None
-        }
+        "default" => RotaryScaling::None,
         "linear" => RotaryScaling::Linear { factor: required_positive(&mut keys, "factor") },
-        "llama3" => {
-            let original_len = original_len(&mut keys, outside, surroundings);
-            llama3(&mut keys, original_len)
-        }
-        "longrope" => {
-            let original_len = original_len(&mut keys, outside, surroundings);
-            long_rope(&mut keys, original_len, surroundings.max_len, rotary_dim.div_ceil(2))
-        }
+        "llama3" => llama3(&mut keys, outside, surroundings),
+        "longrope" => long_rope(&mut keys, outside, surroundings, rotary_dim.div_ceil(2)),
         _ => {
-            keys.bad("rope_type", &kind, "`default`, `linear`, `llama3` or `longrope`");
+            keys.bad(named_by, &kind, "`default`, `linear`, `llama3` or `longrope`");
             RotaryScaling::None
         }
     };
     // transformers writes this key beside every kind of scaling. Only the kinds above that name it use it.
     keys.finish("rotary", &["original_max_position_embeddings"]);
-    RotaryConfig { rotary_dim, base, scaling }
+    RotaryConfig { rotary_dim, base: base.unwrap_or(surroundings.default_base), scaling }
 }
 
-/// The keys that give the share of the coordinates that rotate.
-const OF_SHARE: &[&str] = &["partial_rotary_factor", "rotary_pct"];
+/// The key that gives the share of the coordinates that rotate.
+const SHARE: &str = "partial_rotary_factor";
 
-/// Returns the number of coordinates that a share means, and checks that a head has them.
-fn rotary_dim(keys: &Keys, partial: f64, surroundings: &Surroundings) -> usize {
+/// The keys that may give it.
+const OF_SHARE: &[&str] = &[SHARE, "rotary_pct"];
+
+/// Returns the number of coordinates that rotate if the config does not say.
+fn by_default(keys: &Keys, surroundings: &Surroundings) -> usize {
+    match surroundings.rotating {
+        Rotating::All => surroundings.d_head,
+        Rotating::Share { by_default } => rotary_dim(keys, SHARE, by_default, surroundings),
+    }
+}
+
+/// Returns the number of coordinates that a share means, and checks that a head has them. `key` is the key that gives the share.
+fn rotary_dim(keys: &Keys, key: &str, share: f64, surroundings: &Surroundings) -> usize {
     let d_head = surroundings.d_head;
     // The product is truncated, not rounded, as in the reference.
-    let rotary_dim = (d_head as f64 * partial) as usize;
+    let rotary_dim = (d_head as f64 * share) as usize;
     // Coordinates rotate in pairs, so an odd number is rounded up.
     let expected = if rotary_dim == 0 || rotary_dim > d_head || rotary_dim.next_multiple_of(2) > d_head {
         format!(
@@ -144,12 +159,12 @@ fn rotary_dim(keys: &Keys, partial: f64, surroundings: &Surroundings) -> usize {
     } else {
         return rotary_dim;
     };
-    keys.misfit("partial_rotary_factor", &partial, &expected, &[WIDTH_OF_HEADS, OF_SHARE].concat());
+    keys.misfit(key, &share, &expected, WIDTH_OF_HEADS);
     d_head
 }
 
-/// Takes the kind of scaling.
-fn kind(keys: &mut Keys, surroundings: &Surroundings) -> String {
+/// Takes the kind of scaling. Returns it with the key that names it.
+fn kind(keys: &mut Keys, surroundings: &Surroundings) -> (String, &'static str) {
     // transformers reads the older `type` only if there is no `rope_type`. Some Phi-3 files have both, with an old name
     // for the same kind, so a difference is judged by the meaning.
     let mut of = |key: &str| {
@@ -167,14 +182,18 @@ fn kind(keys: &mut Keys, surroundings: &Surroundings) -> String {
         let other = keys.full("rope_type");
         keys.contradiction("type", &older.as_str().into(), &other, &newer.as_str().into());
     }
-    newer.or(older).unwrap_or_else(|| "default".to_owned())
+    match (newer, older) {
+        (Some(newer), _) => (newer, "rope_type"),
+        (None, Some(older)) => (older, "type"),
+        (None, None) => ("default".to_owned(), "rope_type"),
+    }
 }
 
-fn llama3(keys: &mut Keys, original_len: usize) -> RotaryScaling {
+fn llama3(keys: &mut Keys, outside: Outside, surroundings: &Surroundings) -> RotaryScaling {
+    let original_len = original_len(keys, outside, surroundings) as f64;
     let factor = required_positive(keys, "factor");
     let low_freq_factor = required_positive(keys, "low_freq_factor");
     let high_freq_factor = required_positive(keys, "high_freq_factor");
-    let original_len = original_len as f64;
     // The ramp between the two is divided by its length.
     if high_freq_factor <= low_freq_factor {
         let expected = format!("more than the low_freq_factor {low_freq_factor}");
@@ -183,20 +202,22 @@ fn llama3(keys: &mut Keys, original_len: usize) -> RotaryScaling {
     RotaryScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_len }
 }
 
-fn long_rope(keys: &mut Keys, original_len: usize, max_len: usize, pairs: usize) -> RotaryScaling {
+fn long_rope(keys: &mut Keys, outside: Outside, surroundings: &Surroundings, pairs: usize) -> RotaryScaling {
+    let original_len = original_len(keys, outside, surroundings);
     let short_factor = factors(keys, "short_factor", pairs);
     let long_factor = factors(keys, "long_factor", pairs);
     let stretch = keys.optional::<f64>("factor");
-    let stretch = stretch.unwrap_or(max_len as f64 / original_len as f64);
-    let attention_factor = match keys.optional::<f64>("attention_factor") {
+    let stretch = stretch.unwrap_or(surroundings.max_len as f64 / original_len as f64);
+    let attention_factor = match optional_positive(keys, "attention_factor") {
         Some(factor) => factor,
         None if stretch <= 1.0 => 1.0,
+        None if original_len == 1 => {
+            let lengths = ["max_position_embeddings", "factor"];
+            keys.misfit("original_max_position_embeddings", &original_len, "more than 1", &lengths);
+            1.0
+        }
         None => (1.0 + stretch.ln() / (original_len as f64).ln()).sqrt(),
     };
-    if !(attention_factor.is_finite() && attention_factor > 0.0) {
-        let lengths = ["original_max_position_embeddings", "max_position_embeddings", "factor"];
-        keys.misfit("attention_factor", &attention_factor, "a positive number", &lengths);
-    }
     RotaryScaling::LongRope { short_factor, long_factor, original_len, attention_factor }
 }
 

@@ -3,7 +3,8 @@
 /// Bookkeeping, settings of training and of generation, dropout, which is off outside training, and the ways in which the
 /// reference computes.
 ///
-/// Releases before 5 write every key of their base class. Those that the base class no longer reads stand here too.
+/// transformers asks every config for some keys of other models: of their parts, and of the cache that continues a text. Releases
+/// before 5 write every key of their base class. Those that the base class no longer reads stand here too.
 pub(super) const WITHOUT_INFLUENCE: &[&str] = &[
     "_attn_implementation_autoset",
     "_commit_hash",
@@ -11,13 +12,16 @@ pub(super) const WITHOUT_INFLUENCE: &[&str] = &[
     "architectures",
     "assistant_confidence_threshold",
     "assistant_lookbehind",
+    "attention_chunk_size",
     "attn_implementation",
     "bad_words_ids",
     "begin_suppress_tokens",
     "chunk_size_feed_forward",
     "classifier_dropout",
     "cross_attention_hidden_size",
+    "decoder",
     "decoder_start_token_id",
+    "distributed_config",
     "diversity_penalty",
     "do_sample",
     "dtype",
@@ -32,16 +36,22 @@ pub(super) const WITHOUT_INFLUENCE: &[&str] = &[
     "finetuning_task",
     "forced_bos_token_id",
     "forced_eos_token_id",
+    "fusion_config",
+    "generator",
+    "gguf_file",
     "gradient_checkpointing",
     "hidden_dropout",
     "id2label",
     "initializer_range",
     "is_decoder",
+    "kv_sharing_modes",
     "label2id",
     "length_penalty",
     "max_length",
     "min_length",
+    "mlp_layer_types",
     "model_type",
+    "mtp_layer_types",
     "name_or_path",
     "no_repeat_ngram_size",
     "num_assistant_tokens",
@@ -51,6 +61,7 @@ pub(super) const WITHOUT_INFLUENCE: &[&str] = &[
     "num_labels",
     "num_return_sequences",
     "output_attentions",
+    "output_cross_attentions",
     "output_hidden_states",
     "output_scores",
     "pad_token_id",
@@ -65,6 +76,7 @@ pub(super) const WITHOUT_INFLUENCE: &[&str] = &[
     "target_lookbehind",
     "task_specific_params",
     "temperature",
+    "text_config",
     "tf_legacy_loss",
     "tie_encoder_decoder",
     "tie_last_hidden_states",
@@ -78,4 +90,7 @@ pub(super) const WITHOUT_INFLUENCE: &[&str] = &[
     "unk_token_id",
     "use_bfloat16",
     "use_cache",
+    "vision_aspect_ratio",
+    "vision_feature_layer",
+    "vision_feature_select_strategy",
 ];

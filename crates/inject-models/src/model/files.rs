@@ -9,7 +9,7 @@ use super::{
     own_tokenizer::{OwnTokenizer, opened},
 };
 use crate::{
-    checkpoint::{self, Adapter, Checkpoint, Gguf, Instead, Weights, read_text},
+    checkpoint::{self, Adapter, Checkpoint, Gguf, Instead, Tie, Weights, read_text},
     config::{DecoderConfig, Head},
     decoder::Decoder,
     error::ModelError,
@@ -28,6 +28,7 @@ use crate::{
 #[derive(Debug)]
 pub struct ModelFiles {
     description: Description,
+    bos_token_id: Option<u32>,
     tokenizer: OwnTokenizer,
     adapter: Option<Adapter>,
     checkpoint: Checkpoint,
@@ -79,11 +80,11 @@ impl ModelFiles {
                 Some(found) => return Err(ModelError::Instead { folder: origin.folder, found }),
             }
         }
-        let Described { description, quantisation, mut notes } =
+        let Described { description, bos_token_id, quantisation, mut notes } =
             families::describe(&config_path, &read_text(&config_path)?)?;
         // Before the weights: reading a large tokenizer.json takes as much memory again as keeping it, and that memory is
         // then free for the weights.
-        let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
+        let vocab_size = description.config.vocab_size;
         let tokenizer = match &origin.tokenizer {
             Some(place) => OwnTokenizer::from(opened(place, vocab_size, bos_token_id, &config_path)?),
             None => Tokenizer::open(&origin.folder, vocab_size, bos_token_id, &config_path).into(),
@@ -97,7 +98,7 @@ impl ModelFiles {
         if !applied && origin.folder.join("adapter_config.json").is_file() {
             notes.push(Note::AdapterBeside { base: checkpoint::base_of_adapter(&origin.folder) });
         }
-        Ok(ModelFiles { description, tokenizer, adapter, checkpoint, origin, notes })
+        Ok(ModelFiles { description, bos_token_id, tokenizer, adapter, checkpoint, origin, notes })
     }
 
     /// Opens a GGUF file: its metadata take the place of `config.json` and `tokenizer.json`.
@@ -107,8 +108,9 @@ impl ModelFiles {
         origin: Origin,
         adapter: Option<Adapter>,
     ) -> Result<Self, ModelError> {
-        let Described { description, mut notes, .. } = families::describe(path, &file.config()?)?;
-        let (vocab_size, bos_token_id) = (description.config.vocab_size, description.bos_token_id);
+        let Described { description, bos_token_id, mut notes, .. } =
+            families::describe(path, &file.config()?)?;
+        let vocab_size = description.config.vocab_size;
         let tokenizer = match &origin.tokenizer {
             Some(place) => OwnTokenizer::from(opened(place, vocab_size, bos_token_id, path)?),
             None => {
@@ -121,7 +123,7 @@ impl ModelFiles {
         };
         notes.extend(tokenizer.notes());
         let checkpoint = file.checkpoint()?;
-        Ok(ModelFiles { description, tokenizer, adapter, checkpoint, origin, notes })
+        Ok(ModelFiles { description, bos_token_id, tokenizer, adapter, checkpoint, origin, notes })
     }
 
     /// Returns the memory that the weights take as tensors once they are loaded. Weights that stay in mapped files do not count,
@@ -141,7 +143,8 @@ impl ModelFiles {
     ///
     /// Fails if the tensors are not those of the family, a value is not finite, or a file can no longer be read.
     pub fn load(self, precision: impl Into<Precision>, device: &Device) -> Result<Model, ModelError> {
-        let ModelFiles { mut description, tokenizer, adapter, checkpoint, origin, mut notes } = self;
+        let ModelFiles { mut description, bos_token_id, tokenizer, adapter, checkpoint, origin, mut notes } =
+            self;
         let mut precision = precision.into();
         let wanted = precision.compute;
         precision.hold = precision.hold.on(device, wanted);
@@ -149,8 +152,8 @@ impl ModelFiles {
             precision.compute = FloatFormat::F32;
         }
         let family = description.family;
-        let weights = Weights::new(&checkpoint, family, device, precision);
-        judge_head(&mut description.config, &weights, &mut notes)?;
+        let mut weights = Weights::new(&checkpoint, family, device, precision);
+        judge_head(&mut description.config, &mut weights, &mut notes)?;
         let mut decoder = Decoder::load(description.config, weights)?;
         // Its files take memory that the merging of an adapter can use.
         drop(checkpoint);
@@ -160,15 +163,19 @@ impl ModelFiles {
         if wanted != precision.compute {
             decoder = decoder.computing_in(wanted);
         }
-        Ok(Model { decoder, tokenizer, family, bos_token_id: description.bos_token_id, origin, notes })
+        Ok(Model { decoder, tokenizer, family, bos_token_id, origin, notes })
     }
 }
 
 /// Compares the head that the config describes with the one in the checkpoint. One that is missing is not an error: states
-/// need none.
+/// need none. One that is tied and stored with other values counts, as since release 5.0 of transformers.
+///
+/// # Source
+///
+/// Hugging Face transformers 5.24, `modeling_utils.py` (`tie_weights`).
 fn judge_head(
     config: &mut DecoderConfig,
-    weights: &Weights<'_>,
+    weights: &mut Weights<'_>,
     notes: &mut Vec<Note>,
 ) -> Result<(), ModelError> {
     match (config.head, weights.stored_head()) {
@@ -176,8 +183,13 @@ fn judge_head(
             config.head = Head::Absent;
             notes.push(Note::NoHead);
         }
-        (Head::Tied, Some(tensor)) if weights.head_differs()? => notes.push(Note::OtherHead { tensor }),
-        _ => {}
+        (Head::Tied, Some(tensor)) => {
+            if weights.tie(&tensor)? == Tie::Different {
+                config.head = Head::Untied;
+                notes.push(Note::OtherHead { tensor });
+            }
+        }
+        (Head::Untied, Some(_)) | (Head::Tied | Head::Absent, None) | (Head::Absent, Some(_)) => {}
     }
     Ok(())
 }

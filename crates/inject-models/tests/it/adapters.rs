@@ -239,6 +239,38 @@ fn a_whole_matrix_takes_the_place_of_that_of_the_model() {
     assert!(head.iter().all(|value| *value == 0.0));
 }
 
+/// PEFT shares one saved matrix between tied modules, and writes it under both names.
+#[test]
+fn an_adapter_that_ensures_tied_weights_replaces_both_of_them() {
+    let zeros = |head: f32| {
+        Copy::new().with("ensure_weight_tying", json!(true)).with_tensors(|tensors| {
+            tensors.retain(|(name, ..)| name.contains(".layers.0.self_attn.q_proj."));
+            for (stem, value) in [("model.embed_tokens", 0.0), ("lm_head", head)] {
+                let bytes = f32::to_le_bytes(value).repeat(97 * 32);
+                tensors.push((format!("base_model.model.{stem}.weight"), vec![97, 32], bytes));
+            }
+        })
+    };
+    let adapter = zeros(0.0);
+    let origin = Origin::of_folder(&fixture::folder("qwen2")).with_adapter(adapter.0.path());
+    let decoder = Model::load(origin, FloatFormat::F32, &device()).unwrap().decoder;
+    assert!(values(decoder.token_embedding()).iter().all(|value| *value == 0.0));
+    assert!(decoder.own_head().is_none());
+    let error = zeros(1.0).error_on(&fixture::folder("qwen2"));
+    assert!(matches!(&error, ModelError::Adapter { source: AdapterError::Tied { .. }, .. }), "{error:?}");
+}
+
+#[test]
+fn a_file_in_the_place_of_the_folder_is_named() {
+    let copy = Copy::new();
+    let file = copy.path("adapter_model.safetensors");
+    let origin = Origin::of_folder(&fixture::folder("llama")).with_adapter(&file);
+    let error = Model::load(origin, FloatFormat::F32, &device()).map(|_| ()).unwrap_err();
+    let ModelError::Adapter { folder, source: AdapterError::File } = &error else { panic!("{error:?}") };
+    assert_eq!(*folder, file);
+    assert!(error.source().unwrap().to_string().contains("give the folder"));
+}
+
 #[test]
 fn modules_that_the_model_does_not_have_are_named() {
     for module in ["model.layers.7.self_attn.q_proj", "model.layers.0.self_attn.c_attn", "score"] {

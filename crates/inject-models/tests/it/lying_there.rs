@@ -22,6 +22,12 @@ fn state(model: &Model) -> Vec<f64> {
     values(forward.states.remove(&Tap::FinalNorm).unwrap())
 }
 
+/// The logits after a few tokens.
+fn logits(model: &Model) -> Vec<f64> {
+    let prompt = TokenBatch::new(&[[1, 5, 9, 5]]).unwrap();
+    values(model.decoder.forward(&prompt, &[], Logits::Last).unwrap().logits.unwrap())
+}
+
 fn llama() -> Checkpoint {
     Checkpoint::copy_of("llama")
 }
@@ -112,10 +118,12 @@ fn a_base_model_or_a_classifier_loads_without_a_head() {
     assert!(matches!(error, ModelError::NoHead), "{error:?}");
 }
 
+/// transformers does not tie what is stored with different values.
 #[test]
-fn a_stored_head_that_is_not_the_embedding_it_is_tied_to_is_noted() {
+fn a_stored_head_that_is_not_the_embedding_it_is_tied_to_is_used_and_noted() {
     let tied = || llama().with_key("tie_word_embeddings", true);
     equals_llama(&tied(), &[Note::OtherHead { tensor: "lm_head.weight".to_owned() }]);
+    assert_eq!(logits(&tied().load().unwrap()), logits(&llama().load().unwrap()));
     let same = tied().with_tensors(|tensors| {
         let embedding = &tensors["model.embed_tokens.weight"];
         let copy =
@@ -123,6 +131,31 @@ fn a_stored_head_that_is_not_the_embedding_it_is_tied_to_is_noted() {
         tensors.insert("lm_head.weight".to_owned(), copy);
     });
     equals_llama(&same, &[]);
+}
+
+/// safetensors' `save_model` writes one of several names that stand for the same tensor, and the head's name is its first choice.
+#[test]
+fn an_embedding_that_is_stored_as_its_tied_head_alone_is_read() {
+    for (case, embedding) in [
+        ("gpt2", "transformer.wte.weight"),
+        ("gpt2-hub-names", "wte.weight"),
+        ("qwen2", "model.embed_tokens.weight"),
+        ("gemma3", "model.embed_tokens.weight"),
+    ] {
+        let head_alone = Checkpoint::copy_of(case).with_tensors(|tensors| {
+            let table = tensors.remove(embedding).unwrap();
+            tensors.insert("lm_head.weight".to_owned(), table);
+        });
+        let (found, expected) = (head_alone.load().unwrap(), Checkpoint::copy_of(case).load().unwrap());
+        assert_eq!(found.notes(), [], "{case}");
+        assert_eq!(state(&found), state(&expected), "{case}");
+        assert_eq!(logits(&found), logits(&expected), "{case}");
+    }
+    // Where the two are not tied, the head says nothing about the embedding.
+    let untied = llama().with_tensors(|tensors| {
+        tensors.remove("model.embed_tokens.weight").unwrap();
+    });
+    untied.error(FILE, &["model.embed_tokens.weight"]);
 }
 
 #[test]
@@ -153,6 +186,68 @@ fn a_git_lfs_pointer_is_named() {
     assert!(matches!(*error, ModelError::LfsPointer { .. }), "{error:?}");
     let error = only(&[("model.gguf", pointer)]);
     assert!(matches!(&error, ModelError::LfsPointer { path } if path.ends_with("model.gguf")), "{error:?}");
+}
+
+/// transformers 5 calls the head of every class `lm_head`.
+#[test]
+fn the_head_of_gpt_neox_is_read_by_both_of_its_names() {
+    let published = Checkpoint::copy_of("gpt-neox");
+    let renamed = Checkpoint::copy_of("gpt-neox").with_tensors(|tensors| {
+        let head = tensors.remove("embed_out.weight").unwrap();
+        tensors.insert("lm_head.weight".to_owned(), head);
+    });
+    let (found, expected) = (renamed.load().unwrap(), published.load().unwrap());
+    assert_eq!(found.notes(), []);
+    assert_eq!(logits(&found), logits(&expected));
+    let tied =
+        Checkpoint::copy_of("gpt-neox").with_key("tie_word_embeddings", true).with_tensors(|tensors| {
+            let table = tensors.remove("gpt_neox.embed_in.weight").unwrap();
+            tensors.remove("embed_out.weight").unwrap();
+            tensors.insert("lm_head.weight".to_owned(), table);
+        });
+    assert_eq!(state(&tied.load().unwrap()), state(&expected));
+}
+
+#[test]
+fn heads_of_rewards_and_buffers_of_rotations_have_no_part_in_the_states() {
+    for case in ["llama", "gemma3", "gemma2", "gpt-neox", "phi4"] {
+        let beside = Checkpoint::copy_of(case).with_tensors(|tensors| {
+            let stored = || Stored::f32(&[1, 4], 0.5);
+            for head in ["value_head", "regression_head", "rm_head", "v_head.summary", "reward_head"] {
+                tensors.insert(format!("{head}.weight"), stored());
+            }
+            for buffer in ["cos_cached", "sin_cached", "inv_freq"] {
+                tensors.insert(format!("model.layers.0.self_attn.rotary_emb.{buffer}"), stored());
+            }
+            for module in ["rotary_emb", "model.rotary_emb", "model.rotary_emb_local"] {
+                tensors.insert(format!("{module}.inv_freq"), stored());
+            }
+        });
+        assert_eq!(
+            state(&beside.load().unwrap()),
+            state(&Checkpoint::copy_of(case).load().unwrap()),
+            "{case}"
+        );
+    }
+    // Tensors that a wrong config leaves over are not passed over.
+    for name in ["model.layers.3.self_attn.q_proj.weight", "model.layers.0.self_attn.q_proj.bias"] {
+        let checkpoint = llama().with_tensors(|tensors| {
+            tensors.insert(name.to_owned(), Stored::f32(&[32], 0.5));
+        });
+        let error = checkpoint.error(FILE, &[name]);
+        assert!(matches!(error, ModelError::SurplusTensor { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn an_id_outside_the_vocabulary_is_not_bos() {
+    for (found, expected) in [(96_i64, Some(96)), (97, None), (50_256, None), (-1, None), (1 << 40, None)] {
+        let model = llama().with_key("bos_token_id", found).load().unwrap();
+        assert_eq!(model.bos_token_id(), expected, "{found}");
+        let note = Note::BosOutside { found, vocab_size: 97 };
+        let notes: Vec<Note> = expected.is_none().then_some(note).into_iter().collect();
+        assert_eq!(model.notes(), notes);
+    }
 }
 
 /// A folder with these files and nothing else.
@@ -232,6 +327,12 @@ fn a_folder_of_the_hubs_cache_stands_for_its_snapshot() {
     let error = Model::load(Origin::of_folder(cache.path()), FloatFormat::F32, &inject_testing::any_device());
     let text = error.map(|_| ()).unwrap_err().to_string();
     assert!(text.contains("give the path of one of its models: models--owner--name"), "{text}");
+
+    // The folder of the snapshots does not say which.
+    let snapshots = repo.join("snapshots");
+    let error = Model::load(Origin::of_folder(&snapshots), FloatFormat::F32, &inject_testing::any_device());
+    let text = error.map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("give the path of one of its snapshots: 0123, 4567"), "{text}");
 
     // A ref that leads out of the folder is not followed.
     fs::write(repo.join("refs/main"), "../../..").unwrap();

@@ -50,6 +50,40 @@ fn weights_are_those_that_the_library_restores_bit_for_bit() {
     }
 }
 
+/// The sides of a block need not divide those of the weight, and compressed-tensors says them in other places than the first files.
+#[test]
+fn blocks_have_the_sides_that_the_config_says() {
+    // Three rows of blocks of 15 rows, the last one with 10, and two columns of blocks of 20 columns, the last one with 12.
+    let scales: Vec<f32> = (1..=6_u8).map(f32::from).collect();
+    let blocks_of = |quantisation: Value| {
+        let with_blocks = |tensors: &mut BTreeMap<String, Stored>| {
+            tensors.remove(&format!("{WEIGHT}_scale_inv")).unwrap();
+            let bytes = scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
+            let stored = Stored { dtype: Dtype::F32, shape: vec![3, 2], bytes };
+            tensors.insert(format!("{WEIGHT}_scale"), stored);
+            // The code of one.
+            tensors.get_mut(WEIGHT).unwrap().bytes.fill(0x38);
+        };
+        copy_of("fp8-block").with_tensors(with_blocks).with_key("quantization_config", quantisation)
+    };
+    let groups = |structures: &[Value]| {
+        let group = |(i, structure): (usize, &Value)| {
+            let weights =
+                json!({"num_bits": 8, "type": "float", "strategy": "block", "block_structure": structure});
+            (format!("group_{i}"), json!({"targets": ["Linear"], "weights": weights}))
+        };
+        let groups: serde_json::Map<_, _> = structures.iter().enumerate().map(group).collect();
+        json!({"quant_method": "compressed-tensors", "config_groups": groups})
+    };
+    let expected: Vec<f32> = (0..40 * 32).map(|i| scales[i / 32 / 15 * 2 + i % 32 / 20]).collect();
+    for structure in [json!([15, 20]), json!("15x20")] {
+        let model = blocks_of(groups(&[json!([8, 8]), structure])).load().unwrap();
+        assert_eq!(parameters(&model)[WEIGHT], expected);
+    }
+    let others = blocks_of(groups(&[json!([8, 8])]));
+    others.damaged("model.safetensors", &[&format!("tensor `{WEIGHT}_scale` is"), "of the sizes [[8, 8]]"]);
+}
+
 /// `bnb_4bit_quant_storage` stores the codes under another format, byte for byte.
 #[test]
 fn codes_may_be_stored_as_numbers_of_another_format() {
@@ -141,6 +175,19 @@ fn what_stands_beside_a_weight_must_fit_it() {
         });
         checkpoint.damaged("model.safetensors", &[&format!("tensor `{name}` is"), says]);
     }
+}
+
+/// Releases of bitsandbytes before 0.45 may write the order that a kind of GPU has the codes in. Its releases since then refuse it.
+#[test]
+fn codes_in_the_order_of_a_gpu_are_refused() {
+    let name = WEIGHT.replace("weight", "weight_format");
+    let with =
+        |edit: &dyn Fn(&mut BTreeMap<String, Stored>)| copy_of("int8").with_tensors(|tensors| edit(tensors));
+    let ampere = with(&|tensors| tensors.get_mut(&name).unwrap().bytes = vec![3]);
+    ampere
+        .damaged("model.safetensors", &[&format!("tensor `{name}` is"), "0, which stands for codes in rows"]);
+    // The first files do not say.
+    with(&|tensors| drop(tensors.remove(&name).unwrap())).load().unwrap();
 }
 
 #[test]

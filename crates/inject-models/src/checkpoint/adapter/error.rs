@@ -24,6 +24,15 @@ pub enum AdapterError {
         /// The error of the regular expression parser.
         source: Box<regex::Error>,
     },
+    /// The settings have several faults.
+    #[error("{} faults: {}", faults.len(), listed(faults))]
+    Several {
+        /// The faults.
+        faults: Vec<AdapterError>,
+    },
+    /// The path is that of a file.
+    #[error("it is a file: give the folder that holds adapter_config.json and the weights")]
+    File,
     /// There is no file of weights under its usual name.
     #[error("it holds no weights: expected adapter_model.safetensors or adapter_model.bin")]
     NoWeights,
@@ -53,10 +62,18 @@ pub enum AdapterError {
         /// The family of the model.
         family: String,
     },
-    /// The change would reach the embedding and the head at once, while PEFT changes one of them.
-    #[error("it changes `{module}`, which is both embedding and head of this model, in one of the two roles")]
+    /// The change would reach the embedding and the head at once, while the adapter was trained on one of them.
+    #[error(
+        "it changes `{module}`, and the matrix is both embedding and head of this model: such a change is not merged"
+    )]
     Tied {
         /// Path of the module within the model.
         module: String,
     },
+}
+
+/// Some faults on one line.
+fn listed(faults: &[AdapterError]) -> String {
+    let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    texts.join("; ").replace("adapter_config.json: ", "")
 }

@@ -7,11 +7,13 @@ use serde_json::{Map, Value};
 use super::{AdapterError, patterns::Patterns};
 
 /// Keys without influence on the merged weights: bookkeeping, training, the choice of the modules that change or are replaced (the
-/// tensors tell), and the layout of weights in memory. `fan_in_fan_out` says that the weight is stored transposed, which the model's family knows.
+/// tensors tell, those of tied modules too), and the layout of weights in memory. `fan_in_fan_out` says that the weight is stored
+/// transposed, which the model's family knows.
 const WITHOUT_INFLUENCE: &[&str] = &[
     "auto_mapping",
     "base_model_name_or_path",
     "corda_config",
+    "ensure_weight_tying",
     "eva_config",
     "exclude_modules",
     "fan_in_fan_out",
@@ -81,42 +83,49 @@ enum Scaling {
 impl Settings {
     /// Checks the settings.
     ///
+    /// # Errors
+    ///
+    /// Fails with all faults of the file.
+    ///
     /// # Source
     ///
     /// PEFT 0.21.2, `tuners/lora/config.py`.
     pub(super) fn new(file: File) -> Result<Self, AdapterError> {
         let File { rank_pattern, alpha_pattern, others: mut map } = file;
+        let mut faults = Vec::new();
         let kind = map.remove("peft_type").unwrap_or_default();
         if kind != "LORA" {
+            // The other settings are those of the other kind.
             return Err(setting("peft_type", &kind, "`LORA`: other kinds of adapters are not merged"));
         }
         let bias = map.remove("bias").unwrap_or_else(|| "none".into());
         if bias != "none" {
-            return Err(setting("bias", &bias, "`none`: an adapter with biases of its own is not merged"));
+            faults.push(setting("bias", &bias, "`none`: an adapter with biases of its own is not merged"));
         }
-        initialisation(&map.remove("init_lora_weights").unwrap_or(Value::Bool(true)))?;
+        faults.extend(initialisation(&map.remove("init_lora_weights").unwrap_or(Value::Bool(true))).err());
         let scaling = match map.remove("use_rslora") {
             None | Some(Value::Null | Value::Bool(false)) => Scaling::Rank,
             Some(Value::Bool(true)) => Scaling::RootOfRank,
-            Some(other) => return Err(setting("use_rslora", &other, "true or false")),
+            Some(other) => {
+                faults.push(setting("use_rslora", &other, "true or false"));
+                Scaling::Rank
+            }
         };
+        let rank_of_all = map.remove("r").map_or(Ok(8), |value| rank("r", &value));
+        let alpha_of_all = map.remove("lora_alpha").map_or(Ok(8.0), |value| alpha("lora_alpha", &value));
         let settings = Settings {
-            rank: map.remove("r").map_or(Ok(8), |value| rank("r", &value))?,
-            alpha: map.remove("lora_alpha").map_or(Ok(8.0), |value| alpha("lora_alpha", &value))?,
-            ranks: compiled("rank_pattern", rank_pattern, rank)?,
-            alphas: compiled("alpha_pattern", alpha_pattern, alpha)?,
+            rank: rank_of_all.unwrap_or_else(|fault| stand_in(&mut faults, fault, 1)),
+            alpha: alpha_of_all.unwrap_or_else(|fault| stand_in(&mut faults, fault, 1.0)),
+            ranks: compiled("rank_pattern", rank_pattern, rank, &mut faults),
+            alphas: compiled("alpha_pattern", alpha_pattern, alpha, &mut faults),
             scaling,
         };
-        for (key, value) in map.iter().filter(|(_, value)| !is_unset(value)) {
-            match REFUSED.iter().find(|(refused, _)| refused == key) {
-                Some((_, expected)) => return Err(setting(key, value, expected)),
-                None if WITHOUT_INFLUENCE.contains(&key.as_str()) => {}
-                None => {
-                    return Err(setting(key, value, "no such key, or one that is not set: it is not known"));
-                }
-            }
+        faults.extend(map.iter().filter_map(|(key, value)| refused(key, value)));
+        match faults.len() {
+            0 => Ok(settings),
+            1 => Err(faults.remove(0)),
+            _ => Err(AdapterError::Several { faults }),
         }
-        Ok(settings)
     }
 
     /// The rank of the change to a module.
@@ -158,21 +167,39 @@ fn initialisation(value: &Value) -> Result<(), AdapterError> {
     Err(setting("init_lora_weights", value, expected))
 }
 
+/// The fault of a key that is not read for its value.
+fn refused(key: &str, value: &Value) -> Option<AdapterError> {
+    if is_unset(value) || WITHOUT_INFLUENCE.contains(&key) {
+        return None;
+    }
+    let known = REFUSED.iter().find(|(refused, _)| *refused == key);
+    let expected =
+        known.map_or("no such key, or one that is not set: it is not known", |&(_, expected)| expected);
+    Some(setting(key, value, expected))
+}
+
+/// Keeps a fault, and returns a value in the place of the faulty one.
+fn stand_in<T>(faults: &mut Vec<AdapterError>, fault: AdapterError, value: T) -> T {
+    faults.push(fault);
+    value
+}
+
 /// Compiles regular expressions over the paths of modules. The first that fits counts, as in PEFT 0.21.2,
 /// `utils/other.py` (`get_pattern_key`): it fits if it is the whole path, or the end of it after a dot.
 fn compiled<T>(
     key: &'static str,
     patterns: Patterns,
     parse: fn(&str, &Value) -> Result<T, AdapterError>,
-) -> Result<Vec<(Regex, T)>, AdapterError> {
-    let compiled = patterns.0.into_iter().map(|(pattern, value)| {
+    faults: &mut Vec<AdapterError>,
+) -> Vec<(Regex, T)> {
+    let compile = |(pattern, value): (String, Value)| {
         let value = parse(&format!("{key}.{pattern}"), &value)?;
         match Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$")) {
             Ok(regex) => Ok((regex, value)),
             Err(error) => Err(AdapterError::Pattern { key, pattern, source: Box::new(error) }),
         }
-    });
-    compiled.collect()
+    };
+    patterns.0.into_iter().filter_map(|of| compile(of).map_err(|fault| faults.push(fault)).ok()).collect()
 }
 
 fn rank(key: &str, value: &Value) -> Result<usize, AdapterError> {
@@ -239,6 +266,21 @@ mod tests {
     fn rank_stabilised_lora_divides_by_the_root() {
         let settings = parse(json!({ "use_rslora": true })).unwrap();
         assert_eq!(settings.scale("any"), 4.0);
+    }
+
+    #[test]
+    fn one_reading_finds_all_faults() {
+        let faulty = json!({
+            "use_dora": true, "bias": "all", "r": 0, "rank_pattern": { "q_proj(": 2 }, "alpha_pattern": { "k_proj": "8" },
+            "init_lora_weights": "pissa", "ensure_weight_tying": true
+        });
+        let text = parse(faulty).unwrap_err().to_string();
+        assert!(text.starts_with("6 faults: "), "{text}");
+        for key in ["use_dora", "bias", "r", "rank_pattern", "alpha_pattern.k_proj", "init_lora_weights"]
+            .map(|key| format!("`{key}`"))
+        {
+            assert!(text.contains(&key), "{key}: {text}");
+        }
     }
 
     #[test]

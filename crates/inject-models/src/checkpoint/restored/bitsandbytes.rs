@@ -123,8 +123,13 @@ pub(super) fn eight_bits(checkpoint: &mut Checkpoint) -> Result<usize, ModelErro
             _ => return Err(checkpoint.unfit(&codes, &weight, "a matrix stored as I8")),
         };
         let scales = checkpoint.floats_beside(name, rows)?;
-        // The layout of the codes in memory; files hold rows only.
-        checkpoint.tensors.remove(&format!("{stem}.weight_format"));
+        // Releases before 0.45 may write codes in the order that a kind of GPU has them in.
+        let order = format!("{stem}.weight_format");
+        if let Some(entry) = checkpoint.tensors.remove(&order)
+            && checkpoint.small_number(&entry) != Some(0)
+        {
+            return Err(checkpoint.unfit(&entry, &order, "the number 0, which stands for codes in rows"));
+        }
         let shape = codes.shape.clone();
         insert(checkpoint, weight, codes, shape, Method::EightBits(EightBits { scales }));
     }

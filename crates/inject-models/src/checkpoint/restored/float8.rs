@@ -21,9 +21,6 @@ use crate::{
     format::FloatFormat,
 };
 
-/// The usual sides of a block that has a scale.
-const BLOCK: usize = 128;
-
 /// Numbers of 8 bits with scales.
 #[derive(Clone, Debug)]
 pub(super) struct Float8 {
@@ -54,8 +51,8 @@ const OF_ACTIVATIONS: [&str; 7] = [
     ".q_scale",
 ];
 
-/// Folds the weights in FP8. `block` is the rows and columns that share a scale, if the config says so.
-pub(super) fn float8(checkpoint: &mut Checkpoint, block: Option<[usize; 2]>) -> Result<usize, ModelError> {
+/// Folds the weights in FP8. `blocks` are the rows and columns that share a scale, if the config says so.
+pub(super) fn float8(checkpoint: &mut Checkpoint, blocks: &[[usize; 2]]) -> Result<usize, ModelError> {
     let numbers = |entry: &Entry| {
         let is = |dtype| is_stored_as(entry, dtype);
         let known = is(Dtype::F8_E4M3).then_some(Numbers::E4M3);
@@ -76,9 +73,12 @@ pub(super) fn float8(checkpoint: &mut Checkpoint, block: Option<[usize; 2]>) -> 
         let StoredAs::Float(format) = scales.stored else {
             return Err(checkpoint.unfit(&scales, &name, "floating-point numbers"));
         };
-        let Some((block, scales_in_row)) = grid(&codes.shape, &scales.shape, block) else {
-            let expected =
-                format!("one scale, one for each row, or one for each block of a weight {:?}", codes.shape);
+        let Some((block, scales_in_row)) = grid(&codes.shape, &scales.shape, blocks) else {
+            let of_size = if blocks.is_empty() { String::new() } else { format!(" of the sizes {blocks:?}") };
+            let expected = format!(
+                "one scale, one for each row, or one for each block{of_size} of a weight {:?}",
+                codes.shape
+            );
             return Err(checkpoint.unfit(&scales, &name, &expected));
         };
         let method = Float8 { numbers: *numbers, scales, block, scales_in_row, format };
@@ -96,25 +96,32 @@ pub(super) fn float8(checkpoint: &mut Checkpoint, block: Option<[usize; 2]>) -> 
     Ok(found.len())
 }
 
-/// The rows and columns of a weight that share a scale, and the scales in a row of blocks. The last blocks may be smaller. If nothing
-/// says how large the others are, they have the usual size, or else all have the same.
-fn grid(weight: &[usize], scales: &[usize], block: Option<[usize; 2]>) -> Option<([usize; 2], usize)> {
+/// The rows and columns of a weight that share a scale, and the scales in a row of blocks. The last blocks may be smaller.
+///
+/// The sizes of blocks are those that the config says. If it says none, a side is the power of two that gives the number of scales,
+/// as in all published files. No two powers of two give the same number, unless it is one.
+fn grid(weight: &[usize], scales: &[usize], said: &[[usize; 2]]) -> Option<([usize; 2], usize)> {
     let &[rows, columns] = weight else { return None };
     if rows == 0 || columns == 0 {
         return None;
     }
-    let side = |of: usize, blocks: usize, said: Option<usize>| match (blocks, said) {
-        (0, _) => None,
-        (_, Some(size)) if of.div_ceil(size) == blocks => Some(size),
-        _ if of.div_ceil(BLOCK) == blocks => Some(BLOCK),
-        _ if of.is_multiple_of(blocks) => Some(of / blocks),
-        _ => None,
+    let side = |of: usize, blocks: usize| {
+        let mut powers = (0..usize::BITS).map(|power| 1_usize << power);
+        powers.find(|&size| of.div_ceil(size) == blocks)
     };
-    let [tall, wide] = [block.map(|[rows, _]| rows), block.map(|[_, columns]| columns)];
     match *scales {
         [] | [1] | [1, 1] => Some(([rows, columns], 1)),
         [of_rows] | [of_rows, 1] if of_rows == rows => Some(([1, columns], 1)),
-        [down, across] => Some(([side(rows, down, tall)?, side(columns, across, wide)?], across)),
+        [down, across] if said.is_empty() => Some(([side(rows, down)?, side(columns, across)?], across)),
+        [down, across] => {
+            let fits =
+                |size: &&[usize; 2]| [rows.div_ceil(size[0]), columns.div_ceil(size[1])] == [down, across];
+            let within = |&[tall, wide]: &[usize; 2]| [tall.min(rows), wide.min(columns)];
+            let mut fitting = said.iter().filter(fits).map(within);
+            let first = fitting.next()?;
+            // Two sizes that fit would restore different numbers.
+            fitting.all(|other| other == first).then_some((first, across))
+        }
         _ => None,
     }
 }
@@ -191,9 +198,21 @@ mod tests {
     #[test]
     fn blocks_have_the_size_that_the_config_says() {
         // Four blocks of 64 rows of 200, the last one smaller, and three of 64 columns.
-        assert_eq!(grid(&[200, 160], &[4, 3], Some([64, 64])), Some(([64, 64], 3)));
-        assert_eq!(grid(&[200, 160], &[4, 3], None), None);
-        assert_eq!(grid(&[200, 160], &[4, 2], None), Some(([50, 128], 2)));
-        assert_eq!(grid(&[192, 160], &[2, 2], None), Some(([128, 128], 2)));
+        assert_eq!(grid(&[200, 160], &[4, 3], &[[64, 64]]), Some(([64, 64], 3)));
+        // Two blocks of 60 rows of 100, which are not two halves.
+        assert_eq!(grid(&[100, 100], &[2, 1], &[[60, 128]]), Some(([60, 100], 1)));
+        assert_eq!(grid(&[100, 100], &[1, 2], &[[1, 64], [128, 64], [256, 64]]), Some(([100, 64], 2)));
+        for others in [&[[32, 32]][..], &[[64, 64], [60, 60]]] {
+            assert_eq!(grid(&[100, 100], &[2, 2], others), None, "{others:?}");
+        }
+    }
+
+    #[test]
+    fn blocks_whose_size_nothing_says_have_sides_of_powers_of_two() {
+        assert_eq!(grid(&[200, 160], &[4, 2], &[]), Some(([64, 128], 2)));
+        assert_eq!(grid(&[40, 32], &[5, 1], &[]), Some(([8, 32], 1)));
+        // Neither 32 nor 64 rows make three blocks of 100.
+        assert_eq!(grid(&[100, 100], &[3, 2], &[]), None);
+        assert_eq!(grid(&[100, 100], &[0, 2], &[]), None);
     }
 }

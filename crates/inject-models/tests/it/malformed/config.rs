@@ -1,7 +1,7 @@
 //! Faults of config.json.
 
 use inject_models::{ConfigProblem, ModelError, Note};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Checkpoint;
 
@@ -85,6 +85,22 @@ fn a_config_without_model_type_is_refused_where_it_leaves_doubt() {
             r#"add a line such as "model_type": "llama""#,
         ]);
     assert!(matches!(problem, ConfigProblem::Missing { .. }), "{problem:?}");
+}
+
+#[test]
+fn problems_that_do_not_depend_on_the_family_are_named_without_one() {
+    let with = |model_type: Value| {
+        let classes = json!({"AutoModelForCausalLM": "modeling_x.XForCausalLM", "AutoModel": "m.LlamaModel", "AutoConfig": "c.X"});
+        let quantisation = json!({"quant_method": "gptq", "bits": 4});
+        let checkpoint = Checkpoint::copy_of("llama").with_key("architectures", json!(["XForCausalLM"]));
+        let checkpoint = checkpoint.with_key("model_type", model_type).with_key("auto_map", classes);
+        checkpoint.with_key("quantization_config", quantisation).problems(&["GPTQ, 4 bits"])
+    };
+    for model_type in [json!("mamba"), json!(null)] {
+        let problems = with(model_type);
+        let keys: Vec<&str> = problems.iter().map(ConfigProblem::key).collect();
+        assert_eq!(keys, ["model_type", "auto_map.AutoModelForCausalLM", "quantization_config"]);
+    }
 }
 
 #[test]
@@ -267,13 +283,13 @@ fn keys_of(problems: &[ConfigProblem]) -> Vec<&str> {
 fn a_problem_that_decides_what_else_is_read_hides_no_other() {
     // Each of the first has to do with keys that are read after it, or beside it.
     let firsts = [
-        ("rope_scaling", json!({"type": "dynamic", "factor": 2.0}), "rope_scaling.rope_type"),
+        ("rope_scaling", json!({"type": "dynamic", "factor": 2.0}), "rope_scaling.type"),
         ("rope_scaling", json!({"rope_type": "yarn", "factor": 2.0}), "rope_scaling.rope_type"),
         ("rope_scaling", json!({"type": "linear", "factor": -2.0}), "rope_scaling.factor"),
         ("rope_scaling", json!({"type": "llama3", "factor": 8.0}), "rope_scaling.low_freq_factor"),
         ("rope_scaling", json!({"type": "longrope", "short_factor": [1.0]}), "rope_scaling.short_factor"),
-        ("rope_theta", json!(0), "rope_parameters.rope_theta"),
-        ("partial_rotary_factor", json!(0.01), "rope_parameters.partial_rotary_factor"),
+        ("rope_theta", json!(0), "rope_theta"),
+        ("partial_rotary_factor", json!(0.01), "partial_rotary_factor"),
         ("num_attention_heads", json!(5), "hidden_size"),
         ("quantization_config", json!({"quant_method": "aqlm", "bits": 2}), "quantization_config"),
         ("compression_config", json!({"quant_method": "gptq", "bits": 4}), "quantization_config"),
@@ -426,6 +442,53 @@ fn bidirectional_attention_is_refused() {
 fn cross_attention_is_refused() {
     let checkpoint = Checkpoint::copy_of("gpt2").with_key("add_cross_attention", true);
     checkpoint.bad_key("add_cross_attention", "true", "false");
+}
+
+/// transformers reads the weights from the file that this key names.
+#[test]
+fn weights_in_a_file_that_the_config_names_are_refused() {
+    let with = |file: &str| Checkpoint::copy_of("llama").with_key("transformers_weights", file);
+    with("other.safetensors").bad_key(
+        "transformers_weights",
+        "\"other.safetensors\"",
+        "\"model.safetensors\"",
+    );
+    assert_eq!(with("model.safetensors").load().unwrap().notes(), []);
+}
+
+/// transformers' class of the whole has a head of its own, which reads neither key of the text part.
+#[test]
+fn the_head_of_a_multimodal_file_does_not_read_the_text_part() {
+    let whole = || Checkpoint::copy_of("gemma3-multimodal");
+    let model = whole()
+        .with_key("text_config.final_logit_softcapping", 30.0)
+        .with_key("text_config.tie_word_embeddings", false)
+        .load()
+        .unwrap();
+    assert_eq!(model.decoder.config(), whole().load().unwrap().decoder.config());
+    let keys = ["text_config.final_logit_softcapping", "text_config.tie_word_embeddings"];
+    let keys = keys.map(str::to_owned).to_vec();
+    assert_eq!(model.notes(), [inject_models::Note::UnreadKeys { keys }]);
+}
+
+#[test]
+fn layers_with_a_window_need_one() {
+    let kinds = json!(["sliding_attention", "full_attention", "sliding_attention"]);
+    let qwen2 =
+        Checkpoint::copy_of("qwen2").with_key("layer_types", kinds).with_key("use_sliding_window", false);
+    qwen2.bad_key("use_sliding_window", "false", "`layer_types` has sliding layers");
+    let gemma3 = Checkpoint::copy_of("gemma3").with_key("sliding_window", json!(null));
+    gemma3.bad_key("sliding_window", "null", "a number of keys: there are layers with a window");
+}
+
+#[test]
+fn the_older_name_of_full_attention_is_read() {
+    let config = |kind: &str| {
+        let kinds = json!([kind, kind, kind]);
+        let model = Checkpoint::copy_of("qwen2").with_key("layer_types", kinds).load().unwrap();
+        model.decoder.config().clone()
+    };
+    assert_eq!(config("attention"), config("full_attention"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Faults of the rotary settings in config.json.
 
-use inject_models::ConfigProblem;
+use inject_models::{ConfigProblem, Note};
 use serde_json::{Value, json};
 
 use super::Checkpoint;
@@ -14,7 +14,7 @@ fn an_unknown_kind_of_rotary_scaling_is_refused() {
         known,
     );
     Checkpoint::copy_of("llama-linear").with_key("rope_scaling.type", "dynamic").bad_key(
-        "rope_scaling.rope_type",
+        "rope_scaling.type",
         "\"dynamic\"",
         known,
     );
@@ -128,7 +128,7 @@ fn a_share_of_rotating_coordinates_that_is_outside_the_head_is_refused() {
     for share in [0.0, 1.5, -1.0, 1e300] {
         let checkpoint = Checkpoint::copy_of("phi4").with_key("partial_rotary_factor", share);
         checkpoint.bad_key(
-            "rope_scaling.partial_rotary_factor",
+            "partial_rotary_factor",
             &json!(share).to_string(),
             "a share of the 16 coordinates",
         );
@@ -141,11 +141,7 @@ fn a_head_without_room_for_the_last_pair_is_refused() {
     let with = |share: f64| {
         Checkpoint::copy_of("gpt-neox").with_key("hidden_size", 60).with_key("rotary_pct", share)
     };
-    with(1.0).bad_key(
-        "rope_parameters.partial_rotary_factor",
-        "1.0",
-        "leaves room for pairs; this one is 15",
-    );
+    with(1.0).bad_key("rotary_pct", "1.0", "leaves room for pairs; this one is 15");
     let config = std::fs::read_to_string(with(0.9).path("config.json")).unwrap();
     let config = inject_models::DecoderConfig::parse(&config).unwrap();
     let rotary = config.blocks[0].attention.rotary.as_ref().unwrap();
@@ -156,19 +152,19 @@ fn a_head_without_room_for_the_last_pair_is_refused() {
 #[test]
 fn a_share_of_rotating_coordinates_is_refused_where_whole_heads_rotate() {
     for (case, key, named) in [
-        ("llama", "partial_rotary_factor", "rope_parameters.partial_rotary_factor"),
+        ("llama", "partial_rotary_factor", "partial_rotary_factor"),
         ("llama-linear", "rope_scaling.partial_rotary_factor", "rope_scaling.partial_rotary_factor"),
-        ("mistral", "partial_rotary_factor", "rope_parameters.partial_rotary_factor"),
-        ("qwen2", "partial_rotary_factor", "rope_parameters.partial_rotary_factor"),
+        ("mistral", "partial_rotary_factor", "partial_rotary_factor"),
+        ("qwen2", "partial_rotary_factor", "partial_rotary_factor"),
         ("qwen3", "rope_parameters.partial_rotary_factor", "rope_parameters.partial_rotary_factor"),
-        ("gemma2", "partial_rotary_factor", "rope_parameters.partial_rotary_factor"),
+        ("gemma2", "partial_rotary_factor", "partial_rotary_factor"),
         (
             "gemma3",
             "rope_parameters.full_attention.partial_rotary_factor",
             "rope_parameters.full_attention.partial_rotary_factor",
         ),
-        ("smollm3", "partial_rotary_factor", "rope_parameters.partial_rotary_factor"),
-        ("olmo2", "partial_rotary_factor", "rope_parameters.partial_rotary_factor"),
+        ("smollm3", "partial_rotary_factor", "partial_rotary_factor"),
+        ("olmo2", "partial_rotary_factor", "partial_rotary_factor"),
     ] {
         let with = |share: f64| Checkpoint::copy_of(case).with_key(key, share);
         with(0.5).bad_key(named, "0.5", "1: other values mean a rotation of a part of each head");
@@ -188,8 +184,74 @@ fn rotary_numbers_that_are_not_positive_are_refused() {
     attention.bad_key("rope_scaling.attention_factor", "-1.0", "a positive number");
 }
 
+/// A key of the rotary settings that transformers does not read for the kind of rotation cannot change its states.
 #[test]
-fn a_factor_beside_rotary_settings_that_do_not_scale_is_refused() {
-    let checkpoint = Checkpoint::copy_of("llama").with_key("rope_parameters.factor", 8.0);
-    checkpoint.bad_key("rope_parameters.factor", "8.0", "no factor beside rope_type `default`");
+fn rotary_keys_that_their_kind_does_not_read_are_noted() {
+    let config = |model: &inject_models::Model| model.decoder.config().clone();
+    for (case, settings) in [
+        (
+            "llama",
+            &["factor", "low_freq_factor", "attention_factor", "beta_fast", "mscale", "short_factor"][..],
+        ),
+        ("llama-linear", &["high_freq_factor", "attention_factor", "long_factor"]),
+        ("llama3-scaling", &["attention_factor", "truncate", "short_factor"]),
+        ("phi4", &["low_freq_factor", "mscale_all_dim", "long_mscale"]),
+    ] {
+        let object = if case == "llama" { "rope_parameters" } else { "rope_scaling" };
+        let expected = config(&Checkpoint::copy_of(case).load().unwrap());
+        for setting in settings {
+            let key = format!("{object}.{setting}");
+            let model = Checkpoint::copy_of(case).with_key(&key, 8.0).load().unwrap();
+            assert_eq!(config(&model), expected, "{case}: {key}");
+            assert_eq!(model.notes(), [Note::UnreadKeys { keys: vec![key] }], "{case}");
+        }
+    }
+}
+
+/// transformers puts the older spelling over `"rope_type": "default"` in Gemma 3, and then does not read `type`.
+#[test]
+fn the_oldest_name_of_the_kind_is_noted_in_gemma3() {
+    let with = |settings: Value| {
+        Checkpoint::copy_of("gemma3-old").with_key("rope_scaling", settings).load().unwrap()
+    };
+    let [unscaled, oldest, older] = [
+        with(json!(null)),
+        with(json!({"type": "linear", "factor": 4.0})),
+        with(json!({"rope_type": "linear", "factor": 4.0})),
+    ];
+    assert_eq!(oldest.decoder.config(), unscaled.decoder.config());
+    assert_ne!(oldest.decoder.config(), older.decoder.config());
+    let keys = ["rope_scaling.factor", "rope_scaling.type"].map(str::to_owned).to_vec();
+    assert_eq!(oldest.notes(), [Note::UnreadKeys { keys }]);
+    assert_eq!(with(json!({"type": "default"})).notes(), []);
+}
+
+/// The keys that the family reads are named, and those that are not read must agree with them.
+#[test]
+fn rotary_keys_of_gpt_neox_are_named_as_in_the_file() {
+    let neox = || Checkpoint::copy_of("gpt-neox");
+    neox().with_key("rotary_emb_base", -1.0).bad_key("rotary_emb_base", "-1.0", "a positive number");
+    let unread = "this family reads `rotary_emb_base` in its place";
+    let base = neox().without_key("rotary_emb_base").with_key("rope_theta", 500_000);
+    base.bad_key("rope_theta", "500000.0", unread);
+    neox().with_key("partial_rotary_factor", 0.25).bad_key("partial_rotary_factor", "0.25", "`rotary_pct`");
+    // As transformers 5 writes a file of its older releases.
+    let settings = json!({"rope_type": "default", "rope_theta": 500_000.0, "partial_rotary_factor": 0.25});
+    let rewritten = ["rotary_emb_base", "rotary_pct"].into_iter().fold(neox(), Checkpoint::without_key);
+    let rewritten = rewritten.with_key("rope_parameters", settings).with_key("rope_theta", 500_000);
+    assert_eq!(rewritten.load().unwrap().notes(), []);
+}
+
+/// The method of transformers' class that reads the rotary keys has a parameter of this name, and gets all of them.
+#[test]
+fn the_default_base_is_read_in_phi3() {
+    let config = |checkpoint: Checkpoint| checkpoint.load().unwrap().decoder.config().clone();
+    let phi3 = || Checkpoint::copy_of("phi3").with_key("rope_parameters", json!(null));
+    let without = || phi3().without_key("rope_theta");
+    assert_eq!(config(without().with_key("default_theta", 500)), config(phi3().with_key("rope_theta", 500)));
+    assert_eq!(config(without()), config(phi3().with_key("rope_theta", 10_000)));
+    assert_eq!(
+        config(phi3().with_key("rope_theta", 50).with_key("default_theta", 500)),
+        config(phi3().with_key("rope_theta", 50))
+    );
 }

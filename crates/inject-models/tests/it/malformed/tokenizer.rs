@@ -208,6 +208,27 @@ fn a_tokenizer_config_that_says_otherwise_about_bos_is_noted() {
     assert_eq!(model.tokenizer().unwrap().encode("one", Bos::Auto).unwrap(), [3]);
 }
 
+/// Without a `bos_token` the file means the token that the tokenizer itself puts before a text, whatever config.json names.
+#[test]
+fn a_tokenizer_config_that_names_no_bos_agrees_with_a_tokenizer_that_puts_a_token_before() {
+    let mut tokenizer: Value = serde_json::from_str(&words(json!({"?": 0, "one": 3, "<s>": 1}))).unwrap();
+    tokenizer["post_processor"] = json!({"type": "TemplateProcessing", "pair": [],
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}});
+    let notes = |bos: u32, config: Value| {
+        let checkpoint = Checkpoint::copy_of("llama").with_file(FILE, tokenizer.to_string());
+        let checkpoint = checkpoint.with_file("tokenizer_config.json", config.to_string());
+        checkpoint.with_key("bos_token_id", bos).load().unwrap().notes().to_vec()
+    };
+    assert_eq!(notes(2, json!({"add_bos_token": true})), []);
+    assert_eq!(notes(1, json!({"add_bos_token": false})), [Note::OtherBos { added: true }]);
+    // The token before the text is another one than the file names.
+    assert_eq!(
+        notes(2, json!({"add_bos_token": true, "bos_token": "one"})),
+        [Note::OtherBos { added: false }]
+    );
+}
+
 #[test]
 fn a_tokenizer_that_fits_is_used_and_cuts_no_prompt() {
     let checkpoint =
