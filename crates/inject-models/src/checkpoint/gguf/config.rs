@@ -7,7 +7,12 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Gguf, architecture::Architecture, settings::Settings, value::Value};
+use super::{
+    Gguf,
+    architecture::{Architecture, Heads},
+    settings::Settings,
+    value::Value,
+};
 use crate::error::ModelError;
 
 impl Gguf {
@@ -17,14 +22,14 @@ impl Gguf {
     ///
     /// Fails if a key is missing or malformed, or asks for a computation that the family does not have.
     pub(crate) fn config(&self) -> Result<String, ModelError> {
-        let mut settings = Settings::new(&self.path, &self.map, &self.head, self.architecture.name());
+        let mut settings = self.settings();
         let mut config = match self.architecture {
-            Architecture::Llama(_) => self.llama(&mut settings)?,
-            Architecture::SmolLm3(_) => self.smollm3(&mut settings)?,
+            Architecture::Llama => self.llama(&mut settings)?,
+            Architecture::SmolLm3 => self.smollm3(&mut settings)?,
             Architecture::Gemma2 => self.gemma2(&mut settings)?,
             Architecture::Gemma3 => self.gemma3(&mut settings)?,
             Architecture::Gpt2 => self.gpt2(&mut settings)?,
-            Architecture::GptNeoX(_) => self.gpt_neox(&mut settings)?,
+            Architecture::GptNeoX => self.gpt_neox(&mut settings)?,
             Architecture::Olmo2 => self.olmo2(&mut settings)?,
             Architecture::Phi3 => self.phi3(&mut settings)?,
             Architecture::Qwen2 => self.qwen(&mut settings, "qwen2")?,
@@ -40,7 +45,7 @@ impl Gguf {
         settings.finish()?;
         let only = "one file: join the parts with `llama-gguf-split --merge`";
         let parts = self.head.metadata.get("split.count");
-        if let Some(parts) = parts.filter(|parts| !matches!(parts, Value::Unsigned(0 | 1))) {
+        if let Some(parts) = parts.filter(|parts| !matches!(parts.whole(), Some(0 | 1))) {
             return Err(ModelError::bad_key(
                 &self.path,
                 "split.count",
@@ -54,7 +59,7 @@ impl Gguf {
         }
         let tied = !self.head.tensors.contains_key("output.weight");
         config.insert("tie_word_embeddings".to_owned(), json!(tied));
-        if let Some(Value::Unsigned(bos)) = self.head.metadata.get("tokenizer.ggml.bos_token_id") {
+        if let Some(bos) = self.head.metadata.get("tokenizer.ggml.bos_token_id").and_then(Value::whole) {
             config.insert("bos_token_id".to_owned(), json!(bos));
         }
         Ok(Json::Object(config).to_string())
@@ -114,6 +119,9 @@ impl Gguf {
     }
 
     fn gemma3(&self, settings: &mut Settings<'_>) -> Result<Map<String, Json>, ModelError> {
+        // Ollama's names.
+        settings.unify("rope.freq_base", "rope.global.freq_base")?;
+        settings.unify("rope.freq_base_swa", "rope.local.freq_base")?;
         let (mut config, shape) = decoder(settings, "gemma3_text")?;
         whole_head_rotates(settings, &shape)?;
         // The largest model scales its scores by the share of a head in the width, all others by the width of a head.
@@ -247,16 +255,28 @@ impl Gguf {
         let rotary = match (short, long) {
             (Some(short), Some(long)) => {
                 let original = settings.size("rope.scaling.original_context_length")?;
-                let factor = settings.optional_number("rope.scaling.attn_factor")?;
                 config.insert("original_max_position_embeddings".to_owned(), json!(original));
-                settings.optional_text("rope.scaling.type")?;
-                json!({
+                if let Some(other) = settings
+                    .optional_text("rope.scaling.type")?
+                    .filter(|kind| !matches!(*kind, "none" | "longrope"))
+                {
+                    return Err(settings.bad(
+                        "rope.scaling.type",
+                        &format!("{other:?}"),
+                        "`none` or `longrope`",
+                    ));
+                }
+                let mut rotary = object(json!({
                     "rope_type": "longrope",
                     "rope_theta": base,
                     "short_factor": short,
                     "long_factor": long,
-                    "attention_factor": factor.unwrap_or(1.0),
-                })
+                }));
+                // Converters write it. Without it, it follows from the two lengths as in the family's own checkpoints.
+                if let Some(factor) = settings.optional_number("rope.scaling.attn_factor")? {
+                    rotary.insert("attention_factor".to_owned(), json!(factor));
+                }
+                Json::Object(rotary)
             }
             _ => {
                 config.insert("original_max_position_embeddings".to_owned(), json!(shape.max_len));
@@ -326,8 +346,9 @@ fn decoder(settings: &mut Settings<'_>, model_type: &str) -> Result<(Map<String,
     let d_model = settings.size("embedding_length")?;
     let d_ff = settings.size("feed_forward_length")?;
     let max_len = settings.size("context_length")?;
-    let n_heads = settings.size("attention.head_count")?;
-    let n_kv_heads = settings.optional_size("attention.head_count_kv")?.unwrap_or(n_heads);
+    let Heads { query: n_heads, key: n_kv_heads } = Heads::take(settings)?;
+    // Ollama's name.
+    settings.unify("attention.key_length", "attention.head_dim")?;
     let d_head = settings.optional_size("attention.key_length")?.unwrap_or(d_model / n_heads);
     let d_value = settings.optional_size("attention.value_length")?.unwrap_or(d_head);
     if d_value != d_head {
@@ -337,6 +358,13 @@ fn decoder(settings: &mut Settings<'_>, model_type: &str) -> Result<(Map<String,
             &format!("the key_length {d_head}"),
         ));
     }
+    let epsilon = settings.number("attention.layer_norm_rms_epsilon")?;
+    // Ollama has both keys where a config.json has both.
+    settings.only(
+        "attention.layer_norm_epsilon",
+        &Value::Float(epsilon),
+        &format!("the layer_norm_rms_epsilon {epsilon}"),
+    )?;
     let config = object(json!({
         "model_type": model_type,
         "hidden_size": d_model,
@@ -345,7 +373,7 @@ fn decoder(settings: &mut Settings<'_>, model_type: &str) -> Result<(Map<String,
         "num_attention_heads": n_heads,
         "num_key_value_heads": n_kv_heads,
         "max_position_embeddings": max_len,
-        "rms_norm_eps": settings.number("attention.layer_norm_rms_epsilon")?,
+        "rms_norm_eps": epsilon,
     }));
     Ok((config, Shape { d_model, d_head, n_heads, n_layers, max_len }))
 }
@@ -358,8 +386,8 @@ fn whole_head_rotates(settings: &mut Settings<'_>, shape: &Shape) -> Result<(), 
 /// Takes the scaling of the rotation: none, or linear. In the older spelling the factor stands alone.
 fn linear_or_none(settings: &mut Settings<'_>, base: f64) -> Result<Json, ModelError> {
     let kind = settings.optional_text("rope.scaling.type")?;
-    let older = settings.optional_number("rope.scale_linear")?;
-    let factor = settings.optional_number("rope.scaling.factor")?.or(older);
+    settings.unify("rope.scaling.factor", "rope.scale_linear")?;
+    let factor = settings.optional_number("rope.scaling.factor")?;
     settings.only("rope.scaling.attn_factor", &Value::Float(1.0), "1")?;
     match (kind, factor) {
         (None | Some("linear"), Some(factor)) if factor != 1.0 && factor != 0.0 => {
