@@ -47,7 +47,7 @@ impl<'a> Settings<'a> {
 
     /// Takes a whole number.
     pub(super) fn optional_size(&mut self, key: &str) -> Result<Option<u64>, ModelError> {
-        self.take(key, "a whole number, the same for every layer", |value| value.whole())
+        self.take(key, "a whole number, the same for every layer", Value::whole)
     }
 
     /// Takes a whole number that is not 0.
@@ -64,7 +64,7 @@ impl<'a> Settings<'a> {
     }
 
     pub(super) fn optional_number(&mut self, key: &str) -> Result<Option<f64>, ModelError> {
-        self.take(key, "a number, the same for every layer", |value| value.number())
+        self.take(key, "a number, the same for every layer", Value::number)
     }
 
     /// Takes what a value means. A list with one value for each layer counts if all are the same.
