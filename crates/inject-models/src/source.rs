@@ -46,7 +46,7 @@ pub enum SourceError {
         found: String,
     },
     /// It is a file, and not one in the GGUF format.
-    #[error("{found:?} is a file: give the folder of the checkpoint, or a file whose name ends in `.gguf`")]
+    #[error("{found:?} is a file: give the folder of the checkpoint, or a GGUF file")]
     File {
         /// The argument, as the user wrote it.
         found: String,

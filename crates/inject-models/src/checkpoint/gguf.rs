@@ -19,6 +19,7 @@ mod value;
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    io::Read,
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
@@ -27,9 +28,17 @@ use std::{
 use memmap2::Mmap;
 
 pub use self::error::GgufError;
-use self::{architecture::Architecture, blocks::Blocks, head::Head};
+use self::{
+    architecture::{Architecture, Heads},
+    blocks::Blocks,
+    head::Head,
+    settings::Settings,
+};
 use super::{Checkpoint, Damage, Entry, StoredAs, Values, WeightFile, refuse_pointer};
 use crate::error::ModelError;
+
+/// The bytes with which every file begins.
+const MAGIC: [u8; 4] = *b"GGUF";
 
 /// A GGUF file whose head is checked.
 #[derive(Debug)]
@@ -70,8 +79,10 @@ enum Order {
 impl Gguf {
     /// Returns the GGUF file that a path means: the file itself, or the only one in a folder without `config.json`.
     pub(crate) fn find(path: &Path) -> Option<PathBuf> {
+        // Files in Ollama's store have no ending.
         let is_gguf = |path: &Path| {
-            path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) && path.is_file()
+            let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+            path.is_file() && (named || begins_as_gguf(path))
         };
         if is_gguf(path) {
             return Some(path.to_owned());
@@ -100,13 +111,14 @@ impl Gguf {
 
     /// Returns the tensors under the names of the family.
     pub(crate) fn checkpoint(self) -> Result<Checkpoint, ModelError> {
+        let heads = Heads::take(&mut self.settings())?;
         let mut tensors = BTreeMap::new();
         for (name, placed) in &self.head.tensors {
-            if self.architecture.is_setting(name) {
+            if self.architecture.is_beside(name) {
                 continue;
             }
             let published = self.architecture.published_name(name);
-            let change = self.architecture.change(name);
+            let change = self.architecture.change(name, heads);
             let stored = Stored { blocks: placed.blocks, place: placed.place.clone(), change };
             let stored = StoredAs::Gguf(stored);
             let entry = Entry { file: 0, stored, shape: placed.shape.clone(), begin: 0 };
@@ -118,6 +130,16 @@ impl Gguf {
         let file = WeightFile::new(self.path.clone(), Values::Gguf(Arc::new(self.map)));
         Ok(Checkpoint { path: self.path, files: vec![file], tensors })
     }
+
+    /// The keys of the architecture.
+    fn settings(&self) -> Settings<'_> {
+        Settings::new(&self.path, &self.map, &self.head, self.architecture.name())
+    }
+}
+
+fn begins_as_gguf(path: &Path) -> bool {
+    let mut begin = [0; MAGIC.len()];
+    File::open(path).and_then(|mut file| file.read_exact(&mut begin)).is_ok() && begin == MAGIC
 }
 
 impl Stored {

@@ -8,7 +8,14 @@ use inject_models::{
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use crate::{fixture, malformed::Checkpoint, parity, quantised};
+use crate::{
+    fixture,
+    malformed::{
+        Checkpoint,
+        gguf::{FLOAT32, I32, LIST, TEXT, U32, after, hide, list_of_i32, set, text, with_key},
+    },
+    parity, quantised,
+};
 
 /// Each file, the fixture that it was made from, and the golden files of that.
 pub(crate) const FILES: [(&str, &str, &[&str]); 11] = [
@@ -93,19 +100,7 @@ fn a_gemma_file_equals_its_checkpoint_with_the_usual_scale_of_scores() {
 
 #[test]
 fn the_soft_caps_of_a_file_bend_its_scores_and_logits() {
-    let bytes = fs::read(path("gemma2")).unwrap();
-    let with = |key: &str, cap: f32| {
-        let mut bytes = bytes.clone();
-        let begin = bytes.windows(key.len()).position(|window| window == key.as_bytes()).unwrap();
-        // The number of its type stands between the key and the value.
-        let begin = begin + key.len() + 4;
-        assert!(bytes[begin..begin + 4] != cap.to_le_bytes());
-        bytes[begin..begin + 4].copy_from_slice(&cap.to_le_bytes());
-        let folder = tempfile::TempDir::new().unwrap();
-        let path = folder.path().join("gemma2.gguf");
-        fs::write(&path, bytes).unwrap();
-        Model::load(Origin::of_folder(&path), FloatFormat::F32, &inject_testing::any_device()).unwrap()
-    };
+    let with = |key: &str, cap: f32| edited("gemma2", |bytes| set(bytes, key, &cap.to_le_bytes()));
     let found = quantised::computed(&load("gemma2"));
     for key in ["gemma2.attn_logit_softcapping", "gemma2.final_logit_softcapping"] {
         let other = quantised::computed(&with(key, 1e9));
@@ -114,52 +109,30 @@ fn the_soft_caps_of_a_file_bend_its_scores_and_logits() {
     }
 }
 
-/// A number of four bytes, as the metadata of a file has it.
-#[derive(Clone, Copy)]
-enum Number {
-    U32(u32),
-    F32(f32),
-}
-
-impl Number {
-    /// The number that stands for its type, and its bytes.
-    fn stored(self) -> [u8; 8] {
-        let (kind, value) = match self {
-            Number::U32(value) => (4_u32, value.to_le_bytes()),
-            Number::F32(value) => (6_u32, value.to_le_bytes()),
-        };
-        [kind.to_le_bytes(), value].concat().try_into().unwrap()
-    }
-}
-
-/// Adds keys with numbers to a file, and one more so that the tensors stay aligned to 32 bytes.
-fn with_keys(bytes: &[u8], keys: &[(&str, Number)]) -> Vec<u8> {
-    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
-    let numbers = keys.iter().map(|(key, value)| [text(key), value.stored().to_vec()].concat());
-    let mut added: Vec<u8> = numbers.flatten().collect();
-    let begin = [text("filler"), 8_u32.to_le_bytes().to_vec()].concat();
-    let filler = (added.len() + begin.len() + 8).next_multiple_of(32) - (added.len() + begin.len() + 8);
-    added.extend([begin, text(&"x".repeat(filler))].concat());
-    let mut bytes = bytes.to_vec();
-    let count = u64::from_le_bytes(bytes[16..24].try_into().unwrap()) + keys.len() as u64 + 1;
-    bytes[16..24].copy_from_slice(&count.to_le_bytes());
-    bytes.splice(24..24, added);
-    bytes
-}
-
-/// The model of the Gemma 3 file with further keys.
-fn gemma3_with(keys: &[(&str, Number)]) -> Model {
+/// The model of a file whose bytes are edited.
+fn edited(file: &str, edit: impl FnOnce(&mut Vec<u8>)) -> Model {
+    let mut bytes = fs::read(path(file)).unwrap();
+    edit(&mut bytes);
     let folder = tempfile::TempDir::new().unwrap();
-    let path = folder.path().join("gemma3.gguf");
-    fs::write(&path, with_keys(&fs::read(self::path("gemma3")).unwrap(), keys)).unwrap();
-    Model::load(Origin::of_folder(&path), FloatFormat::F32, &inject_testing::any_device()).unwrap()
+    let path = folder.path().join("edited.gguf");
+    fs::write(&path, bytes).unwrap();
+    Model::load(Origin::of_folder(&path), FloatFormat::F32, &inject_testing::any_device())
+        .unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// Gives a key another type and value.
+fn replace(bytes: &mut Vec<u8>, key: &str, kind: u32, value: &[u8]) {
+    hide(bytes, key);
+    with_key(bytes, key, kind, value);
 }
 
 /// As llama.cpp reads it (`llama_hparams::set_swa_pattern`).
 #[test]
 fn a_period_of_zero_gives_every_layer_a_window_and_one_of_one_gives_none() {
     let windows = |period: u32| -> Vec<bool> {
-        let model = gemma3_with(&[("gemma3.attention.sliding_window_pattern", Number::U32(period))]);
+        let model = edited("gemma3", |bytes| {
+            with_key(bytes, "gemma3.attention.sliding_window_pattern", U32, &period.to_le_bytes());
+        });
         let blocks = &model.decoder.config().blocks;
         blocks.iter().map(|block| matches!(block.attention.span, Span::Window(_))).collect()
     };
@@ -172,8 +145,9 @@ fn a_period_of_zero_gives_every_layer_a_window_and_one_of_one_gives_none() {
 #[test]
 fn of_the_soft_caps_of_a_gemma3_file_that_of_the_logits_counts() {
     let with = |caps: &[(&str, f32)]| {
-        let keys: Vec<_> = caps.iter().map(|&(key, cap)| (key, Number::F32(cap))).collect();
-        gemma3_with(&keys)
+        edited("gemma3", |bytes| {
+            caps.iter().for_each(|(key, cap)| with_key(bytes, key, FLOAT32, &cap.to_le_bytes()));
+        })
     };
     let plain = quantised::computed(&load("gemma3"));
     let (scores, logits) = ("gemma3.attn_logit_softcapping", "gemma3.final_logit_softcapping");
@@ -243,6 +217,40 @@ fn the_begin_of_a_text_is_what_the_file_says() {
     assert_eq!((first("gpt2", Bos::Auto), first("gpt2", Bos::Yes)), (None, Some(0)));
 }
 
+/// A name of cuts alone decides it where no key does. As in llama.cpp (`llama_vocab::impl::load`).
+#[test]
+fn the_name_of_the_cuts_says_whether_texts_begin_with_bos_and_whole_tokens_stay() {
+    // A token that no merge makes, of letters that are tokens.
+    let whole = "qqqqqqqqqq";
+    let place = |bytes: &[u8]| after(bytes, "[unused10]") - whole.len();
+    let id = load("gpt2").tokenizer().unwrap().encode("q", Bos::No).unwrap()[0];
+    for (name, plain) in [
+        ("llama-bpe", false),
+        ("llama3", false),
+        ("llama-v3", false),
+        ("falcon3", false),
+        ("tekken", false),
+        ("smaug-bpe", true),
+        ("dbrx", true),
+        ("qwen2", true),
+        ("gpt-4o", true),
+        ("gpt-2", true),
+        ("smollm", true),
+    ] {
+        let model = edited("gpt2", |bytes| {
+            let begin = place(bytes);
+            bytes[begin..begin + whole.len()].copy_from_slice(whole.as_bytes());
+            replace(bytes, "tokenizer.ggml.pre", TEXT, &text(name));
+        });
+        let found = model.tokenizer().unwrap().encode(whole, Bos::Auto).unwrap();
+        if plain {
+            assert_eq!(found, vec![id; whole.len()], "{name}");
+        } else {
+            assert_eq!((found[0], found.len()), (0, 2), "{name}");
+        }
+    }
+}
+
 #[test]
 fn a_file_is_named_by_itself_or_by_a_folder_with_nothing_else_to_load() {
     let file = path("llama");
@@ -266,4 +274,129 @@ fn the_hash_of_a_tokenizer_is_that_of_its_metadata() {
     assert_ne!(hash("llama"), hash("gpt2"));
     let error = load("phi3").tokenizer().unwrap_err();
     assert!(matches!(error, ModelError::NoTokenizer { .. }), "{error:?}");
+}
+
+/// llama.cpp takes a list for a size of the layers (`llama_model_loader::get_key_or_arr`), and the package `gguf` stores whole
+/// numbers of Python in lists as signed.
+#[test]
+fn a_number_of_heads_counts_in_every_form_in_which_it_is_stored() {
+    let mut tested = 0;
+    for (file, architecture) in
+        [("llama", "llama"), ("smollm3", "smollm3"), ("gpt-neox", "gptneox"), ("qwen3", "qwen3")]
+    {
+        let plain = load(file);
+        let expected = parameters(&plain);
+        let config = plain.decoder.config();
+        let attention = &config.blocks[0].attention;
+        for (key, heads) in [("head_count", attention.n_heads), ("head_count_kv", attention.n_kv_heads)] {
+            let key = format!("{architecture}.attention.{key}");
+            if key == "gptneox.attention.head_count_kv" {
+                continue;
+            }
+            let heads = i32::try_from(heads).unwrap();
+            let list = list_of_i32(&vec![heads; config.blocks.len()]);
+            for (kind, value) in [(I32, heads.to_le_bytes().to_vec()), (LIST, list)] {
+                let found = edited(file, |bytes| replace(bytes, &key, kind, &value));
+                assert_eq!(found.decoder.config(), config, "{key} of type {kind}");
+                assert!(parameters(&found) == expected, "{key} of type {kind}");
+                tested += 1;
+            }
+        }
+    }
+    assert_eq!(tested, 14);
+}
+
+#[test]
+fn numbers_count_whatever_their_type() {
+    let plain = load("llama");
+    let found = edited("llama", |bytes| {
+        for key in ["llama.rope.dimension_count", "llama.block_count", "tokenizer.ggml.bos_token_id"] {
+            // The number of the type stands after the key.
+            let kind = after(bytes, key);
+            assert_eq!(bytes[kind], U32 as u8);
+            bytes[kind] = I32 as u8;
+        }
+        with_key(bytes, "llama.expert_count", I32, &0_i32.to_le_bytes());
+        with_key(bytes, "split.count", I32, &1_i32.to_le_bytes());
+        with_key(bytes, "llama.rope.freq_base", U32, &10_000_u32.to_le_bytes());
+    });
+    assert_eq!(found.decoder.config(), plain.decoder.config());
+    let first = |model: &Model| model.tokenizer().unwrap().first_token(Bos::Auto).unwrap();
+    assert_eq!((first(&found), first(&plain)), (Some(1), Some(1)));
+}
+
+/// Converters write the factor. Without it, it is the one of transformers.
+#[test]
+fn a_longrope_without_its_factor_for_scores_is_that_of_the_checkpoint() {
+    let model = edited("phi4", |bytes| hide(bytes, "phi3.rope.scaling.attn_factor"));
+    for golden in ["golden", "golden-long"] {
+        let device = inject_testing::any_device();
+        parity::check_decoder("phi4", golden, FloatFormat::F32, &device, &model.decoder);
+    }
+}
+
+/// Adds a tensor of 8 numbers at the end of a file.
+fn with_tensor(bytes: &mut Vec<u8>, name: &str) {
+    let last = bytes.windows(7).rposition(|window| window == b".weight").unwrap() + 7;
+    let dimensions = u32::from_le_bytes(bytes[last..last + 4].try_into().unwrap()) as usize;
+    let end = last + 4 + 8 * dimensions + 4 + 8;
+    let data = end.next_multiple_of(32);
+    let mut stored = bytes.split_off(data);
+    stored.resize(stored.len().next_multiple_of(32), 0);
+    bytes.truncate(end);
+    let f32_format = 0_u32;
+    bytes.extend(text(name));
+    bytes.extend([&1_u32.to_le_bytes()[..], &8_u64.to_le_bytes(), &f32_format.to_le_bytes()].concat());
+    bytes.extend((stored.len() as u64).to_le_bytes());
+    bytes.resize(bytes.len().next_multiple_of(32), 0);
+    bytes.extend(stored);
+    bytes.resize(bytes.len() + 32, 0);
+    let count = u64::from_le_bytes(bytes[8..16].try_into().unwrap()) + 1;
+    bytes[8..16].copy_from_slice(&count.to_le_bytes());
+}
+
+/// Ollama has names of its own for some settings, and keeps the part that sees images in the same file.
+#[test]
+fn a_file_of_ollama_is_read_as_any_other() {
+    let plain = load("gemma3");
+    let found = edited("gemma3", |bytes| {
+        with_tensor(bytes, "v.patch_embedding.weight");
+        with_tensor(bytes, "mm.mm_input_projection.weight");
+        for key in ["gemma3.rope.freq_base_swa", "gemma3.rope.freq_base"] {
+            hide(bytes, key);
+        }
+        with_key(bytes, "gemma3.rope.global.freq_base", FLOAT32, &20_000_f32.to_le_bytes());
+        with_key(bytes, "gemma3.rope.local.freq_base", FLOAT32, &500_f32.to_le_bytes());
+        with_key(bytes, "gemma3.mm.tokens_per_image", U32, &256_u32.to_le_bytes());
+        with_key(bytes, "gemma3.vision.attention.head_count", U32, &16_u32.to_le_bytes());
+    });
+    assert_eq!(found.decoder.config(), plain.decoder.config());
+    assert!(parameters(&found) == parameters(&plain));
+    for hidden in [false, true] {
+        let found = edited("qwen3", |bytes| {
+            if hidden {
+                hide(bytes, "qwen3.attention.key_length");
+            }
+            with_key(bytes, "qwen3.attention.head_dim", U32, &12_u32.to_le_bytes());
+            with_key(bytes, "qwen3.attention.layer_norm_epsilon", FLOAT32, &1e-3_f32.to_le_bytes());
+        });
+        assert_eq!(found.decoder.config(), load("qwen3").decoder.config());
+    }
+}
+
+/// Ollama's store names files by their hash.
+#[test]
+fn a_file_without_its_ending_is_known_by_its_first_bytes() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("sha256-0123abcd");
+    fs::copy(path("llama"), &file).unwrap();
+    fs::write(folder.path().join("sha256-license"), "GGU").unwrap();
+    assert_eq!(file.display().to_string().parse::<ModelSource>().unwrap(), ModelSource::Folder(file.clone()));
+    for origin in [file.as_path(), folder.path()] {
+        let device = inject_testing::any_device();
+        let model = Model::load(Origin::of_folder(origin), FloatFormat::F32, &device).unwrap();
+        assert_eq!(model.weight_hash().unwrap(), load("llama").weight_hash().unwrap());
+        let hash = |model: &Model| model.tokenizer().unwrap().hash().to_owned();
+        assert_eq!(hash(&model), hash(&load("llama")));
+    }
 }

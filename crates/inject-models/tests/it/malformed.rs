@@ -2,7 +2,7 @@
 //! the key or tensor, what was found and what was expected.
 
 mod config;
-mod gguf;
+pub(crate) mod gguf;
 mod mutations;
 mod pickle;
 mod rotary;

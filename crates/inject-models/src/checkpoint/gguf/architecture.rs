@@ -2,29 +2,34 @@
 
 use std::path::Path;
 
-use super::{Change, Order, cursor, head::Head, settings::shown, value::Value};
+use super::{
+    Change, Order, cursor,
+    head::Head,
+    settings::{Settings, shown},
+    value::Value,
+};
 use crate::error::ModelError;
 
-/// An architecture, with the numbers that its tensors depend on.
+/// An architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Architecture {
-    Llama(Heads),
-    SmolLm3(Heads),
+    Llama,
+    SmolLm3,
     Gemma2,
     Gemma3,
     Gpt2,
-    GptNeoX(Heads),
+    GptNeoX,
     Olmo2,
     Phi3,
     Qwen2,
     Qwen3,
 }
 
-/// The heads of every layer.
+/// The numbers of heads, the same in every layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Heads {
-    query: usize,
-    key: usize,
+    pub(super) query: u64,
+    pub(super) key: u64,
 }
 
 /// The names by which files call the architectures.
@@ -109,12 +114,12 @@ impl Architecture {
             _ => "",
         };
         Ok(match name {
-            "llama" => Architecture::Llama(Heads::of(head, name)),
-            "smollm3" => Architecture::SmolLm3(Heads::of(head, name)),
+            "llama" => Architecture::Llama,
+            "smollm3" => Architecture::SmolLm3,
             "gemma2" => Architecture::Gemma2,
             "gemma3" => Architecture::Gemma3,
             "gpt2" => Architecture::Gpt2,
-            "gptneox" => Architecture::GptNeoX(Heads::of(head, name)),
+            "gptneox" => Architecture::GptNeoX,
             "olmo2" => Architecture::Olmo2,
             "phi3" => Architecture::Phi3,
             "qwen2" => Architecture::Qwen2,
@@ -128,12 +133,12 @@ impl Architecture {
     /// The beginning of the keys of this architecture.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Architecture::Llama(_) => "llama",
-            Architecture::SmolLm3(_) => "smollm3",
+            Architecture::Llama => "llama",
+            Architecture::SmolLm3 => "smollm3",
             Architecture::Gemma2 => "gemma2",
             Architecture::Gemma3 => "gemma3",
             Architecture::Gpt2 => "gpt2",
-            Architecture::GptNeoX(_) => "gptneox",
+            Architecture::GptNeoX => "gptneox",
             Architecture::Olmo2 => "olmo2",
             Architecture::Phi3 => "phi3",
             Architecture::Qwen2 => "qwen2",
@@ -141,13 +146,15 @@ impl Architecture {
         }
     }
 
-    /// Whether a tensor holds settings of the rotation and no weights.
-    pub(super) fn is_setting(self, name: &str) -> bool {
+    /// Whether a tensor is no weight of the decoder: it holds settings of the rotation, or is of the part that sees images.
+    pub(super) fn is_beside(self, name: &str) -> bool {
         match self {
-            Architecture::Llama(_) => name == "rope_freqs.weight",
+            Architecture::Llama => name == "rope_freqs.weight",
             Architecture::Phi3 => {
                 matches!(name, "rope_factors_long.weight" | "rope_factors_short.weight")
             }
+            // Ollama keeps both parts in one file.
+            Architecture::Gemma3 => name.starts_with("v.") || name.starts_with("mm."),
             _ => false,
         }
     }
@@ -161,14 +168,14 @@ impl Architecture {
     fn renamed(self, name: &str) -> Option<String> {
         let (stem, part) = name.rsplit_once('.')?;
         let (outside, inside): (Renamed, [Renamed; 2]) = match self {
-            Architecture::Llama(_) | Architecture::SmolLm3(_) | Architecture::Qwen2 | Architecture::Qwen3 => {
+            Architecture::Llama | Architecture::SmolLm3 | Architecture::Qwen2 | Architecture::Qwen3 => {
                 (OUTSIDE_BLOCKS, [&[], IN_BLOCKS])
             }
             Architecture::Olmo2 => (OUTSIDE_BLOCKS, [IN_BLOCKS_OF_OLMO2, IN_BLOCKS]),
             Architecture::Gemma2 | Architecture::Gemma3 => (OUTSIDE_BLOCKS, [IN_BLOCKS_OF_GEMMA, IN_BLOCKS]),
             Architecture::Phi3 => (OUTSIDE_BLOCKS, [IN_BLOCKS_OF_PHI, IN_BLOCKS]),
             Architecture::Gpt2 => (OUTSIDE_BLOCKS_OF_GPT2, [&[], IN_BLOCKS_OF_GPT2]),
-            Architecture::GptNeoX(_) => (OUTSIDE_BLOCKS_OF_GPT_NEOX, [&[], IN_BLOCKS_OF_GPT_NEOX]),
+            Architecture::GptNeoX => (OUTSIDE_BLOCKS_OF_GPT_NEOX, [&[], IN_BLOCKS_OF_GPT_NEOX]),
         };
         let find =
             |names: Renamed, stem: &str| names.iter().find(|(known, _)| *known == stem).map(|(_, new)| *new);
@@ -177,7 +184,7 @@ impl Architecture {
         };
         let blocks = match self {
             Architecture::Gpt2 => "transformer.h",
-            Architecture::GptNeoX(_) => "gpt_neox.layers",
+            Architecture::GptNeoX => "gpt_neox.layers",
             _ => "model.layers",
         };
         let new = inside.iter().find_map(|names| find(names, stem))?;
@@ -185,19 +192,19 @@ impl Architecture {
     }
 
     /// Returns the change that the converter made to a tensor.
-    pub(super) fn change(self, name: &str) -> Change {
+    pub(super) fn change(self, name: &str, heads: Heads) -> Change {
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
         match self {
-            Architecture::Llama(heads) | Architecture::SmolLm3(heads) => {
-                let of = |heads| Change::Reordered(Order::Interleaved { heads });
+            Architecture::Llama | Architecture::SmolLm3 => {
+                let of = |heads: u64| Change::Reordered(Order::Interleaved { heads: heads as usize });
                 match stem {
                     _ if stem.ends_with(".attn_q") => of(heads.query),
                     _ if stem.ends_with(".attn_k") => of(heads.key),
                     _ => Change::None,
                 }
             }
-            Architecture::GptNeoX(heads) if stem.ends_with(".attn_qkv") => {
-                Change::Reordered(Order::QueriesKeysValues { heads: heads.query })
+            Architecture::GptNeoX if stem.ends_with(".attn_qkv") => {
+                Change::Reordered(Order::QueriesKeysValues { heads: heads.query as usize })
             }
             Architecture::Gemma2 | Architecture::Gemma3 if stem.ends_with("norm") => Change::PlusOne,
             _ => Change::None,
@@ -206,13 +213,10 @@ impl Architecture {
 }
 
 impl Heads {
-    fn of(head: &Head, architecture: &str) -> Self {
-        let heads = |key: &str| match head.metadata.get(&format!("{architecture}.attention.{key}"))? {
-            // A head of one row has no rows to put in order. Other values are refused with the rest of the settings.
-            Value::Unsigned(heads) => Some(usize::try_from(*heads).unwrap_or(1).max(1)),
-            _ => Some(1),
-        };
-        let query = heads("head_count").unwrap_or(1);
-        Heads { query, key: heads("head_count_kv").unwrap_or(query) }
+    /// Takes the numbers of heads.
+    pub(super) fn take(settings: &mut Settings<'_>) -> Result<Self, ModelError> {
+        let query = settings.size("attention.head_count")?;
+        let key = settings.optional_size_above_0("attention.head_count_kv")?.unwrap_or(query);
+        Ok(Heads { query, key })
     }
 }

@@ -21,14 +21,14 @@ impl Gguf {
     ///
     /// Fails if a key is missing or malformed, or asks for a computation that the family does not have.
     pub(crate) fn config(&self) -> Result<String, ModelError> {
-        let mut settings = Settings::new(&self.path, &self.map, &self.head, self.architecture.name());
+        let mut settings = self.settings();
         let mut config = match self.architecture {
-            Architecture::Llama(_) => self.llama(&mut settings)?,
-            Architecture::SmolLm3(_) => self.smollm3(&mut settings)?,
+            Architecture::Llama => self.llama(&mut settings)?,
+            Architecture::SmolLm3 => self.smollm3(&mut settings)?,
             Architecture::Gemma2 => self.gemma2(&mut settings)?,
             Architecture::Gemma3 => self.gemma3(&mut settings)?,
             Architecture::Gpt2 => self.gpt2(&mut settings)?,
-            Architecture::GptNeoX(_) => self.gpt_neox(&mut settings)?,
+            Architecture::GptNeoX => self.gpt_neox(&mut settings)?,
             Architecture::Olmo2 => self.olmo2(&mut settings)?,
             Architecture::Phi3 => self.phi3(&mut settings)?,
             Architecture::Qwen2 => self.qwen(&mut settings, "qwen2")?,
@@ -44,7 +44,7 @@ impl Gguf {
         settings.finish()?;
         let only = "one file: join the parts with `llama-gguf-split --merge`";
         let parts = self.head.metadata.get("split.count");
-        if let Some(parts) = parts.filter(|parts| !matches!(parts, Value::Unsigned(0 | 1))) {
+        if let Some(parts) = parts.filter(|parts| !matches!(parts.whole(), Some(0 | 1))) {
             return Err(ModelError::bad_key(
                 &self.path,
                 "split.count",
@@ -58,7 +58,7 @@ impl Gguf {
         }
         let tied = !self.head.tensors.contains_key("output.weight");
         config.insert("tie_word_embeddings".to_owned(), json!(tied));
-        if let Some(Value::Unsigned(bos)) = self.head.metadata.get("tokenizer.ggml.bos_token_id") {
+        if let Some(bos) = self.head.metadata.get("tokenizer.ggml.bos_token_id").and_then(Value::whole) {
             config.insert("bos_token_id".to_owned(), json!(bos));
         }
         Ok(Json::Object(config).to_string())
@@ -179,16 +179,28 @@ impl Gguf {
         let rotary = match (short, long) {
             (Some(short), Some(long)) => {
                 let original = settings.size("rope.scaling.original_context_length")?;
-                let factor = settings.optional_number("rope.scaling.attn_factor")?;
                 config.insert("original_max_position_embeddings".to_owned(), json!(original));
-                settings.optional_text("rope.scaling.type")?;
-                json!({
+                if let Some(other) = settings
+                    .optional_text("rope.scaling.type")?
+                    .filter(|kind| !matches!(*kind, "none" | "longrope"))
+                {
+                    return Err(settings.bad(
+                        "rope.scaling.type",
+                        &format!("{other:?}"),
+                        "`none` or `longrope`",
+                    ));
+                }
+                let mut rotary = object(json!({
                     "rope_type": "longrope",
                     "rope_theta": base,
                     "short_factor": short,
                     "long_factor": long,
-                    "attention_factor": factor.unwrap_or(1.0),
-                })
+                }));
+                // Converters write it. Without it, it follows from the two lengths as in the family's own checkpoints.
+                if let Some(factor) = settings.optional_number("rope.scaling.attn_factor")? {
+                    rotary.insert("attention_factor".to_owned(), json!(factor));
+                }
+                Json::Object(rotary)
             }
             _ => {
                 config.insert("original_max_position_embeddings".to_owned(), json!(shape.max_len));

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use super::{blocks::Blocks, cursor::Cursor, error::GgufError, value::Value};
+use super::{MAGIC, blocks::Blocks, cursor::Cursor, error::GgufError, value::Value};
 
 /// The metadata and the tensors of a file. Nothing in it needs another check.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Head {
     pub(super) fn parse(bytes: &[u8]) -> Result<Head, GgufError> {
         let mut cursor = Cursor::new(bytes);
         let magic = cursor.array()?;
-        if magic != *b"GGUF" {
+        if magic != MAGIC {
             return Err(GgufError::Magic { found: magic });
         }
         match cursor.u32()? {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use super::{cursor, head::Head, value::Value};
-use crate::error::ModelError;
+use crate::error::{ConfigProblem, ModelError};
 
 /// The keys of an architecture that have not been taken yet.
 #[derive(Debug)]
@@ -25,9 +25,16 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     // The uses that are made of the states: one vector for a text, and labels.
     "pooling_type",
     "classifier.output_labels",
+    // The length of an image.
+    "mm.tokens_per_image",
     // Read if there are factors; without them nothing depends on it.
     "rope.scaling.original_context_length",
 ];
+
+/// The beginning of the keys of a part that sees images.
+const OF_IMAGES: &str = "vision.";
+
+const ABOVE_0: &str = "a whole number above 0";
 
 impl<'a> Settings<'a> {
     pub(super) fn new(path: &'a Path, bytes: &'a [u8], head: &'a Head, architecture: &'a str) -> Self {
@@ -38,46 +45,77 @@ impl<'a> Settings<'a> {
         Settings { path, bytes, architecture, left }
     }
 
-    /// Takes a whole number. A list of one number for each layer counts if all are the same.
+    /// Takes a whole number.
     pub(super) fn optional_size(&mut self, key: &str) -> Result<Option<u64>, ModelError> {
-        let expected = "a whole number, the same for every layer";
-        let Some(value) = self.left.remove(key) else { return Ok(None) };
-        let of = |value: &Value| match value {
-            Value::Unsigned(number) => Some(*number),
-            Value::Signed(number) => u64::try_from(*number).ok(),
-            _ => None,
-        };
-        let found = match value {
-            Value::List(list) => {
-                let mut numbers = list.values(self.bytes).map(|value| of(&value));
-                let first = numbers.next().flatten();
-                first.filter(|_| numbers.all(|number| number == first))
-            }
-            single => of(single),
-        };
-        found.map(Some).ok_or_else(|| self.bad(key, &self.shown(value), expected))
+        self.take(key, "a whole number, the same for every layer", Value::whole)
+    }
+
+    /// Takes a whole number that is not 0.
+    pub(super) fn optional_size_above_0(&mut self, key: &str) -> Result<Option<u64>, ModelError> {
+        match self.optional_size(key)? {
+            Some(0) => Err(self.bad(key, "0", ABOVE_0)),
+            found => Ok(found),
+        }
     }
 
     /// Takes a whole number that must be there and is not 0.
     pub(super) fn size(&mut self, key: &str) -> Result<u64, ModelError> {
-        const EXPECTED: &str = "a whole number above 0";
-        match self.optional_size(key)? {
-            Some(0) => Err(self.bad(key, "0", EXPECTED)),
-            Some(size) => Ok(size),
-            None => Err(self.missing(key, EXPECTED)),
-        }
+        self.optional_size_above_0(key)?.ok_or_else(|| self.missing(key, ABOVE_0))
     }
 
     pub(super) fn optional_number(&mut self, key: &str) -> Result<Option<f64>, ModelError> {
-        match self.left.remove(key) {
-            None => Ok(None),
-            Some(Value::Float(number)) => Ok(Some(*number)),
-            Some(other) => Err(self.bad(key, &self.shown(other), "a floating-point number")),
+        self.take(key, "a number, the same for every layer", Value::number)
+    }
+
+    /// Takes what a value means. A list with one value for each layer counts if all are the same.
+    fn take<T>(
+        &mut self,
+        key: &str,
+        expected: &str,
+        of: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Option<T>, ModelError> {
+        let Some(value) = self.left.remove(key) else { return Ok(None) };
+        let found = self.of_every_layer(value).and_then(|value| of(&value));
+        found.map(Some).ok_or_else(|| self.bad(key, &self.shown(value), expected))
+    }
+
+    /// The value itself, or the one that all items of a list have.
+    fn of_every_layer(&self, value: &Value) -> Option<Value> {
+        let Value::List(list) = value else { return Some(value.clone()) };
+        let mut items = list.values(self.bytes);
+        let first = items.next()?;
+        items.all(|item| item == first).then_some(first)
+    }
+
+    /// Puts the value of `other`, another name of `key`, in its place. In a file with both, they mean the same.
+    pub(super) fn unify(&mut self, key: &'static str, other: &str) -> Result<(), ModelError> {
+        let Some(&value) = self.left.get(key) else {
+            if let Some(value) = self.left.remove(other) {
+                self.left.insert(key, value);
+            }
+            return Ok(());
+        };
+        let Some(found) = self.left.remove(other).filter(|found| !self.same(found, value)) else {
+            return Ok(());
+        };
+        let problem = ConfigProblem::Contradiction {
+            key: self.full(key),
+            found: self.shown(value),
+            other: self.full(other),
+            other_found: self.shown(found),
+        };
+        Err(ModelError::Config { path: self.path.to_owned(), problems: vec![problem] })
+    }
+
+    fn same(&self, first: &Value, second: &Value) -> bool {
+        match [first, second].map(|value| self.of_every_layer(value)) {
+            [Some(first), Some(second)] => first.means(&second),
+            _ => false,
         }
     }
 
     pub(super) fn number(&mut self, key: &str) -> Result<f64, ModelError> {
-        self.optional_number(key)?.ok_or_else(|| self.missing(key, "a floating-point number"))
+        self.optional_number(key)?.ok_or_else(|| self.missing(key, "a number"))
     }
 
     pub(super) fn optional_text(&mut self, key: &str) -> Result<Option<&'a str>, ModelError> {
@@ -113,21 +151,27 @@ impl<'a> Settings<'a> {
     /// Takes a key that has only one supported value.
     pub(super) fn only(&mut self, key: &str, supported: &Value, expected: &str) -> Result<(), ModelError> {
         match self.left.remove(key) {
-            None => Ok(()),
-            Some(found) if found == supported => Ok(()),
-            Some(found) => Err(self.bad(key, &self.shown(found), expected)),
+            Some(found) if !self.same(found, supported) => Err(self.bad(key, &self.shown(found), expected)),
+            _ => Ok(()),
         }
     }
 
-    /// Ends the reading: the keys that are left must be without influence.
+    /// Ends the reading: the keys that are left must be without influence. All others are named at once.
     pub(super) fn finish(self) -> Result<(), ModelError> {
-        match self.left.iter().find(|(key, _)| !WITHOUT_INFLUENCE.contains(key)) {
-            None => Ok(()),
-            Some((key, value)) => {
-                let expected = format!("only keys known for the architecture `{}`", self.architecture);
-                Err(self.bad(key, &self.shown(value), &expected))
-            }
+        let without_influence = |key: &str| WITHOUT_INFLUENCE.contains(&key) || key.starts_with(OF_IMAGES);
+        let unknown = self.left.iter().filter(|(key, _)| !without_influence(key));
+        let expected = format!("only keys known for the architecture `{}`", self.architecture);
+        let problems: Vec<ConfigProblem> = unknown
+            .map(|(key, value)| ConfigProblem::Value {
+                key: self.full(key),
+                found: self.shown(value),
+                expected: expected.clone(),
+            })
+            .collect();
+        if problems.is_empty() {
+            return Ok(());
         }
+        Err(ModelError::Config { path: self.path.to_owned(), problems })
     }
 
     pub(super) fn missing(&self, key: &str, expected: &str) -> ModelError {

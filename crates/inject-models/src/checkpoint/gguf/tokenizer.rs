@@ -167,7 +167,7 @@ impl<'a> Vocabulary<'a> {
         let Some(value) = self.gguf.head.metadata.get(key).or(usual.as_ref()) else {
             return Err(ModelError::missing_key(&self.gguf.path, key, &expected));
         };
-        let id = if let Value::Unsigned(id) = value { usize::try_from(*id).ok() } else { None };
+        let id = value.whole().and_then(|id| usize::try_from(id).ok());
         let token = id.and_then(|id| Some((id as u32, self.pieces.tokens.get(id)?.as_str())));
         token.ok_or_else(|| self.gguf.bad(key, &shown(&self.gguf.map, value), &expected))
     }

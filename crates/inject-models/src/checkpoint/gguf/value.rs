@@ -100,6 +100,33 @@ impl Kind {
 }
 
 impl Value {
+    /// The value as a whole number from 0 on, however it is stored.
+    pub(super) fn whole(&self) -> Option<u64> {
+        match self {
+            Value::Unsigned(number) => Some(*number),
+            Value::Signed(number) => u64::try_from(*number).ok(),
+            _ => None,
+        }
+    }
+
+    /// The value as a number, however it is stored.
+    pub(super) fn number(&self) -> Option<f64> {
+        match self {
+            Value::Unsigned(number) => Some(*number as f64),
+            Value::Signed(number) => Some(*number as f64),
+            Value::Float(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// Whether two values are equal. Numbers are compared as numbers, however they are stored.
+    pub(super) fn means(&self, other: &Value) -> bool {
+        match [self, other].map(Value::number) {
+            [Some(a), Some(b)] => a == b,
+            _ => self == other,
+        }
+    }
+
     /// Reads the value of a key, its type first.
     pub(super) fn read(cursor: &mut Cursor<'_>, key: &str) -> Result<Value, GgufError> {
         let unknown = |found| GgufError::ValueType { key: key.to_owned(), found };

@@ -8,10 +8,12 @@ use tempfile::TempDir;
 use super::chain;
 use crate::fixture;
 
-const U32: u32 = 4;
+pub(crate) const U32: u32 = 4;
+pub(crate) const I32: u32 = 5;
+pub(crate) const FLOAT32: u32 = 6;
 const FLAG: u32 = 7;
-const TEXT: u32 = 8;
-const LIST: u32 = 9;
+pub(crate) const TEXT: u32 = 8;
+pub(crate) const LIST: u32 = 9;
 
 const F32: u32 = 0;
 const Q8_0: u32 = 8;
@@ -78,7 +80,7 @@ impl File {
     }
 }
 
-fn text(text: &str) -> Vec<u8> {
+pub(crate) fn text(text: &str) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()
 }
 
@@ -128,7 +130,7 @@ fn bad_tokenizer_key(file: &str, edit: impl FnOnce(&mut Vec<u8>), says: &[&str])
 }
 
 /// The place after the first occurrence of a text.
-fn after(bytes: &[u8], text: &str) -> usize {
+pub(crate) fn after(bytes: &[u8], text: &str) -> usize {
     bytes.windows(text.len()).position(|window| window == text.as_bytes()).unwrap() + text.len()
 }
 
@@ -138,14 +140,26 @@ fn rename(bytes: &mut [u8], key: &str) {
     bytes[end - 1] = b'~';
 }
 
-fn set(bytes: &mut [u8], key: &str, value: &[u8]) {
+pub(crate) fn set(bytes: &mut [u8], key: &str, value: &[u8]) {
     // The type of the value stands before it.
     let begin = after(bytes, key) + 4;
     bytes[begin..begin + value.len()].copy_from_slice(value);
 }
 
+/// Hides a key: it begins with another letter, and so belongs to no architecture.
+pub(crate) fn hide(bytes: &mut [u8], key: &str) {
+    let begin = after(bytes, key) - key.len();
+    bytes[begin] = b'~';
+}
+
+/// A list of numbers, as the package `gguf` stores one of whole numbers in Python.
+pub(crate) fn list_of_i32(items: &[i32]) -> Vec<u8> {
+    let head = [&I32.to_le_bytes()[..], &(items.len() as u64).to_le_bytes()].concat();
+    head.into_iter().chain(items.iter().flat_map(|item| item.to_le_bytes())).collect()
+}
+
 /// Adds a key before all others, and another that nobody reads, with which the tensors stay aligned.
-fn with_key(bytes: &mut Vec<u8>, key: &str, kind: u32, value: &[u8]) {
+pub(crate) fn with_key(bytes: &mut Vec<u8>, key: &str, kind: u32, value: &[u8]) {
     let entry = |key: &str, kind: u32, value: &[u8]| [&text(key), &kind.to_le_bytes()[..], value].concat();
     let added = entry(key, kind, value);
     let filled = added.len() + entry(&format!("filler.{key}"), TEXT, &text("")).len();
@@ -364,6 +378,89 @@ fn a_setting_that_is_not_known_is_refused() {
     );
 }
 
+#[test]
+fn all_settings_that_are_not_known_are_named_at_once() {
+    bad_key(
+        "llama.gguf",
+        |bytes| {
+            with_key(bytes, "llama.attention.scale", FLOAT32, &0.5_f32.to_le_bytes());
+            with_key(bytes, "llama.logit_scale", FLOAT32, &0.25_f32.to_le_bytes());
+        },
+        &[
+            "key `llama.attention.scale` is 0.5, expected only",
+            "key `llama.logit_scale` is 0.25, expected only",
+        ],
+    );
+}
+
+#[test]
+fn a_number_of_heads_that_differs_by_layer_is_refused() {
+    for (file, key) in [
+        ("llama.gguf", "llama.attention.head_count"),
+        ("smollm3.gguf", "smollm3.attention.head_count_kv"),
+        ("gpt-neox.gguf", "gptneox.attention.head_count"),
+        ("qwen2.gguf", "qwen2.attention.head_count_kv"),
+    ] {
+        bad_key(
+            file,
+            |bytes| {
+                hide(bytes, key);
+                with_key(bytes, key, LIST, &list_of_i32(&[4, 4, 2]));
+            },
+            &[&format!("key `{key}` is [4, 4, 2], expected a whole number, the same for every layer")],
+        );
+    }
+    bad_key(
+        "llama.gguf",
+        |bytes| set(bytes, "llama.attention.head_count_kv", &0_u32.to_le_bytes()),
+        &["key `llama.attention.head_count_kv` is 0, expected a whole number above 0"],
+    );
+}
+
+#[test]
+fn two_names_of_a_setting_with_two_values_are_refused() {
+    let f32 = |number: f32| number.to_le_bytes();
+    for (file, key, kind, value, says) in [
+        (
+            "gemma3.gguf",
+            "gemma3.rope.global.freq_base",
+            FLOAT32,
+            f32(1e6),
+            "key `gemma3.rope.freq_base` is 20000 and key `gemma3.rope.global.freq_base` is 1000000, expected the same",
+        ),
+        (
+            "gemma3.gguf",
+            "gemma3.rope.local.freq_base",
+            FLOAT32,
+            f32(501.0),
+            "key `gemma3.rope.freq_base_swa` is 500 and key `gemma3.rope.local.freq_base` is 501",
+        ),
+        (
+            "qwen3.gguf",
+            "qwen3.attention.head_dim",
+            U32,
+            8_u32.to_le_bytes(),
+            "key `qwen3.attention.key_length` is 12 and key `qwen3.attention.head_dim` is 8",
+        ),
+        (
+            "llama-linear.gguf",
+            "llama.rope.scale_linear",
+            FLOAT32,
+            f32(1.5),
+            "and key `llama.rope.scale_linear` is 1.5",
+        ),
+        (
+            "llama.gguf",
+            "llama.attention.layer_norm_epsilon",
+            FLOAT32,
+            f32(0.5),
+            "key `llama.attention.layer_norm_epsilon` is 0.5, expected the layer_norm_rms_epsilon 0.001",
+        ),
+    ] {
+        bad_key(file, |bytes| with_key(bytes, key, kind, &value), &[says]);
+    }
+}
+
 /// Files for embeddings and rerankers have them.
 #[test]
 fn settings_of_what_is_made_of_the_states_are_not_refused() {
@@ -436,6 +533,11 @@ fn a_rotation_of_another_kind_is_refused() {
         },
         &["key `llama.rope.scaling.type` is \"yarnny\", expected `none` or `linear`"],
     );
+    bad_key(
+        "phi4.gguf",
+        |bytes| with_key(bytes, "phi3.rope.scaling.type", TEXT, &text("yarn")),
+        &["key `phi3.rope.scaling.type` is \"yarn\", expected `none` or `longrope`"],
+    );
 }
 
 #[test]
@@ -498,8 +600,6 @@ fn a_token_that_stands_twice_is_refused() {
 
 /// A file with a SentencePiece vocabulary of these tokens, and its own scores and kinds for them.
 fn sentence_piece(tokens: &[String]) -> File {
-    const I32: u32 = 5;
-    const F32: u32 = 6;
     let list = |kind: u32, items: Vec<u8>| {
         [&kind.to_le_bytes(), (tokens.len() as u64).to_le_bytes().as_slice(), &items].concat()
     };
@@ -513,7 +613,7 @@ fn sentence_piece(tokens: &[String]) -> File {
             list(TEXT, tokens.iter().flat_map(|token| text(token)).collect()),
         )
         .with_key("tokenizer.ggml.token_type", LIST, list(I32, kinds))
-        .with_key("tokenizer.ggml.scores", LIST, list(F32, scores))
+        .with_key("tokenizer.ggml.scores", LIST, list(FLOAT32, scores))
         .with_key("tokenizer.ggml.unknown_token_id", U32, 0_u32.to_le_bytes())
         .with_key("tokenizer.ggml.add_bos_token", FLAG, [0])
 }

@@ -13,6 +13,9 @@ use crate::{
 
 impl Gguf {
     pub(super) fn gemma3(&self, settings: &mut Settings<'_>) -> Result<Map<String, Json>, ModelError> {
+        // Ollama's names.
+        settings.unify("rope.freq_base", "rope.global.freq_base")?;
+        settings.unify("rope.freq_base_swa", "rope.local.freq_base")?;
         let (mut config, shape) = decoder(settings, "gemma3_text")?;
         whole_head_rotates(settings, &shape)?;
         // The largest model scales its scores by the share of a head in the width, all others by the width of a head.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::object;
 use crate::{
-    checkpoint::gguf::{settings::Settings, value::Value},
+    checkpoint::gguf::{architecture::Heads, settings::Settings, value::Value},
     error::ModelError,
 };
 
@@ -30,8 +30,9 @@ pub(super) fn decoder(
     let d_model = settings.size("embedding_length")?;
     let d_ff = settings.size("feed_forward_length")?;
     let max_len = settings.size("context_length")?;
-    let n_heads = settings.size("attention.head_count")?;
-    let n_kv_heads = settings.optional_size("attention.head_count_kv")?.unwrap_or(n_heads);
+    let Heads { query: n_heads, key: n_kv_heads } = Heads::take(settings)?;
+    // Ollama's name.
+    settings.unify("attention.key_length", "attention.head_dim")?;
     let d_head = settings.optional_size("attention.key_length")?.unwrap_or(d_model / n_heads);
     let d_value = settings.optional_size("attention.value_length")?.unwrap_or(d_head);
     if d_value != d_head {
@@ -41,6 +42,13 @@ pub(super) fn decoder(
             &format!("the key_length {d_head}"),
         ));
     }
+    let epsilon = settings.number("attention.layer_norm_rms_epsilon")?;
+    // Ollama has both keys where a config.json has both.
+    settings.only(
+        "attention.layer_norm_epsilon",
+        &Value::Float(epsilon),
+        &format!("the layer_norm_rms_epsilon {epsilon}"),
+    )?;
     let config = object(json!({
         "model_type": model_type,
         "hidden_size": d_model,
@@ -49,7 +57,7 @@ pub(super) fn decoder(
         "num_attention_heads": n_heads,
         "num_key_value_heads": n_kv_heads,
         "max_position_embeddings": max_len,
-        "rms_norm_eps": settings.number("attention.layer_norm_rms_epsilon")?,
+        "rms_norm_eps": epsilon,
     }));
     Ok((config, Shape { d_model, d_head, n_heads, n_layers, max_len }))
 }
@@ -62,8 +70,8 @@ pub(super) fn whole_head_rotates(settings: &mut Settings<'_>, shape: &Shape) -> 
 /// Takes the scaling of the rotation: none, or linear. In the older spelling the factor stands alone.
 pub(super) fn linear_or_none(settings: &mut Settings<'_>, base: f64) -> Result<Json, ModelError> {
     let kind = settings.optional_text("rope.scaling.type")?;
-    let older = settings.optional_number("rope.scale_linear")?;
-    let factor = settings.optional_number("rope.scaling.factor")?.or(older);
+    settings.unify("rope.scaling.factor", "rope.scale_linear")?;
+    let factor = settings.optional_number("rope.scaling.factor")?;
     settings.only("rope.scaling.attn_factor", &Value::Float(1.0), "1")?;
     match (kind, factor) {
         (None | Some("linear"), Some(factor)) if factor != 1.0 && factor != 0.0 => {

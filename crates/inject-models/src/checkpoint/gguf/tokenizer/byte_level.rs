@@ -18,7 +18,7 @@ use crate::{
 /// # Source
 ///
 /// The `tokenizer.json` of the models. github.com/ggml-org/llama.cpp, `src/llama-vocab.cpp`
-/// (`llm_tokenizer_bpe`), lists the same expressions by the names below.
+/// (`llm_tokenizer_bpe`), lists the same expressions by the names below. BOS and merges are as in its `llama_vocab::impl::load`.
 struct Cutting {
     /// The values of `tokenizer.ggml.pre`.
     names: &'static [&'static str],
@@ -28,7 +28,7 @@ struct Cutting {
     ignore_merges: bool,
 }
 
-const CUTTINGS: [Cutting; 6] = [
+const CUTTINGS: [Cutting; 7] = [
     Cutting {
         names: &["gpt-2", "phi-2", "jina-es", "jina-de", "gigachat", "jais", "olmo", "mpt"],
         cuts: Cuts::Gpt2 { normal: None },
@@ -42,10 +42,16 @@ const CUTTINGS: [Cutting; 6] = [
         ignore_merges: false,
     },
     Cutting {
-        names: &["llama-bpe", "llama3", "llama-v3", "falcon3", "dbrx", "smaug-bpe"],
+        names: &["llama-bpe", "llama3", "llama-v3", "falcon3"],
         cuts: Cuts::Expression { normal: None, expression: LLAMA3 },
         begins_with_bos: true,
         ignore_merges: true,
+    },
+    Cutting {
+        names: &["dbrx", "smaug-bpe"],
+        cuts: Cuts::Expression { normal: None, expression: LLAMA3 },
+        begins_with_bos: false,
+        ignore_merges: false,
     },
     Cutting {
         names: &["qwen2", "stablelm2", "megrez", "deepseek-r1-qwen"],
@@ -123,11 +129,12 @@ mod tests {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gguf/cuts.json");
         let mut cuts: BTreeMap<String, Json> = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
         let texts: Vec<String> = serde_json::from_value(cuts.remove("texts").unwrap()).unwrap();
-        assert_eq!(cuts.len(), CUTTINGS.len());
+        let of = |name: &str| CUTTINGS.iter().find(|cutting| cutting.names.contains(&name)).unwrap();
+        let tested: Vec<_> = cuts.keys().map(|name| of(name).cuts.describe(false)).collect();
+        assert!(CUTTINGS.iter().all(|cutting| tested.contains(&cutting.cuts.describe(false))));
         for (name, expected) in cuts {
             let expected: Vec<Vec<String>> = serde_json::from_value(expected).unwrap();
-            let cutting = CUTTINGS.iter().find(|cutting| cutting.names.contains(&name.as_str())).unwrap();
-            let (_, description) = cutting.cuts.describe(false);
+            let (_, description) = of(&name).cuts.describe(false);
             let pre_tokenizer: PreTokenizerWrapper = serde_json::from_value(description).unwrap();
             for (text, expected) in texts.iter().zip(expected) {
                 let mut string = PreTokenizedString::from(text.as_str());

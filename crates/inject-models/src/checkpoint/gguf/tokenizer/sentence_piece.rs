@@ -4,7 +4,7 @@
 use serde_json::json;
 use tokenizers::models::bpe::BPE;
 
-use super::{Kind, Parts, Value, Vocabulary};
+use super::{Kind, Parts, Vocabulary};
 use crate::{
     error::ModelError,
     tokenizer::{
@@ -16,10 +16,7 @@ use crate::{
 pub(super) fn parts(vocabulary: &Vocabulary<'_>) -> Result<Parts, ModelError> {
     let (gguf, pieces) = (vocabulary.gguf, &vocabulary.pieces);
     let table = vocabulary.table()?;
-    let scores = gguf.numbers("tokenizer.ggml.scores", pieces.tokens.len(), |value| match value {
-        Value::Float(score) => Some(score),
-        _ => None,
-    })?;
+    let scores = gguf.numbers("tokenizer.ggml.scores", pieces.tokens.len(), |score| score.number())?;
     let merges = pieces.merges(&scores, &table).map_err(|limit| gguf.refused(limit))?;
     let unknown = vocabulary.special("tokenizer.ggml.unknown_token_id")?.1.to_owned();
     limits::check_unknown(&unknown).map_err(|limit| gguf.refused(limit))?;
