@@ -112,10 +112,7 @@ impl<'a> Weights<'a> {
     fn head_name(&self) -> String {
         let plain = self.names.head.to_owned();
         let nested = self.prefix.strip_suffix("model.").map(|outer| format!("{outer}{plain}"));
-        // transformers 5 calls every family's head so, whatever it is in published files.
-        let of_transformers = "lm_head.weight".to_owned();
-        let stored = |name: &String| self.checkpoint.contains(name);
-        nested.into_iter().chain([plain.clone(), of_transformers]).find(stored).unwrap_or(plain)
+        nested.filter(|nested| self.checkpoint.contains(nested)).unwrap_or(plain)
     }
 
     /// The head, if it is not the embedding. Shape `[vocab_size, d_model]`.

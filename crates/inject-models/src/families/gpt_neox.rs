@@ -35,7 +35,6 @@ pub(super) const NAMES: Names = Names {
         Ignored::Suffix(".attention.masked_bias"),
         Ignored::Suffix(".rotary_emb.inv_freq"),
         Ignored::Suffix("embed_out.weight"),
-        Ignored::Suffix("lm_head.weight"),
     ],
 };
 

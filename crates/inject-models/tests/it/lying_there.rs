@@ -158,22 +158,6 @@ fn an_embedding_that_is_stored_as_its_tied_head_alone_is_read() {
     untied.error(FILE, &["model.embed_tokens.weight"]);
 }
 
-/// A dictionary of transformers' own class, saved as it is, has another name for the head than published files.
-#[test]
-fn the_head_of_gpt_neox_may_have_the_name_that_transformers_gives_it() {
-    for (case, table) in [("gpt-neox", "embed_out.weight"), ("gpt-neox-odd", "gpt_neox.embed_in.weight")] {
-        let renamed = Checkpoint::copy_of(case).with_tensors(|tensors| {
-            let Stored { dtype, shape, bytes } = &tensors[table];
-            let head = Stored { dtype: *dtype, shape: shape.clone(), bytes: bytes.clone() };
-            tensors.remove("embed_out.weight");
-            tensors.insert("lm_head.weight".to_owned(), head);
-        });
-        let (found, expected) = (renamed.load().unwrap(), Checkpoint::copy_of(case).load().unwrap());
-        assert_eq!(found.notes(), [], "{case}");
-        assert_eq!(logits(&found), logits(&expected), "{case}");
-    }
-}
-
 #[test]
 fn rows_beyond_the_vocabulary_are_named_as_such() {
     for name in ["model.embed_tokens.weight", "lm_head.weight"] {
