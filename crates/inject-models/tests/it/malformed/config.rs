@@ -528,7 +528,11 @@ fn layer_types_of_the_wrong_length_are_refused() {
 #[test]
 fn an_unknown_layer_type_is_refused() {
     let checkpoint = Checkpoint::copy_of("gemma3").with_key("layer_types", json!(["chunked_attention"]));
-    checkpoint.bad_key("layer_types", "[\"chunked_attention\"]", "`sliding_attention` or `full_attention`");
+    checkpoint.bad_key(
+        "layer_types",
+        "[\"chunked_attention\"]",
+        "one of `sliding_attention`, `attention`, `full_attention`",
+    );
     let checkpoint = Checkpoint::copy_of("gpt-neo").with_key("attention_layers", json!(["linear"]));
     checkpoint.bad_key("attention_layers", "[\"linear\"]", "`global` or `local`");
 }
