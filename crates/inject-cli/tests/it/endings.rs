@@ -152,7 +152,7 @@ fn a_signal_ends_an_extraction_after_a_block_and_the_same_command_continues() {
 #[test]
 fn a_signal_ends_a_study_between_two_units_and_the_same_command_continues() {
     let dir = tempfile::tempdir().unwrap();
-    let margins = "study margins --count 1000 --longest 8 --lengths 2 --per-length 2 --taps block-1 --out";
+    let margins = "study margins --count 200 --longest 8 --lengths 2 --per-length 2 --taps block-1 --out";
     let journal = dir.path().join("study/margins.jsonl");
     let lines = || fs::read_to_string(&journal).map_or(0, |text| text.lines().count());
     for (signal, status) in [("INT", 130), ("TERM", 143)] {
