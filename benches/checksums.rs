@@ -1,7 +1,7 @@
 //! The time of a store's checksums, compared with that of writing the store.
 //!
-//! `hash` is the hash alone, of pieces that are in the processor's cache, as they are where the writer computes it. `hash from
-//! memory` reads them from memory. `checksums` also reads the file from the system's cache, as the verification of a store does.
+//! `hash from memory` is the work of the thread that hashes while the writer writes. `hash` is the same of pieces that are in the
+//! processor's cache. `checksums` also reads the file from the system's cache, as the verification of a store does.
 
 use std::{fs, hint::black_box};
 
@@ -20,7 +20,7 @@ const D_MODEL: usize = 1024;
 /// The bytes of a block of checksums.
 const BLOCK: usize = 1 << 20;
 
-/// The bytes that the writer converts, hashes and writes at a time.
+/// The bytes that are hashed at a time.
 const PIECE: usize = 1 << 20;
 
 /// The prompts of one block. Their states take 64 MiB.

@@ -31,6 +31,7 @@ mod schema;
 mod sizes;
 mod study;
 mod table;
+mod text_file;
 mod train_tiny;
 
 pub mod plot;

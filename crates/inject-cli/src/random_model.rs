@@ -13,7 +13,11 @@ use crate::{
     outcome::{Failure, Outcome},
     output::say,
     progress::Meter,
+    text_file,
 };
+
+/// The longest config.json, in bytes.
+const LONGEST_CONFIG: u64 = 4 << 20;
 
 /// Write a checkpoint of random weights at the shape of a published model
 #[derive(Args, Debug)]
@@ -58,7 +62,7 @@ impl Shape {
         match self {
             Shape::Published(shape) => Ok(RandomCheckpoint::like(*shape, format, seed)?),
             Shape::File(path) => {
-                let text = std::fs::read_to_string(path).map_err(Failure::io("read", path))?;
+                let text = text_file::read(path, LONGEST_CONFIG)?;
                 let named =
                     |failure: Failure| failure.rephrased(&[("config.json", &path.display().to_string())]);
                 RandomCheckpoint::of_config(&text, format, seed).map_err(|error| named(error.into()))

@@ -1,12 +1,15 @@
 //! The tokens that a chat template puts before the user's text.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use inject_sipit::models::{Bos, Model};
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 
 use super::watched::{Stopped, watched};
-use crate::outcome::{Failure, chain};
+use crate::{
+    outcome::{Failure, chain},
+    text_file,
+};
 
 /// A text that stands for the user's.
 const USER: &str = "\u{e000}user\u{e000}";
@@ -43,20 +46,7 @@ pub(super) fn tokens_before(model: &Model, path: &Path, system: Option<&str>) ->
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    let failed = Failure::io("read", path);
-    let text = match fs::metadata(path) {
-        Ok(found) if !found.is_file() => {
-            return Err(Failure::new(format!("{}: expected an ordinary file", path.display())));
-        }
-        Ok(found) if found.len() > LONGEST => {
-            return Err(Failure::new(format!(
-                "{} has {} bytes, expected at most {LONGEST}",
-                path.display(),
-                found.len()
-            )));
-        }
-        _ => fs::read_to_string(path).map_err(failed)?,
-    };
+    let text = text_file::read(path, LONGEST)?;
     let field = |json: serde_json::Value| json.get("chat_template")?.as_str().map(str::to_owned);
     let template = serde_json::from_str(&text).ok().and_then(field).unwrap_or(text);
     match template.len() {

@@ -2,7 +2,7 @@
 
 mod report;
 
-use std::{fs, num::NonZeroUsize, path::PathBuf};
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::Args;
 use inject_sipit::{
@@ -23,7 +23,11 @@ use crate::{
     outcome::{Failure, chain},
     output::note,
     progress::Meter,
+    text_file,
 };
+
+/// The longest corpus.json that is compared with, in bytes. Those of hundreds of taps have some megabytes.
+const LONGEST_RESULT: u64 = 256 << 20;
 
 /// Measure the distances between the states of all pairs of many different prompts
 #[derive(Args, Debug)]
@@ -143,7 +147,7 @@ impl Options {
     /// The study of another model.
     fn other(&self) -> Result<Option<CorpusStudy>, Failure> {
         let Some(path) = &self.against else { return Ok(None) };
-        let text = fs::read_to_string(path).map_err(Failure::io("read", path))?;
+        let text = text_file::read(path, LONGEST_RESULT)?;
         if !checksum_member::agrees(text.as_bytes()) {
             return Err(Failure::new(format!(
                 "--against {}: does not agree with its checksum; the command that wrote it writes it again from its journal",

@@ -54,6 +54,24 @@ fn a_full_output_is_an_error_after_everything_else_is_written() {
 }
 
 #[test]
+fn descriptors_that_were_closed_before_the_start_lose_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let command = program(dir.path());
+    for (name, closed) in [("out", "1>&-"), ("err", "2>&-"), ("both", "1>&- 2>&-")] {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("exec \"$0\" \"$@\" {closed}")]).arg(command.get_program());
+        let output = shell.current_dir(dir.path()).args(STUDY).arg(name).output().unwrap();
+        let kept = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        assert_eq!(output.status.code(), Some(0), "{name}: {kept:?}");
+        assert!(!kept.concat().contains("panicked"), "{kept:?}");
+        // No file of the study took the place of the closed descriptor.
+        let corpus = fs::read_to_string(dir.path().join(name).join("corpus.json")).unwrap();
+        assert!(serde_json::from_str::<serde_json::Value>(&corpus).is_ok(), "{name}: {corpus}");
+        assert!(dir.path().join(name).join("report.html").is_file());
+    }
+}
+
+#[test]
 fn help_into_a_closed_pipe_is_not_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = program(dir.path()).arg("--help").stdout(Stdio::piped()).spawn().unwrap();
@@ -129,6 +147,36 @@ fn a_signal_ends_an_extraction_after_a_block_and_the_same_command_continues() {
             ["killed", "whole"].map(|folder| fs::read(dir.path().join(folder).join(name)).unwrap());
         assert!(killed == whole, "{name} differs");
     }
+}
+
+#[test]
+fn a_signal_ends_a_study_between_two_units_and_the_same_command_continues() {
+    let dir = tempfile::tempdir().unwrap();
+    let margins = "study margins --count 200 --longest 8 --lengths 2 --per-length 2 --taps block-1 --out";
+    let journal = dir.path().join("study/margins.jsonl");
+    let lines = || fs::read_to_string(&journal).map_or(0, |text| text.lines().count());
+    for (signal, status) in [("INT", 130), ("TERM", 143)] {
+        let before = lines();
+        let mut child = program(dir.path());
+        child.args(margins.split(' ')).arg("study").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = child.spawn().unwrap();
+        while lines() < before + 2 {
+            sleep(Duration::from_millis(5));
+        }
+        let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        let output = child.wait_with_output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{err}");
+        assert!(err.contains("interrupted: finished parts are in the journal; the same command"), "{err}");
+        assert!(!err.contains("panicked") && !err.contains("error"), "{err}");
+        assert!(fs::read_to_string(&journal).unwrap().ends_with('\n'));
+    }
+    succeed(dir.path(), &format!("{margins} study"));
+    succeed(dir.path(), &format!("{margins} whole"));
+    let [continued, whole] =
+        ["study", "whole"].map(|folder| fs::read(dir.path().join(folder).join("margins.json")).unwrap());
+    assert!(continued == whole);
 }
 
 #[test]

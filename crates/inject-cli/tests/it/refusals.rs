@@ -99,7 +99,7 @@ fn an_error_is_one_line_that_names_the_file_and_the_cause_once() {
 
 #[cfg(unix)]
 #[test]
-fn devices_and_pipes_are_refused_as_outputs() {
+fn devices_and_pipes_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     assert!(std::process::Command::new("mkfifo").arg(dir.path().join("pipe")).status().unwrap().success());
     succeed(dir.path(), "extract --generate 1 --positions all --taps block-1 --out states");
@@ -110,8 +110,69 @@ fn devices_and_pipes_are_refused_as_outputs() {
             2,
             &["expected an ordinary file"],
         );
-        refused(dir.path(), &["depth", "--out", out], 2, &["expected a folder"]);
-        refused(dir.path(), &["extract", "--text", "a", "--out", out], 2, &["expected a folder"]);
+        for command in FOLDERS {
+            let arguments = format!("{command} {out}");
+            refused(dir.path(), &arguments.split(' ').collect::<Vec<_>>(), 2, &["expected a folder"]);
+        }
+    }
+    for command in ["study collisions --against /dev/zero", "random-model --like /dev/zero --out a"] {
+        let arguments: Vec<&str> = command.split(' ').collect();
+        refused(dir.path(), &arguments, 1, &["/dev/zero", "expected an ordinary file"]);
+    }
+}
+
+/// Every command with a folder for results, without the folder.
+#[cfg(unix)]
+const FOLDERS: [&str; 12] = [
+    "extract --text a --out",
+    "extract --merge states --out",
+    "lens --taps block-1 --count 4 --out",
+    "depth --count 1 --taps block-1 --out",
+    "compare-policies --count 1 --out",
+    "study collisions --count 2 --taps block-1 --out",
+    "study margins --count 1 --longest 2 --lengths 2 --per-length 2 --taps block-1 --out",
+    "study exhaustive --count 2 --out",
+    "study stress --count 2 --taps block-1 --out",
+    "study precision --count 1 --taps block-1 --out",
+    "study training --steps 1 --out",
+    "train-tiny --steps 1 --out",
+];
+
+#[test]
+fn no_folder_is_left_by_a_command_that_cannot_begin() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("wide.json"), "{\"model_type\": \"gpt2\", \"n_embd\": 0}").unwrap();
+    for command in [
+        "extract --model ./none --text a --out a/b",
+        "extract --ids 4000000 --out a/b",
+        "extract --prompts none.txt --out a/b",
+        "extract --text a --taps block-99 --out a/b",
+        "extract --merge none --out a/b",
+        "lens --model ./none --out a/b",
+        "lens --prompts none.txt --out a/b",
+        "lens --taps block-99 --out a/b",
+        "lens --merge none.safetensors --out a/b",
+        "depth --model ./none --out a/b",
+        "depth --prompts none.txt --out a/b",
+        "compare-policies --model ./none --out a/b",
+        "compare-policies --prompts none.txt --out a/b",
+        "study collisions --model ./none --out a/b",
+        "study collisions --prompts none.txt --out a/b",
+        "study margins --prompts none.txt --out a/b",
+        "study exhaustive --prompts none.txt --out a/b",
+        "study stress --prompts none.txt --out a/b",
+        "study precision --prompts none.txt --out a/b",
+        "study margins --merge none.jsonl --out a/b",
+        "random-model --like ./none.json --out a/b",
+        "random-model --like ./wide.json --out a/b",
+        "train-tiny --width 15 --heads 2 --out a/b",
+        "invert --states none.npy --out a.jsonl",
+    ] {
+        let ran = run(dir.path(), command);
+        assert!(matches!(ran.status, 1 | 2), "{command}: {}{}", ran.out, ran.err);
+        let left: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["wide.json"], "{command}");
     }
 }
 

@@ -71,6 +71,30 @@ fn the_shares_of_every_study_add_up_to_the_whole() {
 }
 
 #[test]
+fn a_merge_with_something_missing_says_so_wherever_it_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let study = "study margins --count 9 --longest 5 --lengths 2 --per-length 4 --taps block-1";
+    succeed(dir, &format!("{study} --share 1/3 --out first"));
+    let merge = format!("{study} --share 2/3 --merge first/margins.jsonl");
+    let printed = succeed(dir, &format!("{merge} --out printed")).out;
+    let missing = "margins is incomplete: 3 of 9 ";
+    assert!(printed.contains(missing), "{printed}");
+    let ran = succeed(dir, &format!("{merge} --json --out json"));
+    assert!(ran.err.contains(missing), "{}", ran.err);
+    let first: serde_json::Value =
+        serde_json::Deserializer::from_str(&ran.out).into_iter().next().unwrap().unwrap();
+    for completeness in [
+        &first["completeness"],
+        &serde_json::from_str::<serde_json::Value>(&read(&dir.join("printed"), "margins", "json")).unwrap()["completeness"],
+    ] {
+        assert_eq!(completeness["complete"], false, "{completeness}");
+        assert_eq!(completeness["missing"].as_array().unwrap().len(), 3, "{completeness}");
+    }
+    assert!(read(&dir.join("printed"), "report", "html").contains(missing));
+}
+
+#[test]
 fn a_journal_of_another_study_is_refused_before_the_work() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();

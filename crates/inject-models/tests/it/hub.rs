@@ -5,7 +5,10 @@
 
 mod cache;
 mod hostile;
+mod left;
+mod lengths;
 mod parts;
+mod proxy;
 mod redirects;
 mod server;
 mod wire;

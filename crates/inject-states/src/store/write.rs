@@ -7,7 +7,10 @@ pub(crate) mod progress;
 mod resume;
 mod tap_file;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    thread,
+};
 
 use inject_models::{Tap, format::Unrepresentable};
 
@@ -167,13 +170,20 @@ impl StoreWriter {
         if block.prompts == 0 {
             return Ok(());
         }
+        let format = spec.dtype;
         let mut hashers = self.hashers.clone();
-        for (index, values) in states.into_iter().enumerate() {
-            self.write(index, values, &mut hashers[index])?;
-        }
-        for tap in &self.taps {
-            tap.sync()?;
-        }
+        let hashers = thread::scope(|scope| {
+            // Beside the writing and the wait for the disk, so that it takes next to no time of its own.
+            let hashing = scope.spawn(|| {
+                hashers
+                    .iter_mut()
+                    .zip(&states)
+                    .for_each(|(hasher, values)| hasher.update_with(values, format));
+                hashers
+            });
+            self.write_all(&states)?;
+            Ok::<_, StoreError>(hashing.join().expect("hashing does not panic"))
+        })?;
         let journal = Journal {
             job: self.journal.job.clone(),
             prompts_done: self.journal.prompts_done + block.prompts,
@@ -240,8 +250,14 @@ impl StoreWriter {
         Ok(store)
     }
 
+    /// Writes the states of each tap after the durable ones, and makes them durable.
+    fn write_all(&mut self, states: &[&[f32]]) -> Result<(), StoreError> {
+        states.iter().enumerate().try_for_each(|(index, values)| self.write(index, values))?;
+        self.taps.iter().try_for_each(TapFile::sync)
+    }
+
     /// Writes the states of one tap after the durable ones.
-    fn write(&mut self, index: usize, values: &[f32], hasher: &mut BlockHasher) -> Result<(), StoreError> {
+    fn write(&mut self, index: usize, values: &[f32]) -> Result<(), StoreError> {
         let spec = &self.journal.job.spec;
         let file = &mut self.taps[index];
         file.seek(self.journal.rows_done)?;
@@ -252,9 +268,7 @@ impl StoreWriter {
                 let row = (chunk * CHUNK + in_chunk) / spec.d_model;
                 return Err(self.unstorable(spec.taps[index], row, value));
             }
-            let bytes = &self.bytes;
-            // The hash then takes no time of its own, as long as a core is free.
-            rayon::join(|| hasher.update(bytes), || file.write(bytes)).1?;
+            file.write(&self.bytes)?;
         }
         Ok(())
     }

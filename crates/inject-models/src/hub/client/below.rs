@@ -139,6 +139,9 @@ mod tests {
         fs::write(outside.join("secret"), "untouched").unwrap();
         symlink(&outside, inside.join("out")).unwrap();
         symlink("../outside/secret", inside.join("file")).unwrap();
+        // A folder whose path begins with that of the folder.
+        fs::create_dir(outer.path().join("inside-too")).unwrap();
+        symlink("../inside-too", inside.join("beside")).unwrap();
         symlink("nothing", inside.join("dangling")).unwrap();
         (outer, Below::new(inside))
     }
@@ -150,7 +153,7 @@ mod tests {
     #[test]
     fn a_link_that_leads_out_is_refused() {
         let (_outer, below) = with_links();
-        for path in ["out", "out/secret", "file"] {
+        for path in ["out", "out/secret", "file", "beside"] {
             assert!(leads_out(below.resolve(Path::new(path))), "{path}");
         }
         assert!(leads_out(below.make_folder(Path::new("out/new"))));

@@ -130,9 +130,6 @@ impl Http {
                     return Err(fail(&host, HttpError::OtherFile { found: shown(next.path()) }));
                 }
             }
-            if origin.is_downgraded_by(&next_origin) {
-                return Err(fail(&host, HttpError::Downgrade { host: next_origin.host().to_owned() }));
-            }
             (uri, origin) = (next, next_origin);
         }
         Err(fail(&host, HttpError::TooManyRedirects { limit: MAX_REDIRECTS }))

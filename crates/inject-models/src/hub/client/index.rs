@@ -126,6 +126,15 @@ mod tests {
     }
 
     #[test]
+    fn an_index_that_is_longer_than_any_is_refused_whatever_it_holds() {
+        let index = r#"{"weight_map": {"a": "1.st"}}"#;
+        let spaces = " ".repeat(limit(SAFETENSORS_INDEX) as usize - index.len());
+        assert!(read(&format!("{index}{spaces}")).is_ok());
+        let error = read(&format!("{index}{spaces} ")).unwrap_err();
+        assert!(matches!(error, HubError::MalformedIndex { .. }), "{error:?}");
+    }
+
+    #[test]
     fn a_shard_in_a_subfolder_is_plain() {
         assert!(is_plain_path("model-00001-of-00002.safetensors"));
         assert!(is_plain_path("weights/part.1.safetensors"));

@@ -195,6 +195,7 @@ mod tests {
         assert!(!format!("{options:?}").contains("secret"));
         let error = HubOptions::new("/c").with_token("hf_secret with space").unwrap_err();
         assert!(!format!("{error} {error:?}").contains("secret"));
+        assert!(HubOptions::new("/c").with_token("").is_err());
     }
 
     #[test]

@@ -47,11 +47,6 @@ impl Origin {
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
-    /// Whether going from this origin to another one gives up encryption.
-    pub(super) fn is_downgraded_by(&self, next: &Origin) -> bool {
-        self.https && !next.https
-    }
-
     pub(super) fn host(&self) -> &str {
         &self.host
     }
@@ -61,7 +56,8 @@ impl Origin {
 ///
 /// # Errors
 ///
-/// [`HttpError::Location`] if it is not an http(s) URL, holds a user name, or cannot be parsed.
+/// [`HttpError::Location`] if it is not an http(s) URL, holds a user name, or cannot be parsed, [`HttpError::Downgrade`] if it gives
+/// up encryption.
 ///
 /// # Source
 ///
@@ -85,7 +81,10 @@ pub(super) fn target(base: &Uri, location: &str) -> Result<(Uri, Origin), HttpEr
     };
     let uri: Uri = absolute.parse().map_err(|_| unusable())?;
     let origin = Origin::of(&uri).ok_or_else(unusable)?;
-    Ok((uri, origin))
+    match scheme == "https" && !origin.https {
+        true => Err(HttpError::Downgrade { host: origin.host }),
+        false => Ok((uri, origin)),
+    }
 }
 
 #[cfg(test)]
@@ -144,6 +143,17 @@ mod tests {
             "javascript:x",
         ] {
             assert!(matches!(to(location), Err(HttpError::Location { .. })), "{location}");
+        }
+    }
+
+    #[test]
+    fn encryption_is_not_given_up() {
+        let base: Uri = "https://hub.example/x".parse().unwrap();
+        for location in ["http://hub.example/x", "http://127.0.0.1/x", "HTTP://cdn.example:443/x"] {
+            assert!(matches!(target(&base, location), Err(HttpError::Downgrade { .. })), "{location}");
+        }
+        for location in ["https://cdn.example/x", "//cdn.example/x", "/x"] {
+            assert!(target(&base, location).unwrap().1.https, "{location}");
         }
     }
 }

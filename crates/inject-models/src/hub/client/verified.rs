@@ -133,4 +133,18 @@ mod tests {
         let (expected, found) = verified.damage(&Identity::of(&name), &blob).unwrap().unwrap();
         assert!(expected == name && found != name);
     }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_record_outside_the_folder_does_not_count() {
+        let (folder, blob) = with_blob(SMALL + 1);
+        let inside = folder.path().join("inside");
+        let below = Below::new(inside.clone());
+        let verified = Verified::new(&below, Path::new("repo"));
+        fs::create_dir_all(inside.join("repo/.verified")).unwrap();
+        fs::write(folder.path().join("record"), stamp(&blob).unwrap()).unwrap();
+        let name = "a".repeat(64);
+        std::os::unix::fs::symlink("../../../record", inside.join("repo/.verified").join(&name)).unwrap();
+        assert!(!verified.is_noted(&name, &blob));
+    }
 }

@@ -41,6 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// it takes 13 * 5 times [`IDLE`], about 16 s. The rest is for a busy machine. A fetch from any other server has no reason to wait,
 /// so one that takes [`PATIENCE`] waited for something that did not come.
 const LONGEST: Duration = super::wire::STUCK.saturating_sub(Duration::from_secs(60));
+/// Some paths, and what a message repeats of an answer.
+const LONGEST_TEXT: usize = 2000;
 /// More than a server gets rid of before it notices that nobody listens: buffers of the operating system.
 const MOST_SENT: u64 = 64 << 20;
 
@@ -214,6 +216,7 @@ fn case(number: usize, when: When) -> Result<(), String> {
         Err(error) if chain(error).chars().any(char::is_control) => {
             return fail("printed control characters");
         }
+        Err(error) if chain(error).len() > LONGEST_TEXT => return fail("printed a long text"),
         _ => {}
     }
     if matches!(when, When::From(0)) && !part.expected.is_met(&outcome) {

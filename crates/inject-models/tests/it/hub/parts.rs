@@ -197,6 +197,7 @@ fn sizes(add: Add<'_>) {
         add(&format!("linked size: {name}"), Error, any(move |reply| reply.set("X-Linked-Size", size)));
         add(&format!("length: {name}"), Error, any(move |reply| reply.set("Content-Length", size)));
     }
+    add("linked size: missing", Header, any(|reply| reply.without("X-Linked-Size")));
     add("length: twice", Refused, any(|reply| reply.with("Content-Length", "1")));
     add("length: missing", Refused, any(|reply| reply.without("Content-Length")));
 }

@@ -132,6 +132,18 @@ fn a_server_that_is_not_there_is_a_failed_connection_with_its_cause() {
 }
 
 #[test]
+fn a_head_that_is_longer_than_any_is_not_read_to_its_end() {
+    let with = |length: usize| {
+        error_of(move |reply| {
+            Answer::Reply(reply.with("X-Long", &"x".repeat(length)).without("X-Repo-Commit"))
+        })
+    };
+    let limit = 1 << 16;
+    assert!(matches!(with(limit - 1000), HttpError::Header { name: "X-Repo-Commit", .. }));
+    assert!(matches!(with(limit), HttpError::HeaderTooLong { limit: found } if found == limit));
+}
+
+#[test]
 fn control_characters_of_a_header_are_not_printed() {
     // U+009B begins a command to a terminal. Lower control characters do not pass as a header.
     for name in ["ETag", "X-Repo-Commit", "Content-Length"] {

@@ -33,7 +33,8 @@ pub(super) struct State {
     pub(super) requests: Vec<Request>,
     spoil: Option<Spoil>,
     answered: usize,
-    store: String,
+    /// The address to which the Hub redirects for large files.
+    pub(super) store: String,
 }
 
 pub(super) struct Server {
@@ -78,6 +79,13 @@ impl Server {
 
     pub(super) fn endpoint(&self) -> String {
         format!("http://{}", self.hub)
+    }
+
+    pub(super) fn address(&self, place: Place) -> SocketAddr {
+        match place {
+            Place::Hub => self.hub,
+            Place::Store => self.store,
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

@@ -6,6 +6,8 @@ use std::{
     path::Path,
 };
 
+use inject_models::FloatFormat;
+
 use crate::durable::{self, Checksum};
 
 /// The number of bytes read from a file at a time.
@@ -35,6 +37,21 @@ impl BlockHasher {
             if self.filled == self.block_bytes {
                 self.end_block();
             }
+        }
+    }
+
+    /// Hashes numbers in the format in which they are stored. A number that cannot be stored ends it.
+    pub(crate) fn update_with(&mut self, values: &[f32], format: FloatFormat) {
+        if format == FloatFormat::F32 {
+            // Stored as they are.
+            return self.update(bytemuck::cast_slice(values));
+        }
+        let mut piece = Vec::new();
+        for values in values.chunks(PIECE / size_of::<f32>()) {
+            if format.encode(values, &mut piece).is_err() {
+                return;
+            }
+            self.update(&piece);
         }
     }
 
@@ -91,6 +108,19 @@ mod tests {
             bytes.chunks(piece).for_each(|piece| hasher.update(piece));
             assert_eq!(hasher.complete(), &expected[..15]);
             assert_eq!(hasher.finish(), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_give_the_same_blocks_as_their_bytes_on_disk() {
+        let values: Vec<f32> = (0..PIECE / 2).map(|place| (place as f32).sin()).collect();
+        for format in [FloatFormat::F32, FloatFormat::F16, FloatFormat::Bf16] {
+            let mut bytes = Vec::new();
+            format.encode(&values, &mut bytes).unwrap();
+            let [mut from_numbers, mut from_bytes] = [0, 1].map(|_| BlockHasher::new(1000));
+            from_numbers.update_with(&values, format);
+            from_bytes.update(&bytes);
+            assert_eq!(from_numbers.finish(), from_bytes.finish(), "{format}");
         }
     }
 

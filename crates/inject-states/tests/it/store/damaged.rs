@@ -178,6 +178,37 @@ fn damaged_checksums_are_refused_and_those_of_an_unfinished_store_are_not_truste
 }
 
 #[test]
+fn checksums_of_another_store_are_refused() {
+    let job = job();
+    let there = job.uninterrupted();
+    let [mut weights, mut prompts, mut fewer] = [(); 3].map(|()| job.clone());
+    weights.spec.weight_hash = "another".to_owned();
+    prompts.prompts[3][0] += 1;
+    fewer.prompts.pop();
+    for other in [weights, prompts, fewer] {
+        let mut mixed = there.clone();
+        mixed.insert("checksums.jsonl".to_owned(), other.uninterrupted()["checksums.jsonl"].clone());
+        let error = Store::open(folder(&mixed).path()).unwrap_err();
+        assert!(matches!(error, StoreError::Checksums(_)), "{error}");
+    }
+}
+
+#[test]
+fn checksums_of_blocks_that_are_missing_exchanged_or_repeated_are_refused() {
+    let there = job().uninterrupted();
+    let text = String::from_utf8(there["checksums.jsonl"].clone()).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 4, "a header and three blocks");
+    for order in [[0, 1, 2].as_slice(), &[0], &[0, 2, 1, 3], &[0, 1, 2, 3, 3]] {
+        let mut changed = there.clone();
+        let text: String = order.iter().map(|&line| format!("{}\n", lines[line])).collect();
+        changed.insert("checksums.jsonl".to_owned(), text.into_bytes());
+        let error = Store::open(folder(&changed).path()).unwrap_err();
+        assert!(matches!(error, StoreError::Checksums(_) | StoreError::Field { .. }), "{order:?}: {error}");
+    }
+}
+
+#[test]
 fn a_finished_store_opens_where_nothing_can_be_removed() {
     let job = job();
     let dir = folder(&job.uninterrupted());

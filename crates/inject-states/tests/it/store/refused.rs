@@ -98,8 +98,18 @@ fn an_unfinished_store_of_another_version_is_refused_but_a_finished_one_is_not()
         bytes[place..][..ours.len()].copy_from_slice(b"inject-states 0.0.1");
     }
     let finished = folder(&there);
-    let opened = StoreWriter::open(finished.path(), job.spec.clone(), &job.prompts).unwrap();
-    assert!(matches!(opened, Opened::Complete(_)));
+    let open = || StoreWriter::open(finished.path(), job.spec.clone(), &job.prompts);
+    assert!(matches!(open().unwrap(), Opened::Complete(_)));
+
+    // This version does not compute its damaged states again.
+    let path = finished.path().join("tap-final-norm.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let before = files(finished.path());
+    let error = open().unwrap_err();
+    assert!(matches!(error, StoreError::DamagedBlock { .. }), "{error}");
+    assert_same(&files(finished.path()), &before);
 }
 
 #[test]

@@ -129,6 +129,11 @@ pub(super) fn all(add: Add<'_>) {
         Refused,
         content(|_, reply| reply.with("Content-Encoding", "gzip").with_body(BOMB.clone())),
     );
+    add(
+        "body: an encoding with a long name",
+        Refused,
+        any(|reply| reply.set("Content-Encoding", &"x".repeat(50_000))),
+    );
     add("body: gzip in every answer", Refused, any(|reply| reply.set("Content-Encoding", "gzip")));
     add(
         "body: gzip as a transfer",
