@@ -4,7 +4,8 @@ use crate::{
     calibration::LogNormal,
     sources::Tested,
     tuning::{
-        CHANCE_DIMENSIONS, CHANCE_MARGIN, CHANCE_MOST, CHANCE_OF_TWIN, CHANCE_SAMPLE, NEIGHBOURS_SAMPLE,
+        CHANCE_DIMENSIONS, CHANCE_MARGIN, CHANCE_MOST, CHANCE_OF_OUTLIER, CHANCE_OF_TWIN, CHANCE_SAMPLE,
+        NEIGHBOURS_SAMPLE,
     },
     yardstick::Yardstick,
 };
@@ -30,6 +31,8 @@ pub(crate) enum Basis {
         floor: f64,
         /// The norm of the state.
         length: f64,
+        /// The length of the noise, relative to the norm.
+        noise: LogNormal,
         /// The distance to the token with the nearest embedding, relative to the norm.
         margin: LogNormal,
     },
@@ -48,14 +51,21 @@ pub(crate) fn is_enough_alone(
     match yardstick.basis(state) {
         None => true,
         Some(Basis::Unknown) => false,
-        Some(Basis::Twins { length, margin, .. }) => {
-            margin.chance_within(distance / length) <= CHANCE_OF_TWIN
+        Some(Basis::Twins { length, noise, margin, .. }) => {
+            margin.chance_within(distance / length) <= chance_allowed(noise, distance / length)
         }
         Some(Basis::Volume { length, known, .. }) => {
             let power = known.min(CHANCE_DIMENSIONS) as i32;
             vocab_size as f64 * (distance / (CHANCE_MARGIN * length)).powi(power) <= CHANCE_MOST
         }
     }
+}
+
+/// The chance of a wrong token at a distance, up to which the nearest one counts as the right one. If noise seldom reaches that far, a
+/// wrong token is the better explanation, so the chance is compared with that of the noise. That is taken to be one in a hundred at least:
+/// some states have more noise than those of the calibration.
+fn chance_allowed(noise: LogNormal, distance: f64) -> f64 {
+    CHANCE_OF_TWIN * noise.chance_beyond(distance).max(CHANCE_OF_OUTLIER)
 }
 
 /// The distance at which the states of wrong tokens lie.
@@ -99,13 +109,14 @@ pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, o
         Some(Basis::Unknown) => false,
         // The margins were measured with a token's own states.
         Some(Basis::Twins { .. }) if nearness != Nearness::Usual => false,
-        Some(Basis::Twins { floor, length, margin }) => {
+        Some(Basis::Twins { floor, length, noise, margin }) => {
             // If the accepted token is wrong, the right one is at most this far from it: the noise is nearly orthogonal to their
             // difference.
             let nearest = tested.fitting().first().map_or(floor, |nearest| nearest.distance);
             let untested = (vocab_size - tested.len()) as f64 * places as f64;
-            margin.chance_within(nearest / length) <= CHANCE_OF_TWIN
-                || chance_by_sample(tested, nearest, untested) <= CHANCE_OF_TWIN
+            let allowed = chance_allowed(noise, nearest / length);
+            margin.chance_within(nearest / length) <= allowed
+                || chance_by_sample(tested, nearest, untested) <= allowed
         }
         Some(Basis::Volume { floor, length, known }) => {
             let untested = (vocab_size - tested.len()) as f64 * places as f64;
@@ -146,6 +157,16 @@ mod tests {
             tested.compare(id, &[1.0, 1.0 + away + 1e-6 * f64::from(id)], &yardstick, &state);
         }
         tested
+    }
+
+    #[test]
+    fn a_distance_that_noise_seldom_reaches_asks_for_more() {
+        // Measured on SmolLM2-135M at block-29 in bf16: the right tokens lay at a hundredth of the norm, and wrong ones at a tenth.
+        let noise = LogNormal { mean: -4.3, spread: 0.51 };
+        let margin = LogNormal { mean: -1.28, spread: 0.37 };
+        let is_enough = |distance: f64| margin.chance_within(distance) <= chance_allowed(noise, distance);
+        assert!(is_enough(0.01) && is_enough(0.04));
+        assert!(margin.chance_within(0.085) <= CHANCE_OF_TWIN && !is_enough(0.085));
     }
 
     #[test]

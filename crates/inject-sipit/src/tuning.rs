@@ -158,6 +158,9 @@ pub(crate) const PERMUTED_UNRESOLVED: usize = 16;
 /// Chance that a wrong token lies as near as the accepted one, up to which the others need no test. Derived in docs/numerics.md,
 /// section 7.
 pub(crate) const CHANCE_OF_TWIN: f64 = 1e-3;
+/// Least chance of noise as long as a distance, because some states have more noise than those of the calibration. A first choice, with the
+/// states in docs/laboratory/results/producers.md.
+pub(crate) const CHANCE_OF_OUTLIER: f64 = 1e-2;
 
 /// Dimensions in which the states of different tokens spread, at most. Derived in docs/numerics.md, section 6.
 pub(crate) const CHANCE_DIMENSIONS: usize = 12;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::{
     acceptance::{Acceptance, NoiseOrigin},
-    calibration::PlaceNoise,
+    calibration::{LogNormal, PlaceNoise},
     chance::Basis,
     collisions::norm,
     noise::NoiseModel,
@@ -111,13 +111,14 @@ impl Yardstick {
         position: usize,
     ) -> Self {
         let state = target.state(position);
-        let [noise, likely] =
-            [NOISE_DEVIATIONS, LIKELY_DEVIATIONS].map(|most| place.noise.above(most) * shift.exp());
+        let usual = LogNormal { mean: place.noise.mean + shift, ..place.noise };
+        let [noise, likely] = [NOISE_DEVIATIONS, LIKELY_DEVIATIONS].map(|most| usual.above(most));
         let wrong = place.margin.above(-MARGIN_DEVIATIONS);
         let floor = norm(state) * if noise < wrong { (noise * wrong).sqrt() } else { noise };
         let [likely, wrong] = [likely, wrong].map(|relative| norm(state) * relative);
         let rule = Rule::Nearest { floor, ratio: SEPARATED, likely, wrong };
-        let metric = Metric::Damped { place: place.clone(), unknown: beyond_format(target, position) };
+        let unknown = beyond_format(target, position);
+        let metric = Metric::Damped { place: place.clone(), noise: usual, unknown };
         Yardstick { metric, rule, origin: NoiseOrigin::Producer }
     }
 
@@ -211,7 +212,9 @@ impl Yardstick {
                 let known = weights.iter().filter(|weight| **weight > 0.0).count();
                 Basis::Volume { floor, length: squares.sum::<f64>().sqrt(), known }
             }
-            Metric::Damped { place, .. } => Basis::Twins { floor, length: norm(state), margin: place.margin },
+            Metric::Damped { place, noise, .. } => {
+                Basis::Twins { floor, length: norm(state), noise: *noise, margin: place.margin }
+            }
             Metric::Across { .. } => Basis::Unknown,
         })
     }

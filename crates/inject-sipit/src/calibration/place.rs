@@ -66,14 +66,22 @@ impl LogNormal {
         (self.mean + deviations * self.spread).exp()
     }
 
-    /// An upper bound on the probability of a length at most this: Mills' ratio, `exp(-z^2 / 2) / (z sqrt(2 pi))` at `z` standard
-    /// deviations below the mean.
+    /// An upper bound on the probability of a length at most this.
     pub(crate) fn chance_within(self, length: f64) -> f64 {
-        let below = (self.mean - length.ln()) / self.spread;
-        match below > 0.0 {
-            true => ((-0.5 * below * below).exp() / (below * std::f64::consts::TAU.sqrt())).min(0.5),
-            false => 1.0,
-        }
+        chance_beyond_deviations((self.mean - length.ln()) / self.spread)
+    }
+
+    /// An upper bound on the probability of a length at least this.
+    pub(crate) fn chance_beyond(self, length: f64) -> f64 {
+        chance_beyond_deviations((length.ln() - self.mean) / self.spread)
+    }
+}
+
+/// Mills' ratio, `exp(-z^2 / 2) / (z sqrt(2 pi))` at `z` standard deviations: an upper bound on the probability of more.
+fn chance_beyond_deviations(z: f64) -> f64 {
+    match z > 0.0 {
+        true => ((-0.5 * z * z).exp() / (z * std::f64::consts::TAU.sqrt())).min(0.5),
+        false => 1.0,
     }
 }
 

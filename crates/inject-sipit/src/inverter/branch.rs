@@ -1,6 +1,7 @@
 //! The test of candidates after one hypothesis.
 
 use crate::{
+    acceptance::NoiseOrigin,
     collisions::Ranked,
     error::InvertError,
     hypothesis::Hypothesis,
@@ -61,9 +62,12 @@ impl Branch {
         self.spent || self.led || self.is_satisfied(comparison)
     }
 
-    /// Whether wrong tokens are expected to fit, and no test of the whole vocabulary is asked for.
+    /// Whether wrong tokens fit, or are expected to, and no test of the whole vocabulary is asked for. More may fit than are expected: BOS is
+    /// unlike the first tokens of the calibration.
     pub(super) fn is_crowded(&self, comparison: &Comparison<'_>) -> bool {
-        self.trial.yardstick.is_crowded() && comparison.inverter.settings().scan == Scan::AsNeeded
+        let Trial { yardstick, tested, .. } = &self.trial;
+        let more = yardstick.origin() == NoiseOrigin::Producer && tested.more_fit();
+        (yardstick.is_crowded() || more) && comparison.inverter.settings().scan == Scan::AsNeeded
     }
 
     fn is_satisfied(&self, comparison: &Comparison<'_>) -> bool {

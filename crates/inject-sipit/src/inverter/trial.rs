@@ -11,7 +11,7 @@ use crate::{
     inversion::{Kept, Verdict},
     models::{PrefixCache, Progress},
     sources::Tested,
-    tuning::SEPARATED_ALONE,
+    tuning::{SEPARATED, SEPARATED_ALONE},
     yardstick::Yardstick,
 };
 
@@ -22,6 +22,8 @@ pub(super) struct Trial {
     pub(super) at: usize,
     pub(super) tested: Tested,
     pub(super) yardstick: Yardstick,
+    /// Whether the nearest token is followed although it lies beyond the floor and others not far behind it.
+    doubtful: bool,
     /// The next token of the scan.
     next: u32,
 }
@@ -29,7 +31,7 @@ pub(super) struct Trial {
 impl Trial {
     /// A test at a position that some candidates have already passed through.
     pub(super) fn at(at: usize, tested: Tested, comparison: &Comparison<'_>) -> Self {
-        Trial { at, tested, yardstick: comparison.yardstick(at, 0.0), next: 0 }
+        Trial { at, tested, yardstick: comparison.yardstick(at, 0.0), doubtful: false, next: 0 }
     }
 
     /// Compares the candidates so far by another yardstick.
@@ -40,13 +42,14 @@ impl Trial {
     }
 
     /// Accepts the nearest of the whole vocabulary beyond the floor if every other token lies several times farther: the noise of
-    /// the producer is estimated, and this position has more.
+    /// the producer is estimated, and this position has more. If the others lie less far, the nearest is followed and not verified.
     pub(super) fn accept_separated(&mut self, comparison: &Comparison<'_>) {
         let ranking = self.tested.ranking();
         let (Some(nearest), Some(other)) = (ranking.nearest(), ranking.runner_up()) else { return };
         let whole = self.tested.len() >= comparison.vocab_size();
-        let alone = self.tested.fitting().is_empty() && other.distance >= SEPARATED_ALONE * nearest.distance;
+        let alone = self.tested.fitting().is_empty() && other.distance >= SEPARATED * nearest.distance;
         if comparison.producer.is_some() && whole && alone {
+            self.doubtful = other.distance < SEPARATED_ALONE * nearest.distance;
             self.yardstick = self.yardstick.clone().admitting(nearest.distance);
             self.tested.remeasure(&self.yardstick, comparison.target.state(self.at));
         }
@@ -101,19 +104,22 @@ impl Trial {
     /// the neighbours.
     pub(super) fn is_enough(&self, comparison: &Comparison<'_>) -> bool {
         let state = comparison.target.state(self.at);
-        is_enough(&self.yardstick, state, &self.tested, comparison.others())
+        !self.doubtful
+            && is_enough(&self.yardstick, state, &self.tested, comparison.others())
             && (self.tested.len() >= comparison.vocab_size()
                 || self.untested_neighbours(comparison).is_ok_and(|neighbours| neighbours.is_empty()))
     }
 
     /// The tokens that have to be tested before the nearest candidate that fits counts as the right one, under the noise of a producer:
-    /// its twins, and if it is not so near that its distance is evidence by itself, those with the nearest embeddings.
+    /// its twins, and if it is not so near that its distance is evidence by itself, or farther than noise usually reaches, those with the
+    /// nearest embeddings.
     pub(super) fn untested_neighbours(&self, comparison: &Comparison<'_>) -> Result<Vec<u32>, InvertError> {
         let nearest =
             self.tested.fitting().first().filter(|_| self.yardstick.origin() == NoiseOrigin::Producer);
         let Some(nearest) = nearest else { return Ok(Vec::new()) };
         let (state, found) = (comparison.target.state(self.at), comparison.inverter.neighbours(nearest.id)?);
-        let alone = is_enough_alone(&self.yardstick, state, nearest.distance, comparison.vocab_size());
+        let alone = self.yardstick.is_likely(nearest.distance)
+            && is_enough_alone(&self.yardstick, state, nearest.distance, comparison.vocab_size());
         let near: &[u32] = if alone { &[] } else { &found.nearest };
         let both = found.twins.iter().chain(near);
         let untested: BTreeSet<u32> = both.copied().filter(|&id| !self.tested.contains(id)).collect();

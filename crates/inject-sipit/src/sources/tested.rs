@@ -82,11 +82,13 @@ impl Tested {
         self.more_fit |= !self.fitting.is_empty() && self.others_within(yardstick.floor(wanted));
     }
 
-    /// Removes candidates that fit, but are much farther away than the nearest.
+    /// Removes candidates that fit, but are much farther away than the nearest. Those that are not kept are farther away than all kept ones.
     fn drop_far(&mut self, yardstick: &Yardstick) {
         let nearest = self.fitting.first().map(|nearest| nearest.distance);
         if let (Some(ratio), Some(nearest)) = (yardstick.ratio(), nearest) {
+            let before = self.fitting.len();
             self.fitting.retain(|ranked| ranked.distance <= ratio * nearest);
+            self.more_fit &= self.fitting.len() == before;
         }
     }
 

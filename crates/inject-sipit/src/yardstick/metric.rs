@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    calibration::PlaceNoise,
+    calibration::{LogNormal, PlaceNoise},
     collisions::{distance, norm, weighted_distance},
 };
 
@@ -15,7 +15,12 @@ pub(super) enum Metric {
     /// A weight for each coordinate.
     Weighted(Vec<f64>),
     /// The directions of a producer's noise count less, and coordinates that exceeded the format not at all.
-    Damped { place: Arc<PlaceNoise>, unknown: Vec<usize> },
+    Damped {
+        place: Arc<PlaceNoise>,
+        /// The length of the noise in this prompt, relative to the norm of the state.
+        noise: LogNormal,
+        unknown: Vec<usize>,
+    },
     /// The direction of an attention sink does not count, and coordinates that exceeded the format do not either.
     Across {
         /// The direction, of norm 1.
@@ -36,7 +41,7 @@ impl Metric {
         match self {
             Metric::Plain => distance(candidate, state),
             Metric::Weighted(weights) => weighted_distance(candidate, state, weights),
-            Metric::Damped { place, unknown } => place.length(&difference(candidate, state, unknown)),
+            Metric::Damped { place, unknown, .. } => place.length(&difference(candidate, state, unknown)),
             Metric::Across { sink, unknown } => {
                 let difference = difference(candidate, state, unknown);
                 let along: f64 = difference.iter().zip(sink).map(|(d, s)| d * s).sum();
