@@ -1,6 +1,6 @@
 //! States of a decoder that computes in a narrow format, inverted by one that computes in f32.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
 use crate::{
     small::{FAMILIES, invert, of_vocabulary, random, with_equal_rows},
@@ -8,7 +8,8 @@ use crate::{
 };
 use inject_sipit::{
     Acceptance, InvertError, Inverter, NoiseOrigin, Policy, Settings, TargetStates, Verdict,
-    models::{Decoder, FloatFormat, NumberFormat, Tap, silent},
+    collisions::distance,
+    models::{Decoder, FloatFormat, Matrix, NumberFormat, Tap, silent},
     settings::ComputedIn,
     sources::{Draft, OpenPosition, Provisional},
     with_weights_of_producer,
@@ -156,6 +157,72 @@ fn of_a_token_that_has_a_twin_only_the_twin_is_tested() {
         assert_eq!((named, position.candidates_tested), (vec![11, 12], 2));
         assert_eq!(inversion.cost.stages()["neighbours"].candidates, 1);
         assert_eq!(inversion.positions[0].verdict, Verdict::Verified);
+    }
+}
+
+#[test]
+fn a_token_farther_away_than_noise_reaches_is_compared_with_its_neighbours() {
+    let (prompt, right, wrong) = ([3, 11, 5, 63, 30, 7], 11, 12);
+    let mut compared = 0;
+    for device in inject_testing::compiled() {
+        let decoder = of_vocabulary("llama", 2048, 31, &device);
+        // The embedding of a token is that of another and a part more, so their states lie near each other.
+        for part in [0.3, 0.5, 0.7, 1.0, 1.5] {
+            let decoder = decoder.clone().map_matrices(&mut |matrix, values| match matrix {
+                Matrix::Embedding => {
+                    let [rows, _] = values.dims();
+                    let near = values.clone().narrow(0, right, 1) * (1.0 + part);
+                    let above = values.clone().narrow(0, wrong + 1, rows - wrong - 1);
+                    Tensor::cat(vec![values.narrow(0, 0, wrong), near, above], 0)
+                }
+                _ => values,
+            });
+            let producer = decoder.clone().computing_in(FloatFormat::Bf16);
+            let target =
+                TargetStates::of_prompt(&producer, Tap::Block(decoder.config().n_layers()), &prompt).unwrap();
+            let mut drafted = prompt;
+            drafted[1] = wrong as u32;
+            let policy = Policy::new().simple(Always(drafted.to_vec()));
+            let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
+            let position = &inversion.positions[1];
+            assert!(
+                position.token_id() == Some(prompt[1]) || !position.verdict.is_verified(),
+                "{part}: {position:?}"
+            );
+            compared += inversion.cost.stages().get("neighbours").map_or(0, |stage| stage.candidates);
+        }
+    }
+    assert!(compared > 0);
+}
+
+#[test]
+fn a_state_with_more_noise_than_others_is_followed_and_not_verified() {
+    let (tap, at) = (Tap::Block(2), 4);
+    for device in inject_testing::compiled() {
+        let decoder = random("llama", 31, &device);
+        let exact = TargetStates::of_prompt(&decoder, tap, &PROMPT).unwrap();
+        let apart = |token: u32| {
+            let other = TargetStates::of_prompt(&decoder, tap, &[&PROMPT[..at], &[token]].concat()).unwrap();
+            distance(other.state(at), exact.state(at))
+        };
+        let vocab_size = decoder.config().vocab_size as u32;
+        let nearest =
+            (0..vocab_size).filter(|&token| token != PROMPT[at]).map(apart).fold(f64::INFINITY, f64::min);
+        // Noise in a direction of its own, so others are 2.4 times as far away.
+        let mut states = exact.states().to_owned();
+        let width = states.ncols() as f64;
+        for (i, value) in states.row_mut(at).iter_mut().enumerate() {
+            let sign = if (i * i + i / 3) % 2 == 0 { 1.0 } else { -1.0 };
+            *value += sign * nearest / 2.2 / width.sqrt();
+        }
+        let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
+        let settings = Settings::new().with_computed_in(ComputedIn::Format(FloatFormat::Bf16.into()));
+        let inversion = invert(&decoder, &target, &Policy::new(), settings).unwrap();
+        assert_eq!(inversion.token_ids(), PROMPT, "{inversion:?}");
+        let unverified = inversion.positions.iter().filter(|position| !position.verdict.is_verified());
+        let unverified: Vec<usize> = unverified.map(|position| position.position).collect();
+        assert_eq!(unverified, [at], "{inversion:?}");
+        assert!(matches!(inversion.positions[at].verdict, Verdict::Ambiguous { more: true, .. }));
     }
 }
 
