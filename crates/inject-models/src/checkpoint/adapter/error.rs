@@ -1,5 +1,7 @@
 //! Reasons for which an adapter cannot be merged.
 
+use std::error::Error;
+
 /// A fault of an adapter, or a kind of adapter that is not merged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -25,10 +27,10 @@ pub enum AdapterError {
         source: Box<regex::Error>,
     },
     /// The settings have several faults.
-    #[error("{} faults: {}", faults.len(), listed(faults))]
+    #[error("{} faults: {}", faults.len(), faults.join("; "))]
     Several {
-        /// The faults.
-        faults: Vec<AdapterError>,
+        /// The text of each fault, with its cause.
+        faults: Vec<String>,
     },
     /// The path is that of a file.
     #[error("it is a file: give the folder that holds adapter_config.json and the weights")]
@@ -72,8 +74,16 @@ pub enum AdapterError {
     },
 }
 
-/// Some faults on one line.
-fn listed(faults: &[AdapterError]) -> String {
-    let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
-    texts.join("; ").replace("adapter_config.json: ", "")
+impl AdapterError {
+    /// Makes one error of the faults of the settings.
+    pub(super) fn several(faults: &[AdapterError]) -> Self {
+        let text = |fault: &AdapterError| {
+            let text = fault.to_string().replace("adapter_config.json: ", "");
+            match fault.source() {
+                Some(cause) => format!("{text}: {cause}"),
+                None => text,
+            }
+        };
+        AdapterError::Several { faults: faults.iter().map(text).collect() }
+    }
 }

@@ -124,7 +124,7 @@ impl Settings {
         match faults.len() {
             0 => Ok(settings),
             1 => Err(faults.remove(0)),
-            _ => Err(AdapterError::Several { faults }),
+            _ => Err(AdapterError::several(&faults)),
         }
     }
 
@@ -275,7 +275,7 @@ mod tests {
             "init_lora_weights": "pissa", "ensure_weight_tying": true
         });
         let text = parse(faulty).unwrap_err().to_string();
-        assert!(text.starts_with("6 faults: "), "{text}");
+        assert!(text.starts_with("6 faults: ") && text.contains("unclosed group"), "{text}");
         for key in ["use_dora", "bias", "r", "rank_pattern", "alpha_pattern.k_proj", "init_lora_weights"]
             .map(|key| format!("`{key}`"))
         {
