@@ -19,8 +19,10 @@ pub enum WeightsHeldAs {
     F32,
     /// Tensors in F64.
     F64,
-    /// The mapped files of the checkpoint, apart from matrices that cannot be mapped.
+    /// The mapped files of the checkpoint, apart from matrices that cannot be mapped and those whose codes were restored.
     Stored,
+    /// The same files, and codes are restored in each product.
+    StoredCodes,
     /// Tensors in the narrower format of the checkpoint.
     StoredOnDevice,
 }
@@ -109,6 +111,9 @@ impl Decoder {
     /// does not allow, is not returned: this is the form in effect.
     pub fn weights_held_as(&self) -> WeightsHeldAs {
         let mut weights = self.blocks.iter().flat_map(Block::weights);
+        if self.holds_codes() {
+            return WeightsHeldAs::StoredCodes;
+        }
         if self.held_in_files() > 0 {
             return WeightsHeldAs::Stored;
         }

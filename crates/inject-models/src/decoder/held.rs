@@ -27,7 +27,16 @@ impl Decoder {
     pub fn held_in_files(&self) -> usize {
         let tables = [Some(&self.embedding), self.head.as_ref()].into_iter().flatten();
         let maps = self.blocks.iter().flat_map(Block::mapped);
-        tables.map(Table::held_in_files).chain(maps.map(Mapped::bytes)).sum()
+        tables.filter_map(Table::mapped).chain(maps).map(Mapped::bytes).sum()
+    }
+
+    /// Returns whether some of them are codes.
+    pub(super) fn holds_codes(&self) -> bool {
+        let tables = [Some(&self.embedding), self.head.as_ref()].into_iter().flatten();
+        tables
+            .filter_map(Table::mapped)
+            .chain(self.blocks.iter().flat_map(Block::mapped))
+            .any(Mapped::is_coded)
     }
 
     /// Returns the size of the matrices that a pass up to a tap reads. This is the fixed cost of a pass, beside the cost of each row.

@@ -93,6 +93,11 @@ impl Mapped {
         }
     }
 
+    /// Whether its numbers are restored from codes.
+    pub(super) fn is_coded(&self) -> bool {
+        matches!(*self.0, Matrix::Coded(_))
+    }
+
     /// The number of outputs and that of inputs.
     pub(super) fn dims(&self) -> [usize; 2] {
         match &*self.0 {

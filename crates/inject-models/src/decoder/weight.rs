@@ -94,11 +94,11 @@ impl Weight {
 }
 
 impl Table {
-    /// The bytes in a file.
-    pub(super) fn held_in_files(&self) -> usize {
+    /// The table in a mapped file, if it is in one.
+    pub(super) fn mapped(&self) -> Option<&Mapped> {
         match self {
-            Table::Tensor(_) => 0,
-            Table::Mapped(mapped) => mapped.bytes(),
+            Table::Tensor(_) => None,
+            Table::Mapped(mapped) => Some(mapped),
         }
     }
 

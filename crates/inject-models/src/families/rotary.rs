@@ -84,6 +84,10 @@ pub(super) fn take_share(keys: &mut Keys, surroundings: &Surroundings) -> Option
 }
 
 fn take_named_share(keys: &mut Keys, key: &str, surroundings: &Surroundings) -> Option<usize> {
+    if surroundings.rotating == Rotating::All && !surroundings.d_head.is_multiple_of(2) {
+        let expected = "an even number, hidden_size / num_attention_heads where it is missing: coordinates rotate in pairs";
+        keys.misfit("head_dim", &surroundings.d_head, expected, WIDTH_OF_HEADS);
+    }
     keys.optional(key).map(|found| rotary_dim(keys, key, found, surroundings))
 }
 

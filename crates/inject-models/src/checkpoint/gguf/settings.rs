@@ -64,7 +64,7 @@ impl<'a> Settings<'a> {
     }
 
     pub(super) fn optional_number(&mut self, key: &str) -> Result<Option<f64>, ModelError> {
-        self.take(key, "a number, the same for every layer", Value::number)
+        self.take(key, "a finite number, the same for every layer", Value::number)
     }
 
     /// Takes what a value means. A list with one value for each layer counts if all are the same.

@@ -109,12 +109,12 @@ impl Value {
         }
     }
 
-    /// The value as a number, however it is stored.
+    /// The value as a finite number, however it is stored.
     pub(super) fn number(&self) -> Option<f64> {
         match self {
             Value::Unsigned(number) => Some(*number as f64),
             Value::Signed(number) => Some(*number as f64),
-            Value::Float(number) => Some(*number),
+            Value::Float(number) => Some(*number).filter(|number| number.is_finite()),
             _ => None,
         }
     }

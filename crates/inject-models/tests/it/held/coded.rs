@@ -1,7 +1,9 @@
 //! Weights that are held as the codes of their files.
 
 use burn::tensor::Device;
-use inject_models::{Decoder, FloatFormat, Hold, Logits, ModelFiles, Origin, Precision, Tap, TokenBatch};
+use inject_models::{
+    Decoder, FloatFormat, Hold, Logits, ModelFiles, Origin, Precision, Tap, TokenBatch, WeightsHeldAs,
+};
 
 use super::{MAPPED, load, precision};
 use crate::{
@@ -65,6 +67,10 @@ fn quantised_weights_do_not_count_as_tensors() {
         assert!(as_tensors.is_sorted_by(|more, less| more > less), "{path:?}: {as_tensors:?}");
         let in_files = |precision: Precision| load(&path, precision, &device).held_in_files() as u64;
         let (some, all) = (in_files(Precision::default()), in_files(MAPPED));
+        // States of the two differ by rounding, so their records differ.
+        let held_as = |precision: Precision| load(&path, precision, &device).weights_held_as();
+        assert_eq!(held_as(MAPPED), WeightsHeldAs::StoredCodes, "{path:?}");
+        assert_ne!(held_as(Precision::default()), WeightsHeldAs::StoredCodes, "{path:?}");
         assert!(
             some < all && as_tensors[2] + all < as_tensors[0],
             "{path:?}: {some}, {all} of {as_tensors:?}"

@@ -576,3 +576,12 @@ fn a_config_longer_than_any_is_refused_unread() {
     }
     checkpoint.error("config.json", &["more than 33554432 bytes"]);
 }
+
+#[test]
+fn heads_whose_coordinates_do_not_form_pairs_are_refused() {
+    for case in ["llama", "qwen2", "gemma3", "olmo2"] {
+        let checkpoint = Checkpoint::copy_of(case).with_key("head_dim", 5);
+        let error = checkpoint.load().map(|_| ()).expect_err("it loads").to_string();
+        assert!(error.contains("`head_dim` is 5, expected an even number"), "{case}: {error}");
+    }
+}

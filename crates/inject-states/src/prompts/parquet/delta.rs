@@ -68,8 +68,8 @@ impl Lengths<'_> {
     fn header(&mut self) -> Option<Header> {
         let [block, miniblocks, values, _first] =
             [self.number()?, self.number()?, self.number()?, self.number()?];
-        let values_per_miniblock = block.checked_div(miniblocks)?;
-        (values_per_miniblock > 0).then_some(Header { miniblocks, values_per_miniblock, values })
+        // parquet accepts blocks of no values too, and believes the count of values beside them.
+        Some(Header { miniblocks, values_per_miniblock: block.checked_div(miniblocks)?, values })
     }
 
     /// Skips the blocks after a header.

@@ -165,6 +165,7 @@ fn lengths_that_stand_for_more_texts_than_a_page_has_are_refused() {
     let header = |values: [u8; 4]| [&[0x80, 0x01, 4][..], &values, &[0]].concat();
     let (three, most, more) =
         (header([0x83, 0x80, 0x80, 0]), header([0x80, 0x80, 0x80, 8]), header([0x81, 0x80, 0x80, 8]));
+    let of_empty_blocks = [&[0, 48][..], &[0xaf, 0x86, 0xf2, 0x62], &[0]].concat();
     // A block of two differences of one bit each. The other miniblocks are not stored.
     let block = vec![0, 1, 7, 7, 7, 0, 0, 0, 0];
     let page = |encoding, parts: &[&Vec<u8>], levels: &[u8]| Page::DataPage {
@@ -188,6 +189,9 @@ fn lengths_that_stand_for_more_texts_than_a_page_has_are_refused() {
         assert!(refused(repeated, &[&three, &block, &more]).unwrap().contains("a page of 16777217 texts"));
         assert!(refused(repeated, &[&more]).unwrap().contains("a page of 16777217 texts"));
         assert_eq!(refused(repeated, &[&three]), None);
+        for parts in [&[&of_empty_blocks][..], &[&three, &block, &of_empty_blocks]] {
+            assert!(refused(repeated, parts).unwrap().contains("a page of 207389487 texts"), "{parts:?}");
+        }
     }
 }
 
