@@ -505,9 +505,12 @@ fn a_setting_of_another_type_is_refused() {
 #[test]
 fn a_number_that_is_not_finite_is_refused() {
     for number in [f32::NAN, f32::INFINITY] {
-        for key in ["llama.attention.layer_norm_rms_epsilon", "llama.rope.freq_base"] {
+        for (file, key) in [
+            ("llama.gguf", "llama.attention.layer_norm_rms_epsilon"),
+            ("llama-linear.gguf", "llama.rope.scaling.factor"),
+        ] {
             bad_key(
-                "llama.gguf",
+                file,
                 |bytes| set(bytes, key, &number.to_le_bytes()),
                 &[&format!("key `{key}` is"), "expected a finite number"],
             );
