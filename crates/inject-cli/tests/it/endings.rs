@@ -85,6 +85,17 @@ fn long_inversion(folder: &Path) -> Child {
     program(folder).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
+/// Sends a signal, and checks the status and what the program says as it ends.
+fn interrupt(child: Child, signal: &str, status: i32, said: &str) {
+    let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(status), "{err}");
+    assert!(err.contains(said), "{err}");
+    assert!(!err.contains("panicked") && !err.contains("error"), "{err}");
+}
+
 #[test]
 fn a_signal_ends_between_two_lines_and_says_how_to_go_on() {
     let dir = tempfile::tempdir().unwrap();
@@ -97,13 +108,7 @@ fn a_signal_ends_between_two_lines_and_says_how_to_go_on() {
         while lines() < before + 2 {
             sleep(Duration::from_millis(10));
         }
-        let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
-        assert!(killed.success());
-        let output = child.wait_with_output().unwrap();
-        let err = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(status), "{err}");
-        assert!(err.contains("interrupted: finished prompts are in the file"), "{err}");
-        assert!(!err.contains("panicked") && !err.contains("error"), "{err}");
+        interrupt(child, signal, status, "interrupted: finished prompts are in the file");
         let text = fs::read_to_string(&out).unwrap();
         assert!(text.ends_with('\n'));
         let numbers = text
@@ -131,13 +136,7 @@ fn a_signal_ends_an_extraction_after_a_block_and_the_same_command_continues() {
         while progress() == before {
             sleep(Duration::from_millis(5));
         }
-        let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
-        assert!(killed.success());
-        let output = child.wait_with_output().unwrap();
-        let err = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(status), "{err}");
-        assert!(err.contains("interrupted: the same command continues where this one stopped"), "{err}");
-        assert!(!err.contains("panicked") && !err.contains("error"), "{err}");
+        interrupt(child, signal, status, "interrupted: the same command continues where this one stopped");
         assert!(journal.exists(), "the work is not finished");
     }
     succeed(dir.path(), &format!("{extract} killed"));
@@ -163,13 +162,7 @@ fn a_signal_ends_a_study_between_two_units_and_the_same_command_continues() {
         while lines() < before + 2 {
             sleep(Duration::from_millis(5));
         }
-        let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
-        assert!(killed.success());
-        let output = child.wait_with_output().unwrap();
-        let err = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(status), "{err}");
-        assert!(err.contains("interrupted: finished parts are in the journal; the same command"), "{err}");
-        assert!(!err.contains("panicked") && !err.contains("error"), "{err}");
+        interrupt(child, signal, status, "interrupted: finished parts are in the journal; the same command");
         assert!(fs::read_to_string(&journal).unwrap().ends_with('\n'));
     }
     succeed(dir.path(), &format!("{margins} study"));

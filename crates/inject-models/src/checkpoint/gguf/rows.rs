@@ -1,6 +1,6 @@
 //! Matrices that stay in a GGUF file.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use memmap2::Mmap;
 
@@ -51,12 +51,6 @@ impl Stored {
             Change::None | Change::PlusOne => vec![segment(0, rows)],
         };
         StoredRows::Plain(format, segments)
-    }
-}
-
-impl fmt::Debug for Rows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} [{}, {}]", self.stored.format(), self.rows, self.width)
     }
 }
 

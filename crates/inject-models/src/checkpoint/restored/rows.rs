@@ -1,6 +1,6 @@
 //! Quantised matrices that stay in a safetensors file.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use memmap2::Mmap;
 
@@ -40,12 +40,6 @@ impl Restored {
         let begin = self.codes.begin as usize;
         let scales = self.scales(checkpoint)?;
         Ok(Rows { map, codes: begin..begin + len, stored: self.clone(), scales, rows, width })
-    }
-}
-
-impl fmt::Debug for Rows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} [{}, {}]", self.stored.format(), self.rows, self.width)
     }
 }
 

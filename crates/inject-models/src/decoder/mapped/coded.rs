@@ -11,7 +11,7 @@ use super::kernel::Kernel;
 pub(crate) const CODES_TOGETHER: usize = 256;
 
 /// A matrix in a mapped file whose numbers share scales, tables and the like with their neighbours.
-pub(crate) trait Codes: fmt::Debug + Send + Sync {
+pub(crate) trait Codes: Send + Sync {
     /// The number of rows.
     fn rows(&self) -> usize;
 

@@ -45,22 +45,15 @@ impl fmt::Debug for PlainMatrix {
 
 impl PlainMatrix {
     /// See [`Mapped::new`](super::Mapped::new).
-    fn check(format: FloatFormat, layout: Layout, width: usize, segments: &[Segment]) -> bool {
-        let computed_with = format != FloatFormat::F64 && width > 0 && cfg!(target_endian = "little");
-        computed_with && (layout == Layout::ByOutput || segments.len() == 1)
-    }
-
-    /// See [`Mapped::new`](super::Mapped::new).
     pub(super) fn new(
         format: FloatFormat,
         layout: Layout,
         width: usize,
         segments: Vec<Segment>,
     ) -> Option<Self> {
-        if !Self::check(format, layout, width, &segments) {
-            return None;
-        }
-        Some(Self::of_segments(format, layout, width, segments))
+        let computed_with = format != FloatFormat::F64 && width > 0 && cfg!(target_endian = "little");
+        let one_matrix = layout == Layout::ByOutput || segments.len() == 1;
+        (computed_with && one_matrix).then(|| Self::of_segments(format, layout, width, segments))
     }
 
     fn of_segments(format: FloatFormat, layout: Layout, width: usize, segments: Vec<Segment>) -> Self {
@@ -154,12 +147,6 @@ impl PlainCodes {
     /// Rows of `width` numbers of a format.
     pub(crate) fn new(format: FloatFormat, width: usize, segments: Vec<Segment>) -> Self {
         PlainCodes(PlainMatrix::of_segments(format, Layout::ByOutput, width, segments))
-    }
-}
-
-impl fmt::Debug for PlainCodes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 
