@@ -90,7 +90,11 @@ impl Model {
         self.notes.retain(|note| {
             !matches!(
                 note,
-                Note::TokensBeyond { .. } | Note::OtherBos { .. } | Note::UnusableTokenizer { .. }
+                Note::TokensBeyond { .. }
+                    | Note::OtherBos { .. }
+                    | Note::UnusableTokenizer { .. }
+                    | Note::PartsReplaced { .. }
+                    | Note::OtherTokenizerClass { .. }
             )
         });
         self.notes.extend(tokenizer.notes());

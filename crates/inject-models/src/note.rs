@@ -60,6 +60,19 @@ pub enum Note {
         /// Whether the tokenizer puts BOS before a text.
         added: bool,
     },
+    /// The class that transformers reads the tokenizer with has parts of its own in place of those of `tokenizer.json`. They are
+    /// followed.
+    PartsReplaced {
+        /// The name of the class in transformers.
+        class: String,
+        /// The parts of `tokenizer.json` that do not count.
+        parts: Vec<&'static str>,
+    },
+    /// The tokenizer is read as `tokenizer.json` says, and transformers may read it with a class that does not follow all of it.
+    OtherTokenizerClass {
+        /// The name of the class in transformers.
+        class: String,
+    },
     /// An adapter lies beside the model and is not applied.
     AdapterBeside {
         /// The model that it was made for, if it names one.
@@ -131,6 +144,15 @@ impl fmt::Display for Note {
                     "texts {does} with BOS, as the tokenizer itself says, although tokenizer_config.json has add_bos_token {says}"
                 )
             }
+            Note::PartsReplaced { class, parts } => write!(
+                f,
+                "texts have the ids that transformers' {class} gives them, which does not follow tokenizer.json in: {}",
+                parts.join(", ")
+            ),
+            Note::OtherTokenizerClass { class } => write!(
+                f,
+                "texts have the ids of tokenizer.json; those of transformers' {class} may be others"
+            ),
             Note::AdapterBeside { base } => {
                 f.write_str("an adapter lies in the folder and is not applied")?;
                 base.as_ref().map_or(Ok(()), |base| write!(f, " (it was made for `{base}`)"))

@@ -2,8 +2,10 @@
 
 mod added_tokens;
 mod byte_level;
+mod class;
 pub(crate) mod cuts;
 mod files;
+mod json;
 pub(crate) mod limits;
 pub(crate) mod pieces;
 mod sentence_piece;
@@ -14,8 +16,6 @@ use std::{
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
 };
-
-use sha2::{Digest, Sha256};
 
 use self::files::TokenizerFiles;
 pub(crate) use self::files::has_tiktoken;
@@ -70,6 +70,7 @@ impl std::str::FromStr for Bos {
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     hash: String,
+    note: Option<Note>,
     /// The file that errors name.
     path: PathBuf,
     vocab_size: usize,
@@ -87,35 +88,35 @@ impl Tokenizer {
     ) -> Result<Option<Self>, ModelError> {
         let Some(files) = TokenizerFiles::find(place) else { return Ok(None) };
         let path = files.path().to_owned();
-        let Built { mut tokenizer, hash } = match files {
+        let mut built = match files {
             TokenizerFiles::Gguf(path) => match Gguf::open(path)?.tokenizer()? {
                 Some(built) => built,
                 None => return Ok(None),
             },
             TokenizerFiles::Json(path) => {
                 refuse_pointer(&path)?;
-                read_json(&path, vocab_size)?
+                json::build(&path, vocab_size)?
             }
             TokenizerFiles::ByteLevel { vocab, merges } => byte_level::build(&vocab, &merges, vocab_size)?,
             TokenizerFiles::SentencePiece(path) => sentence_piece::build(&path, vocab_size)?,
         };
         // Some files carry settings for training batches, which would cut or pad prompts.
-        guarded(|| tokenizer.with_padding(None).with_truncation(None).map(drop))
+        guarded(|| built.tokenizer.with_padding(None).with_truncation(None).map(drop))
             .map_err(|source| ModelError::Tokenizer { path: path.clone(), source })?;
-        Ok(Some(Self::new(tokenizer, hash, &path, vocab_size, bos_token_id, config_path)))
+        Ok(Some(Self::new(built, &path, vocab_size, bos_token_id, config_path)))
     }
 
     /// Puts a tokenizer from the file at `path` beside a model.
     pub(crate) fn new(
-        inner: tokenizers::Tokenizer,
-        hash: String,
+        built: Built,
         path: &Path,
         vocab_size: usize,
         bos_token_id: Option<u32>,
         config_path: &Path,
     ) -> Self {
+        let Built { tokenizer: inner, hash, note } = built;
         let (path, config_path) = (path.to_owned(), config_path.to_owned());
-        Tokenizer { inner, hash, path, vocab_size, bos_token_id, config_path }
+        Tokenizer { inner, hash, note, path, vocab_size, bos_token_id, config_path }
     }
 
     /// Facts that a user should know about the tokenizer.
@@ -138,7 +139,7 @@ impl Tokenizer {
         // A file that says so and names no BOS means whatever token the tokenizer itself puts before a text.
         let added = begins_with_bos || (bos.is_none() && says == Some(true) && self.puts_a_token_before());
         let other = says.filter(|says| *says != added).map(|_| Note::OtherBos { added });
-        beyond.into_iter().chain(other).collect()
+        self.note.clone().into_iter().chain(beyond).chain(other).collect()
     }
 
     /// Returns whether the tokenizer puts a token before a text.
@@ -227,17 +228,8 @@ impl Tokenizer {
 pub(crate) struct Built {
     pub(crate) tokenizer: tokenizers::Tokenizer,
     pub(crate) hash: String,
-}
-
-/// Reads a `tokenizer.json`, and hands it to the library only if the memory and time that it needs are bounded.
-fn read_json(path: &Path, vocab_size: usize) -> Result<Built, ModelError> {
-    let refused =
-        |source: TokenizerLimit| ModelError::Tokenizer { path: path.to_owned(), source: source.into() };
-    let text = read_checked(path, |length| limits::check_length(length, vocab_size))?;
-    limits::check(&text).map_err(refused)?;
-    let tokenizer = guarded(|| tokenizers::Tokenizer::from_bytes(&text))
-        .map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })?;
-    Ok(Built { tokenizer, hash: hex::encode(Sha256::digest(&text)) })
+    /// A way in which it differs from its file.
+    pub(crate) note: Option<Note>,
 }
 
 /// Reads a file after its length is checked.

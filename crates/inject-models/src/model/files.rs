@@ -115,9 +115,7 @@ impl ModelFiles {
             Some(place) => OwnTokenizer::from(opened(place, vocab_size, bos_token_id, path)?),
             None => {
                 let built = file.tokenizer();
-                let tokenizer = |built: Built| {
-                    Tokenizer::new(built.tokenizer, built.hash, path, vocab_size, bos_token_id, path)
-                };
+                let tokenizer = |built: Built| Tokenizer::new(built, path, vocab_size, bos_token_id, path);
                 built.map(|built| built.map(tokenizer)).into()
             }
         };

@@ -1,7 +1,7 @@
 //! The tokens that stand in files of their own beside a vocabulary.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     path::Path,
 };
 
@@ -22,6 +22,7 @@ struct Described {
     lstrip: bool,
     #[serde(default)]
     rstrip: bool,
+    normalized: Option<bool>,
     #[serde(default)]
     special: bool,
 }
@@ -56,27 +57,12 @@ pub(super) fn add(
     vocabulary: &Path,
     defaults: &[(&str, &str)],
 ) -> tokenizers::Result<Ends> {
-    let beside = |name: &str| json::<Map<String, Value>>(&vocabulary.with_file_name(name));
-    let mut settings = beside("tokenizer_config.json")?.unwrap_or_default();
-    let mut added: BTreeMap<u32, AddedToken> = BTreeMap::new();
-    let file = match settings.remove("added_tokens_decoder") {
-        Some(decoder) => {
-            for (id, token) in serde_json::from_value::<BTreeMap<u32, Described>>(decoder)? {
-                added.insert(id, token.into());
-            }
-            "tokenizer_config.json"
-        }
-        None => {
-            settings.extend(beside("special_tokens_map.json")?.unwrap_or_default());
-            for (token, id) in json::<BTreeMap<String, u32>>(&vocabulary.with_file_name("added_tokens.json"))?
-                .unwrap_or_default()
-            {
-                added.insert(id, AddedToken::from(token, false).normalized(false));
-            }
-            "added_tokens.json"
-        }
-    };
+    let Beside { file, settings, added } = Beside::read(vocabulary)?;
+    // Texts are searched for all of them before they are normalised.
+    let added: BTreeMap<u32, AddedToken> =
+        added.into_iter().map(|(id, token)| (id, token.normalized(false))).collect();
     let special = special_tokens(&settings, defaults, &added);
+    let special: Vec<AddedToken> = special.into_iter().map(|token| token.normalized(false)).collect();
     limits::check_added(added.values().chain(&special).map(|token| token.content.as_str()))?;
     // In the order of their ids, because each new token gets the next one.
     tokenizer.add_tokens(added.values().cloned())?;
@@ -91,6 +77,77 @@ pub(super) fn add(
     tokenizer.add_special_tokens(special)?;
     let text = |key: &str| named(&settings, defaults, key).map(Special::into_text);
     Ok(Ends { bos: text("bos_token"), eos: text("eos_token") })
+}
+
+/// Adds the tokens that the files beside a `tokenizer.json` describe. `own` are the added tokens of that file that the tokenizer does
+/// not have yet. They do not count if `tokenizer_config.json` has an `added_tokens_decoder`.
+///
+/// As in transformers, a token that the vocabulary does not have gets the next id, whatever id the files give it.
+///
+/// # Source
+///
+/// As [`add`].
+pub(super) fn add_to_json(
+    tokenizer: &mut tokenizers::Tokenizer,
+    path: &Path,
+    defaults: &[(&str, &str)],
+    own: BTreeMap<u32, AddedToken>,
+) -> tokenizers::Result<()> {
+    let Beside { file, settings, mut added } = Beside::read(path)?;
+    if file != DECODER_FILE {
+        added.extend(own);
+    }
+    let special = special_tokens(&settings, defaults, &added);
+    limits::check_added(added.values().chain(&special).map(|token| token.content.as_str()))?;
+    let known = tokenizer.get_added_vocabulary().get_added_tokens_decoder();
+    let known: HashMap<&str, &AddedToken> =
+        known.values().map(|token| (token.content.as_str(), token)).collect();
+    let listed: HashSet<&str> = added.values().map(|token| token.content.as_str()).collect();
+    let mut new: Vec<AddedToken> = Vec::new();
+    new.extend(added.values().filter(|token| known.get(token.content.as_str()) != Some(token)).cloned());
+    let is_new = |token: &&AddedToken| {
+        let content = token.content.as_str();
+        !known.contains_key(content) && !listed.contains(content)
+    };
+    new.extend(special.iter().filter(is_new).cloned());
+    let named = special.iter().filter(|token| listed.contains(token.content.as_str()));
+    let named: HashSet<&str> = named.map(|token| token.content.as_str()).collect();
+    for token in &mut new {
+        token.special |= named.contains(token.content.as_str());
+    }
+    if !new.is_empty() {
+        tokenizer.add_tokens(new)?;
+    }
+    Ok(())
+}
+
+/// The file with the key `added_tokens_decoder`.
+const DECODER_FILE: &str = "tokenizer_config.json";
+
+/// What the files beside a vocabulary say about tokens.
+struct Beside {
+    /// The file that has the added tokens.
+    file: &'static str,
+    settings: Map<String, Value>,
+    added: BTreeMap<u32, AddedToken>,
+}
+
+impl Beside {
+    fn read(vocabulary: &Path) -> tokenizers::Result<Self> {
+        let beside = |name: &str| json::<Map<String, Value>>(&vocabulary.with_file_name(name));
+        let mut settings = beside(DECODER_FILE)?.unwrap_or_default();
+        if let Some(decoder) = settings.remove("added_tokens_decoder") {
+            let decoder = serde_json::from_value::<BTreeMap<u32, Described>>(decoder)
+                .map_err(|error| format!("{DECODER_FILE}: added_tokens_decoder: {error}"))?;
+            let added = decoder.into_iter().map(|(id, token)| (id, token.into())).collect();
+            return Ok(Beside { file: DECODER_FILE, settings, added });
+        }
+        settings.extend(beside("special_tokens_map.json")?.unwrap_or_default());
+        let file = "added_tokens.json";
+        let ids = json::<BTreeMap<String, u32>>(&vocabulary.with_file_name(file))?.unwrap_or_default();
+        let added = ids.into_iter().map(|(token, id)| (id, AddedToken::from(token, false))).collect();
+        Ok(Beside { file, settings, added })
+    }
 }
 
 /// The keys of special tokens that every class knows, in the order in which those without an id get one.
@@ -150,10 +207,10 @@ impl Special {
 }
 
 impl From<Described> for AddedToken {
-    /// Texts are searched for the token before they are normalised.
     fn from(described: Described) -> Self {
-        let Described { content, single_word, lstrip, rstrip, special } = described;
-        AddedToken { content, single_word, lstrip, rstrip, normalized: false, special }
+        let Described { content, single_word, lstrip, rstrip, normalized, special } = described;
+        let normalized = normalized.unwrap_or(!special);
+        AddedToken { content, single_word, lstrip, rstrip, normalized, special }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{fs, path::Path};
 
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokenizers::{
     NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, models::bpe::BPE,
@@ -12,22 +11,15 @@ use tokenizers::{
 use super::{
     Built,
     added_tokens::{self, Ends},
-    cuts::{Cuts, QWEN2},
+    class::Class,
+    cuts::Cuts,
     flag, guarded, limits,
     pieces::Around,
 };
 use crate::{
-    checkpoint::{file_hash, read_text, refuse_pointer},
+    checkpoint::{file_hash, refuse_pointer},
     error::ModelError,
 };
-
-/// The classes of transformers that read these files for a family of models here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
-    Gpt2,
-    GptNeoX,
-    Qwen2,
-}
 
 /// Builds the tokenizer.
 ///
@@ -42,13 +34,13 @@ pub(super) fn build(vocab: &Path, merges: &Path, vocab_size: usize) -> Result<Bu
         sums += &file_hash(path)?;
         sums.push('\n');
     }
-    let class = Class::of(vocab);
+    let (class, cuts) = class_of(vocab);
     let says = |key: &str| flag(&vocab.with_file_name("tokenizer_config.json"), key).unwrap_or_default();
     let tokenizer = guarded(|| {
         let [vocab_text, merges_text] = [vocab, merges].map(|path| path.to_string_lossy().into_owned());
         let model = BPE::from_file(&vocab_text, &merges_text).build()?;
         let mut tokenizer = tokenizers::Tokenizer::new(model);
-        let (normalizer, pre_tokenizer) = class.cuts().describe(says("add_prefix_space"));
+        let (normalizer, pre_tokenizer) = cuts.describe(says("add_prefix_space"));
         tokenizer
             .with_normalizer(normalizer.map(serde_json::from_value::<NormalizerWrapper>).transpose()?)?;
         tokenizer.with_pre_tokenizer(Some(serde_json::from_value::<PreTokenizerWrapper>(pre_tokenizer)?));
@@ -67,49 +59,15 @@ pub(super) fn build(vocab: &Path, merges: &Path, vocab_size: usize) -> Result<Bu
         Ok(tokenizer)
     })
     .map_err(|source| ModelError::Tokenizer { path: vocab.to_owned(), source })?;
-    Ok(Built { tokenizer, hash: hex::encode(Sha256::digest(sums.as_bytes())) })
+    Ok(Built { tokenizer, hash: hex::encode(Sha256::digest(sums.as_bytes())), note: None })
 }
 
-impl Class {
-    /// Returns the class that `tokenizer_config.json` names, or else that of the model in `config.json`. Another class is taken for
-    /// GPT-2's.
-    fn of(vocab: &Path) -> Self {
-        let named = |file: &str, key: &str| {
-            let text = read_text(&vocab.with_file_name(file)).ok()?;
-            let config: Value = serde_json::from_str(&text).ok()?;
-            Some(config.get(key)?.as_str()?.to_owned())
-        };
-        let class = named("tokenizer_config.json", "tokenizer_class");
-        match class.as_deref().map(|class| class.strip_suffix("Fast").unwrap_or(class)) {
-            Some("Qwen2Tokenizer") => Class::Qwen2,
-            Some("GPTNeoXTokenizer") => Class::GptNeoX,
-            Some(_) => Class::Gpt2,
-            None => match named("config.json", "model_type").as_deref() {
-                Some("qwen2" | "qwen3") => Class::Qwen2,
-                Some("gpt_neox") => Class::GptNeoX,
-                _ => Class::Gpt2,
-            },
-        }
-    }
-
-    fn cuts(self) -> Cuts {
-        match self {
-            Class::Gpt2 => Cuts::Gpt2 { normal: None },
-            Class::GptNeoX => Cuts::Gpt2 { normal: Some("NFC") },
-            Class::Qwen2 => Cuts::Expression { normal: Some("NFC"), expression: QWEN2 },
-        }
-    }
-
-    /// Returns the special tokens that the class has if the files do not name others.
-    fn special_tokens(self) -> &'static [(&'static str, &'static str)] {
-        const END: &str = "<|endoftext|>";
-        match self {
-            Class::Gpt2 => &[("unk_token", END), ("bos_token", END), ("eos_token", END)],
-            Class::GptNeoX => {
-                &[("unk_token", END), ("bos_token", END), ("eos_token", END), ("pad_token", "<|padding|>")]
-            }
-            Class::Qwen2 => &[("unk_token", END), ("eos_token", END), ("pad_token", END)],
-        }
+/// Returns the class that reads these files, and its cuts. A class that is not a byte-level one is taken for GPT-2's.
+fn class_of(vocab: &Path) -> (Class, Cuts) {
+    let class = Class::of(vocab, true);
+    match class.cuts() {
+        Some(cuts) => (class, cuts),
+        None => (Class::Gpt2, Cuts::Gpt2 { normal: None }),
     }
 }
 

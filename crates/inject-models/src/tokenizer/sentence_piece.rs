@@ -80,7 +80,7 @@ pub(super) fn build(path: &Path, vocab_size: usize) -> Result<Built, ModelError>
         Ok(tokenizer)
     });
     let tokenizer = tokenizer.map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })?;
-    Ok(Built { tokenizer, hash: hex::encode(Sha256::digest(&bytes)) })
+    Ok(Built { tokenizer, hash: hex::encode(Sha256::digest(&bytes)), note: None })
 }
 
 /// Reads the pieces, the parts of the tokenizer, and the ids of BOS and EOS if they exist.

@@ -24,3 +24,4 @@ mod quantise;
 mod quantised;
 mod real_models;
 mod sentence_piece;
+mod tokenizer_json;

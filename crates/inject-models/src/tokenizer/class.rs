@@ -1,0 +1,168 @@
+//! The classes of Hugging Face transformers that read a tokenizer.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{
+    cuts::{Cuts, QWEN2},
+    flag,
+    pieces::{SPACE, spaces_for_signs},
+};
+use crate::checkpoint::read_text;
+
+/// The class that transformers 5 reads a tokenizer with. All but [`Class::Plain`] put parts of their own in place of those of a
+/// `tokenizer.json`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// `TokenizersBackend`, which follows `tokenizer.json`.
+    Plain,
+    Gpt2,
+    GptNeoX,
+    Qwen2,
+    Llama,
+    Gemma,
+    /// A class whose parts are not known here, by name.
+    Other(String),
+}
+
+/// The parts that a class puts in place of those of a `tokenizer.json`, as such a file describes them.
+pub(super) struct OwnParts {
+    pub(super) normalizer: Option<Value>,
+    pub(super) pre_tokenizer: Value,
+    pub(super) decoder: Value,
+    /// Whether signs that are not in the vocabulary become bytes.
+    pub(super) byte_fallback: bool,
+    /// Whether the file's `post_processor` counts.
+    pub(super) keeps_ends: bool,
+}
+
+impl Class {
+    /// Returns the class for the tokenizer in a file. `is_byte_level` tells whether that is a byte-level one.
+    ///
+    /// # Source
+    ///
+    /// Hugging Face transformers 5.24, `models/auto/tokenization_auto.py` (`AutoTokenizer.from_pretrained`).
+    pub(super) fn of(file: &Path, is_byte_level: bool) -> Self {
+        let text = |beside: &str, key: &str| {
+            let config: Value = serde_json::from_str(&read_text(&file.with_file_name(beside)).ok()?).ok()?;
+            Some(config.get(key)?.as_str()?.to_owned())
+        };
+        let model_type = text("config.json", "model_type");
+        let model_type = model_type.as_deref().unwrap_or_default();
+        let usual = match model_type {
+            "gpt2" | "gpt_neo" => Some(Class::Gpt2),
+            "gpt_neox" => Some(Class::GptNeoX),
+            "qwen2" | "qwen3" => Some(Class::Qwen2),
+            "gemma2" | "gemma3" | "gemma3_text" => Some(Class::Gemma),
+            "mistral" | "phi3" | "olmo2" => Some(Class::Plain),
+            _ => None,
+        };
+        // transformers does not trust the class that the files of these models name.
+        let is_misnamed = matches!(model_type, "qwen2" | "phi3");
+        let named = text("tokenizer_config.json", "tokenizer_class")
+            .or_else(|| text("config.json", "tokenizer_class"))
+            .map(|name| Class::named(&name));
+        match (named, usual) {
+            (Some(Class::Llama), _) if is_byte_level && !is_misnamed => Class::Plain,
+            (_, Some(Class::Plain)) => Class::Plain,
+            (Some(_), Some(usual)) if is_misnamed => usual,
+            (Some(named), _) => named,
+            (None, usual) => usual.unwrap_or(Class::Plain),
+        }
+    }
+
+    fn named(name: &str) -> Self {
+        match name.strip_suffix("Fast").unwrap_or(name) {
+            "TokenizersBackend" | "PythonBackend" | "PreTrainedTokenizer" => Class::Plain,
+            "GPT2Tokenizer" => Class::Gpt2,
+            "GPTNeoXTokenizer" => Class::GptNeoX,
+            "Qwen2Tokenizer" => Class::Qwen2,
+            "LlamaTokenizer" => Class::Llama,
+            "GemmaTokenizer" => Class::Gemma,
+            other => Class::Other(other.to_owned()),
+        }
+    }
+
+    /// The name in transformers.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Class::Plain => "TokenizersBackend",
+            Class::Gpt2 => "GPT2Tokenizer",
+            Class::GptNeoX => "GPTNeoXTokenizer",
+            Class::Qwen2 => "Qwen2Tokenizer",
+            Class::Llama => "LlamaTokenizer",
+            Class::Gemma => "GemmaTokenizer",
+            Class::Other(name) => name,
+        }
+    }
+
+    /// Returns the cuts of a byte-level class.
+    pub(super) fn cuts(&self) -> Option<Cuts> {
+        match self {
+            Class::Gpt2 => Some(Cuts::Gpt2 { normal: None }),
+            Class::GptNeoX => Some(Cuts::Gpt2 { normal: Some("NFC") }),
+            Class::Qwen2 => Some(Cuts::Expression { normal: Some("NFC"), expression: QWEN2 }),
+            Class::Plain | Class::Llama | Class::Gemma | Class::Other(_) => None,
+        }
+    }
+
+    /// Returns the parts that the class has with the settings beside a `tokenizer.json`. `None` if they are those of the file, or not
+    /// known.
+    ///
+    /// # Source
+    ///
+    /// Hugging Face transformers 5.24, `tokenization_gpt2.py`, `tokenization_gpt_neox.py`, `tokenization_qwen2.py`,
+    /// `tokenization_llama.py` and `tokenization_gemma.py`.
+    pub(super) fn own_parts(&self, file: &Path) -> Option<OwnParts> {
+        let says = |key: &str| flag(&file.with_file_name("tokenizer_config.json"), key);
+        let first_space = says("add_prefix_space");
+        if let Some(cuts) = self.cuts() {
+            let (normalizer, pre_tokenizer) = cuts.describe(first_space.unwrap_or(false));
+            let decoder = json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true });
+            let keeps_ends = *self != Class::GptNeoX;
+            return Some(OwnParts { normalizer, pre_tokenizer, decoder, byte_fallback: false, keeps_ends });
+        }
+        let (normalizer, pre_tokenizer, begins_with_space) = match self {
+            Class::Llama => {
+                let begins_with_space = first_space.unwrap_or(true);
+                let scheme = match (begins_with_space, says("legacy").unwrap_or(false)) {
+                    (false, _) => "never",
+                    (true, true) => "always",
+                    (true, false) => "first",
+                };
+                let cut = json!({ "type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": false });
+                (None, cut, begins_with_space)
+            }
+            Class::Gemma => {
+                let signs = json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE });
+                let cut = json!({ "type": "Split", "pattern": { "String": " " }, "behavior": "MergedWithPrevious", "invert": false });
+                (Some(signs), cut, false)
+            }
+            _ => return None,
+        };
+        let decoder = spaces_for_signs(begins_with_space);
+        Some(OwnParts { normalizer, pre_tokenizer, decoder, byte_fallback: true, keeps_ends: true })
+    }
+
+    /// Returns the special tokens that the class has if the files do not name others, by their keys.
+    pub(super) fn special_tokens(&self) -> &'static [(&'static str, &'static str)] {
+        const END: &str = "<|endoftext|>";
+        match self {
+            Class::Plain | Class::Other(_) => &[],
+            Class::Gpt2 => &[("unk_token", END), ("bos_token", END), ("eos_token", END)],
+            Class::GptNeoX => {
+                &[("unk_token", END), ("bos_token", END), ("eos_token", END), ("pad_token", "<|padding|>")]
+            }
+            Class::Qwen2 => &[("unk_token", END), ("eos_token", END), ("pad_token", END)],
+            Class::Llama => &[("unk_token", "<unk>"), ("bos_token", "<s>"), ("eos_token", "</s>")],
+            Class::Gemma => &[
+                ("unk_token", "<unk>"),
+                ("bos_token", "<bos>"),
+                ("eos_token", "<eos>"),
+                ("pad_token", "<pad>"),
+                ("mask_token", "<mask>"),
+            ],
+        }
+    }
+}

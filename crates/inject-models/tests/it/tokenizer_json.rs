@@ -1,0 +1,137 @@
+//! `tokenizer.json` with other files beside it, against the ids that transformers gives.
+
+use std::fs;
+
+use inject_models::{Bos, Model, Note};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{fixture, malformed::Checkpoint};
+
+fn json_of(path: &str) -> Value {
+    serde_json::from_slice(&fs::read(fixture::folder(path)).unwrap()).unwrap()
+}
+
+/// A folder with one of the two tokenizers, parts of it replaced, and other files beside it.
+fn folder(tokenizer: &Value, parts: &Value, files: &Value) -> TempDir {
+    let mut tokenizer = match tokenizer.as_str().unwrap() {
+        "spaces" => json_of("tokenizer-json/spaces.json"),
+        _ => json_of("byte-level/tokenizer.json"),
+    };
+    tokenizer.as_object_mut().unwrap().extend(parts.as_object().unwrap().clone());
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    for (name, contents) in files.as_object().unwrap() {
+        fs::write(place.path().join(name), contents.to_string()).unwrap();
+    }
+    place
+}
+
+fn model() -> Model {
+    Checkpoint::copy_of("llama").with_key("vocab_size", 330).with_rows(330).load().unwrap()
+}
+
+/// The notes beside those on BOS.
+fn notes(model: &Model) -> Vec<&Note> {
+    model.notes().iter().filter(|note| !matches!(note, Note::OtherBos { .. })).collect()
+}
+
+#[test]
+fn the_files_beside_a_tokenizer_json_count_as_in_transformers() {
+    let fixture = json_of("tokenizer-json/ids.json");
+    let (texts, cases) = (fixture["texts"].as_array().unwrap(), fixture["cases"].as_array().unwrap());
+    assert!(texts.len() > 4 && cases.len() > 50);
+    let model = model();
+    for case in cases {
+        let place = folder(&case["tokenizer"], &case["parts"], &case["files"]);
+        let model = model.clone().with_tokenizer(place.path()).unwrap();
+        for (text, ids) in texts.iter().zip(case["ids"].as_array().unwrap()) {
+            let found = model.tokenizer().unwrap().encode(text.as_str().unwrap(), Bos::Auto).unwrap();
+            assert_eq!(
+                &serde_json::to_value(&found).unwrap(),
+                ids,
+                "{text}: {} {} {}",
+                case["class"],
+                case["parts"],
+                case["files"]
+            );
+        }
+        // A class with other cuts is not followed silently.
+        let class = case["class"].as_str().unwrap();
+        let notes = notes(&model);
+        match notes.as_slice() {
+            [] => {}
+            [Note::PartsReplaced { class: named, parts }] => {
+                assert!(named == class && !parts.is_empty(), "{notes:?}");
+            }
+            _ => panic!("{class}: {notes:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_class_that_does_not_follow_tokenizer_json_is_noted_with_the_parts() {
+    let digits = json!({"pre_tokenizer": {"type": "Digits", "individual_digits": true}});
+    let begins = json!({"post_processor": {"type": "TemplateProcessing", "pair": [],
+        "single": [{"SpecialToken": {"id": "e", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "special_tokens": {"e": {"id": "e", "ids": [0], "tokens": ["e"]}}}});
+    let nothing = json!({});
+    let cases: [(&str, &str, &Value, &[&str]); 6] = [
+        ("byte-level", "GPT2TokenizerFast", &nothing, &[]),
+        ("byte-level", "GPT2Tokenizer", &digits, &["pre_tokenizer"]),
+        ("byte-level", "Qwen2Tokenizer", &nothing, &["normalizer", "pre_tokenizer"]),
+        ("byte-level", "GPTNeoXTokenizer", &begins, &["normalizer", "post_processor"]),
+        ("byte-level", "PreTrainedTokenizerFast", &digits, &[]),
+        ("spaces", "LlamaTokenizer", &digits, &["pre_tokenizer"]),
+    ];
+    for (tokenizer, class, parts, expected) in cases {
+        let files = json!({"tokenizer_config.json": {"tokenizer_class": class}});
+        let place = folder(&tokenizer.into(), parts, &files);
+        let model = model().with_tokenizer(place.path()).unwrap();
+        match (notes(&model).as_slice(), expected) {
+            ([], []) => {}
+            ([note @ Note::PartsReplaced { parts, .. }], expected) => {
+                assert_eq!(parts, expected, "{class}");
+                assert!(note.to_string().contains(&expected.join(", ")), "{note}");
+            }
+            (notes, _) => panic!("{class}: {notes:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_class_that_is_not_known_or_does_not_fit_is_noted_and_the_file_counts() {
+    let text = "The fox was in the garden of 12 foxes.";
+    for (tokenizer, class) in
+        [("byte-level", "CodeGenTokenizer"), ("byte-level", "GemmaTokenizer"), ("spaces", "GPT2Tokenizer")]
+    {
+        let ids = |class: &str| {
+            let files = json!({"tokenizer_config.json": {"tokenizer_class": class}});
+            let model = model().with_tokenizer(folder(&tokenizer.into(), &json!({}), &files).path()).unwrap();
+            let ids = model.tokenizer().unwrap().encode(text, Bos::Auto).unwrap();
+            (ids, notes(&model).into_iter().cloned().collect::<Vec<_>>())
+        };
+        let (found, noted) = ids(class);
+        let (alone, nothing) = ids("PreTrainedTokenizerFast");
+        assert_eq!(found, alone, "{class}");
+        assert_eq!(noted, [Note::OtherTokenizerClass { class: class.to_owned() }]);
+        assert_eq!(nothing, []);
+    }
+}
+
+#[test]
+fn a_tokenizer_config_that_cannot_be_read_is_named() {
+    let place = folder(&"byte-level".into(), &json!({}), &json!({}));
+    for (contents, expected) in [
+        ("{", "tokenizer_config.json: EOF"),
+        (
+            r#"{"added_tokens_decoder": {"one": {"content": "x"}}}"#,
+            "tokenizer_config.json: added_tokens_decoder",
+        ),
+    ] {
+        fs::write(place.path().join("tokenizer_config.json"), contents).unwrap();
+        let error = model().with_tokenizer(place.path()).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains(expected), "{source}");
+    }
+}
