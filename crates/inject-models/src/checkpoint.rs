@@ -67,6 +67,8 @@ pub(crate) struct Checkpoint {
     path: PathBuf,
     files: Vec<WeightFile>,
     tensors: BTreeMap<String, Entry>,
+    /// That of a GGUF file, which has names of its own for tensors.
+    architecture: Option<gguf::Architecture>,
 }
 
 /// One file that holds tensors.
@@ -186,6 +188,12 @@ impl Checkpoint {
         self.tensors.contains_key(name)
     }
 
+    /// Returns the name that a tensor has in its file.
+    fn own_name(&self, name: &str) -> String {
+        let own = self.architecture.and_then(|architecture| architecture.own_name(name));
+        own.unwrap_or_else(|| name.to_owned())
+    }
+
     /// Checks that a tensor exists and has the shape that the family expects.
     fn check(&self, name: &str, expected: &[usize]) -> Result<(), ModelError> {
         let entry = self.entry(name, expected)?;
@@ -194,7 +202,7 @@ impl Checkpoint {
         }
         Err(ModelError::TensorShape {
             path: self.files[entry.file].path.clone(),
-            tensor: name.to_owned(),
+            tensor: self.own_name(name),
             found: entry.shape.clone(),
             expected: expected.to_owned(),
         })
@@ -206,7 +214,7 @@ impl Checkpoint {
         match entry.shape[..] {
             [rows, width] if width == d_model && rows > vocab_size => Err(ModelError::PaddedVocabulary {
                 path: self.files[entry.file].path.clone(),
-                tensor: name.to_owned(),
+                tensor: self.own_name(name),
                 found: rows,
                 vocab_size,
             }),
@@ -217,7 +225,7 @@ impl Checkpoint {
     fn entry(&self, name: &str, expected: &[usize]) -> Result<&Entry, ModelError> {
         self.tensors.get(name).ok_or_else(|| ModelError::MissingTensor {
             path: self.path.clone(),
-            tensor: name.to_owned(),
+            tensor: self.own_name(name),
             expected: expected.to_owned(),
         })
     }

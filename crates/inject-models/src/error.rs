@@ -1,6 +1,7 @@
 //! The errors of loading a model and of asking it for something.
 
 mod config_problem;
+mod tensor_fault;
 
 #[cfg(test)]
 mod chains;
@@ -13,6 +14,7 @@ use std::{
 
 pub use self::config_problem::ConfigProblem;
 use self::config_problem::listed;
+pub use self::tensor_fault::TensorFault;
 
 use crate::{
     checkpoint::{AdapterError, Damage, Instead},
@@ -152,7 +154,11 @@ pub enum ModelError {
         source: Damage,
     },
     /// A shard named by the index does not exist.
-    #[error("{}: the index places tensor `{tensor}` in `{shard}`, which does not exist", index.display())]
+    #[error(
+        "{}: the index places tensor `{tensor}` in `{shard}`, which does not exist{}: fetch what is missing into the folder",
+        index.display(),
+        others.iter().map(|other| format!(", nor does `{other}`")).collect::<String>()
+    )]
     MissingShard {
         /// Path of the index file.
         index: PathBuf,
@@ -160,6 +166,8 @@ pub enum ModelError {
         tensor: String,
         /// File name of the missing shard.
         shard: String,
+        /// File names of other shards that are missing.
+        others: Vec<String>,
     },
     /// An index names a shard outside its own folder.
     #[error("{}: shard `{shard}` of tensor `{tensor}`, expected a path below the index's own folder", index.display())]
@@ -204,6 +212,14 @@ pub enum ModelError {
         found: Vec<usize>,
         /// The shape that the config implies.
         expected: Vec<usize>,
+    },
+    /// Several tensors are not those of a model of this config.
+    #[error("{}: {}", path.display(), tensor_fault::listed(faults))]
+    Tensors {
+        /// The weight file, index or folder.
+        path: PathBuf,
+        /// All faults, in the order in which a pass through the model uses the tensors, and then those that it does not use.
+        faults: Vec<TensorFault>,
     },
     /// A tensor is stored in a number format that is not supported.
     #[error("{}: tensor `{tensor}` is stored as {found}, expected F32, F16, BF16 or F64", path.display())]

@@ -88,7 +88,7 @@ pub use self::{
         Alternative, Circumstances, Decoder, Forward, Instructions, Logits, Matrix, PassBytes, PrefixCache,
         WeightsHeldAs, rounds_products,
     },
-    error::{ConfigProblem, ModelError},
+    error::{ConfigProblem, ModelError, TensorFault},
     families::Family,
     format::{FloatFormat, NumberFormat},
     model::{Model, ModelFiles, Origin},

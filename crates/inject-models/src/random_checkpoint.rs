@@ -15,6 +15,7 @@ use std::{
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::json;
 
+pub(crate) use self::plan::shapes;
 pub use self::published::{PublishedShape, UnknownShape};
 use self::{
     draw::{FARTHEST, write_values},

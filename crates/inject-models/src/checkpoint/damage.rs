@@ -23,6 +23,17 @@ pub enum Damage {
         /// Name of the missing tensor.
         tensor: String,
     },
+    /// A tensor has other values in a second shard.
+    #[error(
+        "tensor `{tensor}` has other values in `{}` than in `{}`, where the index places it: remove one of the two",
+        files[1], files[0]
+    )]
+    TwoValues {
+        /// Name of the tensor.
+        tensor: String,
+        /// The shard that the index names, and the other.
+        files: [String; 2],
+    },
     /// A tensor beside a quantised weight does not fit it, or the weight itself contradicts them.
     #[error("tensor `{tensor}` is {found}, expected {expected}")]
     Companion {

@@ -27,13 +27,9 @@ use std::{
 
 use memmap2::Mmap;
 
+pub(super) use self::architecture::Architecture;
 pub use self::error::GgufError;
-use self::{
-    architecture::{Architecture, Heads},
-    blocks::Blocks,
-    head::Head,
-    settings::Settings,
-};
+use self::{architecture::Heads, blocks::Blocks, head::Head, settings::Settings};
 use super::{Checkpoint, Damage, Entry, StoredAs, Values, WeightFile, refuse_pointer};
 use crate::error::ModelError;
 
@@ -111,7 +107,9 @@ impl Gguf {
 
     /// Returns the tensors under the names of the family.
     pub(crate) fn checkpoint(self) -> Result<Checkpoint, ModelError> {
-        let heads = Heads::take(&mut self.settings())?;
+        let mut settings = self.settings();
+        let heads = Heads::take(&mut settings);
+        settings.refuse()?;
         let mut tensors = BTreeMap::new();
         for (name, placed) in &self.head.tensors {
             if self.architecture.is_beside(name) {
@@ -128,7 +126,8 @@ impl Gguf {
             }
         }
         let file = WeightFile::new(self.path.clone(), Values::Gguf(Arc::new(self.map)));
-        Ok(Checkpoint { path: self.path, files: vec![file], tensors })
+        let architecture = Some(self.architecture);
+        Ok(Checkpoint { path: self.path, files: vec![file], tensors, architecture })
     }
 
     /// The keys of the architecture.

@@ -10,7 +10,7 @@ use crate::{error::ModelError, format::FloatFormat};
 /// Opens a pickled checkpoint that consists of one file.
 pub(super) fn open(path: PathBuf) -> Result<Checkpoint, ModelError> {
     let (file, tensors) = open_file(&path)?;
-    Ok(Checkpoint { path, files: vec![file], tensors })
+    Ok(Checkpoint { path, files: vec![file], tensors, architecture: None })
 }
 
 /// Opens one pickled file and lists its tensors.

@@ -15,7 +15,7 @@ use crate::{error::ModelError, format::FloatFormat};
 /// Opens a checkpoint in one file.
 pub(super) fn open_single(path: PathBuf) -> Result<Checkpoint, ModelError> {
     let (file, tensors) = open_file(&path)?;
-    Ok(Checkpoint { path, files: vec![file], tensors })
+    Ok(Checkpoint { path, files: vec![file], tensors, architecture: None })
 }
 
 /// Opens one safetensors file and lists its tensors.

@@ -17,25 +17,53 @@ pub(super) fn open(
     let path = index.to_owned();
     let index = read_index(folder, index)?;
     let mut files = Vec::new();
-    let mut tensors = BTreeMap::new();
+    let mut tensors: BTreeMap<String, Entry> = BTreeMap::new();
+    let mut seconds = Vec::new();
     for (number, shard) in index.files().into_iter().enumerate() {
         let (file, found) = open_file(&folder.join(shard))?;
         for (name, entry) in found {
+            let entry = Entry { file: number, ..entry };
             // A tensor in several shards is read from the one the index names. One that the index does not name at all
             // stays in the table, to be reported as surplus.
-            if index.shards().get(&name).is_none_or(|named| named == shard) {
-                tensors.insert(name, Entry { file: number, ..entry });
+            match index.shards().get(&name) {
+                Some(named) if named != shard => seconds.push((name, entry)),
+                _ => drop(tensors.insert(name, entry)),
             }
         }
         files.push(file);
     }
     match index.shards().iter().find(|(tensor, _)| !tensors.contains_key(*tensor)) {
-        None => Ok(Checkpoint { path, files, tensors }),
+        None => refuse_second_values(Checkpoint { path, files, tensors, architecture: None }, seconds),
         Some((tensor, shard)) => Err(ModelError::Damaged {
             path: folder.join(shard),
             source: Damage::MissingFromShard { tensor: tensor.clone() },
         }),
     }
+}
+
+/// Checks that tensors in two shards have the same values in both: transformers takes those of the shard that it loads last.
+fn refuse_second_values(
+    mut checkpoint: Checkpoint,
+    seconds: Vec<(String, Entry)>,
+) -> Result<Checkpoint, ModelError> {
+    for (tensor, second) in seconds {
+        let first = checkpoint.tensors[&tensor].clone();
+        let file = |entry: &Entry| {
+            let path = &checkpoint.files[entry.file].path;
+            path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        };
+        let files = [file(&first), file(&second)];
+        checkpoint.tensors.insert(tensor.clone(), second);
+        let second_sum = checkpoint.sum_of(&tensor)?;
+        checkpoint.tensors.insert(tensor.clone(), first);
+        if second_sum != checkpoint.sum_of(&tensor)? {
+            return Err(ModelError::Damaged {
+                path: checkpoint.path,
+                source: Damage::TwoValues { tensor, files },
+            });
+        }
+    }
+    Ok(checkpoint)
 }
 
 /// Reads an index whose shards all exist.
@@ -46,12 +74,15 @@ fn read_index(folder: &Path, path: &Path) -> Result<ShardIndex, ModelError> {
             ModelError::UnsafeShard { index: path.to_owned(), tensor, shard }
         }
     })?;
-    match index.shards().iter().find(|(_, shard)| !folder.join(shard).is_file()) {
+    let missing = index.files().into_iter().filter(|shard| !folder.join(shard).is_file());
+    let missing: Vec<String> = missing.map(str::to_owned).collect();
+    match index.shards().iter().find(|(_, shard)| missing.first() == Some(shard)) {
         None => Ok(index),
         Some((tensor, shard)) => Err(ModelError::MissingShard {
             index: path.to_owned(),
             tensor: tensor.clone(),
             shard: shard.clone(),
+            others: missing[1..].to_vec(),
         }),
     }
 }

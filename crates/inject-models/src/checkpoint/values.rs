@@ -48,7 +48,7 @@ impl Checkpoint {
             if let Some(at) = values.iter().position(|value| !value.is_finite()) {
                 return Err(ModelError::NotFinite {
                     path: file.path.clone(),
-                    tensor: name.to_owned(),
+                    tensor: self.own_name(name),
                     element: first + at,
                     found: f64::from(values[at]),
                 });
@@ -64,7 +64,7 @@ impl Checkpoint {
             (StoredAs::Float(float), _) => self.stream_floats(name, *float, row, checked),
             (StoredAs::Other(_) | StoredAs::Gguf(_), _) => Err(ModelError::TensorDtype {
                 path: file.path.clone(),
-                tensor: name.to_owned(),
+                tensor: self.own_name(name),
                 found: entry.stored.to_string(),
             }),
         }
@@ -128,19 +128,29 @@ impl Checkpoint {
     ///
     /// Panics if one of them is not in the checkpoint.
     pub(super) fn differ(&self, a: &str, b: &str) -> Result<bool, ModelError> {
-        if self.tensors[a].shape != self.tensors[b].shape {
-            return Ok(true);
+        Ok(self.tensors[a].shape != self.tensors[b].shape || self.sum_of(a)? != self.sum_of(b)?)
+    }
+
+    /// Returns the SHA-256 of the shape and the values of a tensor. Those of a format that is not read are left out.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it is not in the checkpoint.
+    pub(super) fn sum_of(&self, name: &str) -> Result<[u8; 32], ModelError> {
+        let entry = &self.tensors[name];
+        let mut hasher = Sha256::new();
+        hasher.update(format!("{:?}", entry.shape));
+        match &entry.stored {
+            StoredAs::Other(format) => hasher.update(format),
+            StoredAs::Float(_) | StoredAs::Gguf(_) | StoredAs::Restored(_) => {
+                self.stream(name, 1, |_, piece| {
+                    for value in piece {
+                        hasher.update(value.to_le_bytes());
+                    }
+                })?;
+            }
         }
-        let sums = |name: &str| {
-            let mut hasher = Sha256::new();
-            self.stream(name, 1, |_, piece| {
-                for value in piece {
-                    hasher.update(value.to_le_bytes());
-                }
-            })?;
-            Ok::<_, ModelError>(hasher.finalize())
-        };
-        Ok(sums(a)? != sums(b)?)
+        Ok(hasher.finalize().into())
     }
 
     /// Returns the place of a matrix, whose file is mapped, if it can be used there.

@@ -1,6 +1,7 @@
 //! From stored tensors to the parameters of the decoder.
 
 mod buffer;
+mod faults;
 mod parameters;
 
 use std::collections::BTreeSet;
@@ -15,7 +16,7 @@ use super::Checkpoint;
 use crate::{
     decoder::{HeldTable, HeldWeight, MappedLayout},
     error::ModelError,
-    families::{Family, Ignored, Names, Projection, Stored},
+    families::{Family, Names, Projection, Stored},
     format::FloatFormat,
     precision::{Hold, Precision},
 };
@@ -216,17 +217,13 @@ impl<'a> Weights<'a> {
 
     /// Ends the loading of a complete decoder. Every tensor left over must be on the family's list of ignored ones.
     pub(crate) fn finish(self) -> Result<(), ModelError> {
-        let ignored = |name: &str| {
-            let patterns = self.names.ignored.iter().chain(Ignored::IN_EVERY_FAMILY);
-            patterns.into_iter().any(|pattern| pattern.matches(name))
-        };
-        let surplus =
-            self.checkpoint.tensors.iter().find(|(name, _)| !self.taken.contains(*name) && !ignored(name));
+        let mut others = self.checkpoint.tensors.iter();
+        let surplus = others.find(|(name, _)| !self.taken.contains(*name) && !self.is_ignored(name));
         match surplus {
             None => Ok(()),
             Some((name, entry)) => Err(ModelError::SurplusTensor {
                 path: self.checkpoint.files[entry.file].path.clone(),
-                tensor: name.clone(),
+                tensor: self.checkpoint.own_name(name),
                 found: entry.shape.clone(),
                 family: self.family.to_string(),
             }),

@@ -7,7 +7,7 @@ use super::{
     keys::Keys,
     qwen2::{Kind, layer_types, spans_of},
     rotary::{self, Rotating, Surroundings},
-    settings::{activation, bias, cap, head, heads, positive},
+    settings::{activation, bias, cap, epsilon, head, heads, positive},
 };
 use crate::config::{
     AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
@@ -35,7 +35,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let heads = heads(&mut keys, hidden_size);
     let activation = activation(&mut keys, "hidden_activation", "gelu_pytorch_tanh");
     let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(8192);
-    let eps = positive(&mut keys, "rms_norm_eps", 1e-6);
+    let eps = epsilon(&mut keys, "rms_norm_eps", 1e-6);
     let attention_bias = bias(&mut keys, "attention_bias");
     let query_pre_attn_scalar = positive(&mut keys, "query_pre_attn_scalar", 256.0);
     keys.default_to("sliding_window", 4096);

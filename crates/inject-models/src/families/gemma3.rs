@@ -8,7 +8,7 @@ use super::{
     keys::Keys,
     qwen2::{Kind, layer_types, spans_of},
     rotary::{self, Outside, Rotating, Surroundings},
-    settings::{activation, bias, cap, head, heads, optional_positive, positive},
+    settings::{activation, bias, cap, epsilon, head, heads, optional_positive, positive},
 };
 use crate::config::{
     AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
@@ -104,7 +104,7 @@ fn describe_text(mut keys: Keys) -> Description {
     let heads = heads(&mut keys, hidden_size);
     let activation = activation(&mut keys, "hidden_activation", "gelu_pytorch_tanh");
     let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(131_072);
-    let eps = positive(&mut keys, "rms_norm_eps", 1e-6);
+    let eps = epsilon(&mut keys, "rms_norm_eps", 1e-6);
     let attention_bias = bias(&mut keys, "attention_bias");
     let query_pre_attn_scalar = positive(&mut keys, "query_pre_attn_scalar", 256.0);
     keys.default_to("sliding_window", 4096);

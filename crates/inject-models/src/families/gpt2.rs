@@ -3,7 +3,7 @@
 use super::{
     Description, Family, Ignored, Names, Projection, Stored,
     keys::Keys,
-    settings::{activation, even_split, head, positive},
+    settings::{activation, epsilon, even_split, head},
 };
 use crate::config::{
     AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
@@ -72,7 +72,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let n_head = keys.size("n_head");
     let n_inner = keys.optional_size("n_inner").unwrap_or(4 * n_embd);
     let activation = activation(&mut keys, "activation_function", "gelu_new");
-    let eps = positive(&mut keys, "layer_norm_epsilon", 1e-5);
+    let eps = epsilon(&mut keys, "layer_norm_epsilon", 1e-5);
     let scale_attn_weights = keys.or("scale_attn_weights", true);
     let scale_attn_by_inverse_layer_idx = keys.or("scale_attn_by_inverse_layer_idx", false);
     let head = head(&mut keys, true);

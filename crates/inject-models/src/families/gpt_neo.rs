@@ -3,7 +3,7 @@
 use super::{
     Description, Family, Ignored, Names, Projection, Stored,
     keys::Keys,
-    settings::{activation, even_split, head, one_a_layer, positive},
+    settings::{activation, epsilon, even_split, head, one_a_layer},
 };
 use crate::config::{
     AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
@@ -76,7 +76,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let num_heads = keys.size("num_heads");
     let intermediate_size = keys.optional_size("intermediate_size").unwrap_or(4 * hidden_size);
     let activation = activation(&mut keys, "activation_function", "gelu_new");
-    let eps = positive(&mut keys, "layer_norm_epsilon", 1e-5);
+    let eps = epsilon(&mut keys, "layer_norm_epsilon", 1e-5);
     let window_size = keys.optional_size("window_size").unwrap_or(256);
     let kinds = attention_kinds(&mut keys, num_layers);
     let head = head(&mut keys, true);

@@ -5,7 +5,7 @@ use super::{
     gated::Sizes,
     keys::Keys,
     rotary::{self, Rotating, Surroundings},
-    settings::{WIDTH_OF_HEADS, activation, even_split, head, positive},
+    settings::{WIDTH_OF_HEADS, activation, epsilon, even_split, head},
 };
 use crate::config::{
     AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
@@ -56,7 +56,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let num_attention_heads = keys.size("num_attention_heads");
     let activation = activation(&mut keys, "hidden_act", "gelu");
     let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(2048);
-    let eps = positive(&mut keys, "layer_norm_eps", 1e-5);
+    let eps = epsilon(&mut keys, "layer_norm_eps", 1e-5);
     // Both projections of the attention. Those of the feed-forward branch always have biases.
     let attention_bias = if keys.or("attention_bias", true) { Bias::With } else { Bias::Without };
     let use_parallel_residual = keys.or("use_parallel_residual", true);

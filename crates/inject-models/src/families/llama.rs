@@ -5,7 +5,7 @@ use super::{
     gated::{Gated, Sizes},
     keys::Keys,
     rotary::{self, Rotating, Surroundings},
-    settings::{activation, bias, head, heads, positive},
+    settings::{activation, bias, epsilon, head, heads},
 };
 use crate::config::{Residual, Span};
 
@@ -48,7 +48,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let heads = heads(&mut keys, sizes.hidden_size);
     let activation = activation(&mut keys, "hidden_act", "silu");
     let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(2048);
-    let eps = positive(&mut keys, "rms_norm_eps", 1e-6);
+    let eps = epsilon(&mut keys, "rms_norm_eps", 1e-6);
     // One flag for all four projections of the attention.
     let attention_bias = bias(&mut keys, "attention_bias");
     let mlp_bias = bias(&mut keys, "mlp_bias");

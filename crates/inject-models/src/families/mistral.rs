@@ -5,7 +5,7 @@ use super::{
     gated::{Gated, Sizes},
     keys::Keys,
     rotary::{self, Rotating, Surroundings},
-    settings::{activation, head, heads, positive, uniform_span},
+    settings::{activation, epsilon, head, heads, uniform_span},
 };
 use crate::config::{Bias, Residual};
 
@@ -24,7 +24,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let heads = heads(&mut keys, sizes.hidden_size);
     let activation = activation(&mut keys, "hidden_act", "silu");
     let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(131_072);
-    let eps = positive(&mut keys, "rms_norm_eps", 1e-6);
+    let eps = epsilon(&mut keys, "rms_norm_eps", 1e-6);
     let span = uniform_span(&mut keys, Some(4096));
     let head = head(&mut keys, false);
     let surroundings = Surroundings {

@@ -6,7 +6,7 @@ use super::{
     keys::Keys,
     llama,
     rotary::{self, Rotating, Surroundings},
-    settings::{activation, bias, head, heads, positive},
+    settings::{activation, bias, epsilon, head, heads},
 };
 use crate::config::{Bias, QkNorm, Residual, Span};
 
@@ -35,7 +35,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let heads = heads(&mut keys, sizes.hidden_size);
     let activation = activation(&mut keys, "hidden_act", "silu");
     let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(2048);
-    let eps = positive(&mut keys, "rms_norm_eps", 1e-5);
+    let eps = epsilon(&mut keys, "rms_norm_eps", 1e-5);
     let attention_bias = bias(&mut keys, "attention_bias");
     let head = head(&mut keys, false);
     let surroundings = Surroundings {

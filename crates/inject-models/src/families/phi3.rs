@@ -5,7 +5,7 @@ use super::{
     gated::{Gated, Sizes},
     keys::Keys,
     rotary::{self, Rotating, Surroundings},
-    settings::{activation, head, heads, positive, uniform_span},
+    settings::{activation, epsilon, head, heads, positive, uniform_span},
 };
 use crate::config::{Bias, Residual};
 
@@ -48,7 +48,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(4096);
     let original_max_position_embeddings =
         keys.optional_size("original_max_position_embeddings").unwrap_or(4096);
-    let eps = positive(&mut keys, "rms_norm_eps", 1e-5);
+    let eps = epsilon(&mut keys, "rms_norm_eps", 1e-5);
     let span = uniform_span(&mut keys, None);
     let head = head(&mut keys, false);
     // Present in Phi-4-mini's file, and false there.

@@ -7,7 +7,7 @@ use super::{
     gated::{Gated, Sizes},
     keys::Keys,
     rotary::{self, Rotating, Surroundings},
-    settings::{activation, head, heads, one_a_layer, positive},
+    settings::{activation, epsilon, head, heads, one_a_layer},
 };
 use crate::config::{Bias, Residual, Span};
 
@@ -23,7 +23,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let heads = heads(&mut keys, sizes.hidden_size);
     let activation = activation(&mut keys, "hidden_act", "silu");
     let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(32_768);
-    let eps = positive(&mut keys, "rms_norm_eps", 1e-6);
+    let eps = epsilon(&mut keys, "rms_norm_eps", 1e-6);
     let spans = spans(&mut keys, sizes.num_hidden_layers);
     let head = head(&mut keys, false);
     let surroundings = Surroundings {

@@ -6,7 +6,7 @@ use super::{
     keys::Keys,
     llama, qwen2,
     rotary::{self, Rotating, Surroundings},
-    settings::{activation, bias, head, heads, positive},
+    settings::{activation, bias, epsilon, head, heads},
 };
 use crate::config::{Bias, QkNorm, Residual};
 
@@ -30,7 +30,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let heads = heads(&mut keys, sizes.hidden_size);
     let activation = activation(&mut keys, "hidden_act", "silu");
     let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(32_768);
-    let eps = positive(&mut keys, "rms_norm_eps", 1e-6);
+    let eps = epsilon(&mut keys, "rms_norm_eps", 1e-6);
     // One flag for all four projections of the attention.
     let attention_bias = bias(&mut keys, "attention_bias");
     let spans = qwen2::spans(&mut keys, sizes.num_hidden_layers);

@@ -27,9 +27,18 @@ pub(super) fn activation(keys: &mut Keys, key: &str, default: &str) -> Activatio
     }
 }
 
-/// Takes a positive number, such as the one that a norm adds to the variance or mean square.
+/// Takes a positive number.
 pub(super) fn positive(keys: &mut Keys, key: &str, default: f64) -> f64 {
     optional_positive(keys, key).unwrap_or(default)
+}
+
+/// Takes the number that a norm adds to the variance or mean square, which may be 0.
+pub(super) fn epsilon(keys: &mut Keys, key: &str, default: f64) -> f64 {
+    let found = keys.optional::<f64>(key).unwrap_or(default);
+    if !(found.is_finite() && found >= 0.0) {
+        keys.bad(key, &found, "a number from 0 on");
+    }
+    found
 }
 
 /// Takes a positive number that may be missing or null.

@@ -6,7 +6,7 @@ use super::{
     keys::Keys,
     qwen2::{Kind, layer_types, spans_of},
     rotary::{self, Rotating, Surroundings},
-    settings::{activation, bias, head, heads, positive},
+    settings::{activation, bias, epsilon, head, heads},
 };
 use crate::config::{Residual, Span};
 
@@ -22,7 +22,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let heads = heads(&mut keys, sizes.hidden_size);
     let activation = activation(&mut keys, "hidden_act", "silu");
     let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(32_768);
-    let eps = positive(&mut keys, "rms_norm_eps", 1e-6);
+    let eps = epsilon(&mut keys, "rms_norm_eps", 1e-6);
     let attention_bias = bias(&mut keys, "attention_bias");
     let mlp_bias = bias(&mut keys, "mlp_bias");
     let rotates = rotating_layers(&mut keys, sizes.num_hidden_layers);

@@ -6,6 +6,7 @@
 /// transformers asks every config for some keys of other models: of their parts, and of the cache that continues a text. Releases
 /// before 5 write every key of their base class. Those that the base class no longer reads stand here too.
 pub(super) const WITHOUT_INFLUENCE: &[&str] = &[
+    "_attn_implementation",
     "_attn_implementation_autoset",
     "_commit_hash",
     "_name_or_path",

@@ -109,7 +109,7 @@ impl ModelFiles {
         adapter: Option<Adapter>,
     ) -> Result<Self, ModelError> {
         let Described { description, bos_token_id, mut notes, .. } =
-            families::describe(path, &file.config()?)?;
+            families::describe(path, &file.config()?).map_err(|error| file.with_own_keys(error))?;
         let vocab_size = description.config.vocab_size;
         let tokenizer = match &origin.tokenizer {
             Some(place) => OwnTokenizer::from(opened(place, vocab_size, bos_token_id, path)?),
@@ -152,6 +152,7 @@ impl ModelFiles {
         let family = description.family;
         let mut weights = Weights::new(&checkpoint, family, device, precision);
         judge_head(&mut description.config, &mut weights, &mut notes)?;
+        weights.refuse_unfit(&description.config)?;
         let mut decoder = Decoder::load(description.config, weights)?;
         // Its files take memory that the merging of an adapter can use.
         drop(checkpoint);

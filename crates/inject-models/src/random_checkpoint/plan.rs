@@ -53,6 +53,15 @@ pub(super) fn plan(config: &DecoderConfig, names: &'static Names, first: FirstWe
     plan.tensors
 }
 
+/// The names and shapes of all tensors of a decoder.
+pub(crate) fn shapes(
+    config: &DecoderConfig,
+    names: &'static Names,
+) -> impl Iterator<Item = (String, Vec<usize>)> {
+    let first = FirstWeights { std: 0.0, residual_std: 0.0 };
+    plan(config, names, first).into_iter().map(|PlannedTensor { name, shape, .. }| (name, shape))
+}
+
 struct Plan {
     names: &'static Names,
     first: FirstWeights,

@@ -12,7 +12,7 @@ use crate::error::ModelError;
 
 /// An architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Architecture {
+pub(in crate::checkpoint) enum Architecture {
     Llama,
     SmolLm3,
     Gemma2,
@@ -165,9 +165,23 @@ impl Architecture {
         self.renamed(name).unwrap_or_else(|| name.to_owned())
     }
 
-    fn renamed(self, name: &str) -> Option<String> {
-        let (stem, part) = name.rsplit_once('.')?;
-        let (outside, inside): (Renamed, [Renamed; 2]) = match self {
+    /// Returns the name that a published tensor has in files of this architecture. `None` if it has none there.
+    pub(in crate::checkpoint) fn own_name(self, published: &str) -> Option<String> {
+        let (stem, part) = published.rsplit_once('.')?;
+        let (outside, inside) = self.names();
+        let find =
+            |names: Renamed, stem: &str| names.iter().find(|(_, new)| *new == stem).map(|(own, _)| *own);
+        let in_block = stem.strip_prefix(self.blocks()).and_then(|rest| rest.strip_prefix('.'));
+        let Some((block, stem)) = in_block.and_then(|rest| rest.split_once('.')) else {
+            return Some(format!("{}.{part}", find(outside, stem)?));
+        };
+        let own = inside.iter().find_map(|names| find(names, stem))?;
+        Some(format!("blk.{block}.{own}.{part}"))
+    }
+
+    /// The names outside the blocks and those in them, the first of which count before the others.
+    fn names(self) -> (Renamed, [Renamed; 2]) {
+        match self {
             Architecture::Llama | Architecture::SmolLm3 | Architecture::Qwen2 | Architecture::Qwen3 => {
                 (OUTSIDE_BLOCKS, [&[], IN_BLOCKS])
             }
@@ -176,17 +190,27 @@ impl Architecture {
             Architecture::Phi3 => (OUTSIDE_BLOCKS, [IN_BLOCKS_OF_PHI, IN_BLOCKS]),
             Architecture::Gpt2 => (OUTSIDE_BLOCKS_OF_GPT2, [&[], IN_BLOCKS_OF_GPT2]),
             Architecture::GptNeoX => (OUTSIDE_BLOCKS_OF_GPT_NEOX, [&[], IN_BLOCKS_OF_GPT_NEOX]),
-        };
+        }
+    }
+
+    /// The published name of the blocks.
+    fn blocks(self) -> &'static str {
+        match self {
+            Architecture::Gpt2 => "transformer.h",
+            Architecture::GptNeoX => "gpt_neox.layers",
+            _ => "model.layers",
+        }
+    }
+
+    fn renamed(self, name: &str) -> Option<String> {
+        let (stem, part) = name.rsplit_once('.')?;
+        let (outside, inside) = self.names();
         let find =
             |names: Renamed, stem: &str| names.iter().find(|(known, _)| *known == stem).map(|(_, new)| *new);
         let Some((block, stem)) = stem.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) else {
             return Some(format!("{}.{part}", find(outside, stem)?));
         };
-        let blocks = match self {
-            Architecture::Gpt2 => "transformer.h",
-            Architecture::GptNeoX => "gpt_neox.layers",
-            _ => "model.layers",
-        };
+        let blocks = self.blocks();
         let new = inside.iter().find_map(|names| find(names, stem))?;
         Some(format!("{blocks}.{block}.{new}.{part}"))
     }
@@ -214,9 +238,9 @@ impl Architecture {
 
 impl Heads {
     /// Takes the numbers of heads.
-    pub(super) fn take(settings: &mut Settings<'_>) -> Result<Self, ModelError> {
-        let query = settings.size("attention.head_count")?;
-        let key = settings.optional_size_above_0("attention.head_count_kv")?.unwrap_or(query);
-        Ok(Heads { query, key })
+    pub(super) fn take(settings: &mut Settings<'_>) -> Self {
+        let query = settings.size("attention.head_count");
+        let key = settings.optional_size_above_0("attention.head_count_kv").unwrap_or(query);
+        Heads { query, key }
     }
 }

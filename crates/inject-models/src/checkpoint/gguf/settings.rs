@@ -1,11 +1,14 @@
 //! The metadata of a GGUF file, read key by key so that nothing about the computation is overlooked.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{cell::RefCell, collections::BTreeMap, path::Path};
 
 use super::{cursor, head::Head, value::Value};
 use crate::error::{ConfigProblem, ModelError};
 
 /// The keys of an architecture that have not been taken yet.
+///
+/// No reading stops at a fault. The fault is added to the problems of the file, and a stand-in takes the place of the value, so
+/// that one reading finds all of them. What is made of the values is used only if there are none.
 #[derive(Debug)]
 pub(super) struct Settings<'a> {
     path: &'a Path,
@@ -13,6 +16,8 @@ pub(super) struct Settings<'a> {
     architecture: &'a str,
     /// Keys without the name of the architecture.
     left: BTreeMap<&'a str, &'a Value>,
+    /// In the order in which the keys were read.
+    problems: RefCell<Vec<ConfigProblem>>,
 }
 
 /// Keys of any architecture that do not influence the computation of hidden states.
@@ -42,41 +47,45 @@ impl<'a> Settings<'a> {
             |key: &'a str| key.strip_prefix(architecture).and_then(|rest| rest.strip_prefix('.'));
         let left =
             head.metadata.iter().filter_map(|(key, value)| Some((of_architecture(key)?, value))).collect();
-        Settings { path, bytes, architecture, left }
+        Settings { path, bytes, architecture, left, problems: RefCell::default() }
     }
 
     /// Takes a whole number.
-    pub(super) fn optional_size(&mut self, key: &str) -> Result<Option<u64>, ModelError> {
+    pub(super) fn optional_size(&mut self, key: &str) -> Option<u64> {
         self.take(key, "a whole number, the same for every layer", Value::whole)
     }
 
     /// Takes a whole number that is not 0.
-    pub(super) fn optional_size_above_0(&mut self, key: &str) -> Result<Option<u64>, ModelError> {
-        match self.optional_size(key)? {
-            Some(0) => Err(self.bad(key, "0", ABOVE_0)),
-            found => Ok(found),
+    pub(super) fn optional_size_above_0(&mut self, key: &str) -> Option<u64> {
+        let found = self.optional_size(key)?;
+        if found == 0 {
+            self.bad(key, "0", ABOVE_0);
         }
+        Some(found.max(1))
     }
 
     /// Takes a whole number that must be there and is not 0.
-    pub(super) fn size(&mut self, key: &str) -> Result<u64, ModelError> {
-        self.optional_size_above_0(key)?.ok_or_else(|| self.missing(key, ABOVE_0))
+    pub(super) fn size(&mut self, key: &str) -> u64 {
+        let is_there = self.left.contains_key(key);
+        let found = self.optional_size_above_0(key);
+        if !is_there {
+            self.missing(key, ABOVE_0);
+        }
+        found.unwrap_or(1)
     }
 
-    pub(super) fn optional_number(&mut self, key: &str) -> Result<Option<f64>, ModelError> {
+    pub(super) fn optional_number(&mut self, key: &str) -> Option<f64> {
         self.take(key, "a finite number, the same for every layer", Value::number)
     }
 
     /// Takes what a value means. A list with one value for each layer counts if all are the same.
-    fn take<T>(
-        &mut self,
-        key: &str,
-        expected: &str,
-        of: impl Fn(&Value) -> Option<T>,
-    ) -> Result<Option<T>, ModelError> {
-        let Some(value) = self.left.remove(key) else { return Ok(None) };
+    fn take<T>(&mut self, key: &str, expected: &str, of: impl Fn(&Value) -> Option<T>) -> Option<T> {
+        let value = self.left.remove(key)?;
         let found = self.of_every_layer(value).and_then(|value| of(&value));
-        found.map(Some).ok_or_else(|| self.bad(key, &self.shown(value), expected))
+        if found.is_none() {
+            self.bad(key, &self.shown(value), expected);
+        }
+        found
     }
 
     /// The value itself, or the one that all items of a list have.
@@ -88,23 +97,21 @@ impl<'a> Settings<'a> {
     }
 
     /// Puts the value of `other`, another name of `key`, in its place. In a file with both, they mean the same.
-    pub(super) fn unify(&mut self, key: &'static str, other: &str) -> Result<(), ModelError> {
+    pub(super) fn unify(&mut self, key: &'static str, other: &str) {
         let Some(&value) = self.left.get(key) else {
             if let Some(value) = self.left.remove(other) {
                 self.left.insert(key, value);
             }
-            return Ok(());
+            return;
         };
-        let Some(found) = self.left.remove(other).filter(|found| !self.same(found, value)) else {
-            return Ok(());
-        };
-        let problem = ConfigProblem::Contradiction {
-            key: self.full(key),
-            found: self.shown(value),
-            other: self.full(other),
-            other_found: self.shown(found),
-        };
-        Err(ModelError::Config { path: self.path.to_owned(), problems: vec![problem] })
+        if let Some(found) = self.left.remove(other).filter(|found| !self.same(found, value)) {
+            self.problems.borrow_mut().push(ConfigProblem::Contradiction {
+                key: self.full(key),
+                found: self.shown(value),
+                other: self.full(other),
+                other_found: self.shown(found),
+            });
+        }
     }
 
     fn same(&self, first: &Value, second: &Value) -> bool {
@@ -114,72 +121,110 @@ impl<'a> Settings<'a> {
         }
     }
 
-    pub(super) fn number(&mut self, key: &str) -> Result<f64, ModelError> {
-        self.optional_number(key)?.ok_or_else(|| self.missing(key, "a number"))
+    pub(super) fn number(&mut self, key: &str) -> f64 {
+        let is_there = self.left.contains_key(key);
+        let found = self.optional_number(key);
+        if !is_there {
+            self.missing(key, "a number");
+        }
+        found.unwrap_or(1.0)
     }
 
-    pub(super) fn optional_text(&mut self, key: &str) -> Result<Option<&'a str>, ModelError> {
-        match self.left.remove(key) {
-            None => Ok(None),
-            Some(Value::Text(place)) => Ok(Some(cursor::text(self.bytes, place))),
-            Some(other) => Err(self.bad(key, &self.shown(other), "a text")),
+    pub(super) fn optional_text(&mut self, key: &str) -> Option<&'a str> {
+        match self.left.remove(key)? {
+            Value::Text(place) => Some(cursor::text(self.bytes, place)),
+            other => {
+                self.bad(key, &self.shown(other), "a text");
+                None
+            }
         }
     }
 
-    pub(super) fn optional_flag(&mut self, key: &str) -> Result<Option<bool>, ModelError> {
-        match self.left.remove(key) {
-            None => Ok(None),
-            Some(Value::Flag(flag)) => Ok(Some(*flag)),
-            Some(other) => Err(self.bad(key, &self.shown(other), "true or false")),
+    pub(super) fn optional_flag(&mut self, key: &str) -> Option<bool> {
+        match self.left.remove(key)? {
+            Value::Flag(flag) => Some(*flag),
+            other => {
+                self.bad(key, &self.shown(other), "true or false");
+                None
+            }
         }
     }
 
     /// Takes a list of flags, one for each layer.
-    pub(super) fn optional_flags(&mut self, key: &str) -> Result<Option<Vec<bool>>, ModelError> {
-        let expected = "a list of flags";
-        match self.left.get(key).copied() {
-            Some(value @ Value::List(list)) => {
-                self.left.remove(key);
-                let flag = |item| if let Value::Flag(flag) = item { Some(flag) } else { None };
-                let flags: Option<Vec<bool>> = list.values(self.bytes).map(flag).collect();
-                flags.map(Some).ok_or_else(|| self.bad(key, &self.shown(value), expected))
-            }
-            _ => Ok(None),
+    pub(super) fn optional_flags(&mut self, key: &str) -> Option<Vec<bool>> {
+        let (value, list) = match self.left.get(key).copied()? {
+            value @ Value::List(list) => (value, list),
+            _ => return None,
+        };
+        self.left.remove(key);
+        let flag = |item| if let Value::Flag(flag) = item { Some(flag) } else { None };
+        let flags: Option<Vec<bool>> = list.values(self.bytes).map(flag).collect();
+        if flags.is_none() {
+            self.bad(key, &self.shown(value), "a list of flags");
         }
+        flags
     }
 
     /// Takes a key that has only one supported value.
-    pub(super) fn only(&mut self, key: &str, supported: &Value, expected: &str) -> Result<(), ModelError> {
-        match self.left.remove(key) {
-            Some(found) if !self.same(found, supported) => Err(self.bad(key, &self.shown(found), expected)),
-            _ => Ok(()),
+    pub(super) fn only(&mut self, key: &str, supported: &Value, expected: &str) {
+        if let Some(found) = self.left.remove(key).filter(|found| !self.same(found, supported)) {
+            self.bad(key, &self.shown(found), expected);
         }
     }
 
-    /// Ends the reading: the keys that are left must be without influence. All others are named at once.
-    pub(super) fn finish(self) -> Result<(), ModelError> {
+    /// Whether there are no problems so far.
+    pub(super) fn is_sound(&self) -> bool {
+        self.problems.borrow().is_empty()
+    }
+
+    /// Takes a key whose value follows from others. It is not judged if they have problems.
+    pub(super) fn agrees(&mut self, key: &str, implied: &Value, expected: &str) {
+        if self.is_sound() {
+            self.only(key, implied, expected);
+        } else {
+            self.left.remove(key);
+        }
+    }
+
+    /// Ends the reading: the keys that are left must be without influence.
+    ///
+    /// # Errors
+    ///
+    /// Fails with all problems of the file.
+    pub(super) fn finish(mut self) -> Result<(), ModelError> {
         let without_influence = |key: &str| WITHOUT_INFLUENCE.contains(&key) || key.starts_with(OF_IMAGES);
-        let unknown = self.left.iter().filter(|(key, _)| !without_influence(key));
         let expected = format!("only keys known for the architecture `{}`", self.architecture);
-        let problems: Vec<ConfigProblem> = unknown
-            .map(|(key, value)| ConfigProblem::Value {
-                key: self.full(key),
-                found: self.shown(value),
-                expected: expected.clone(),
-            })
-            .collect();
-        if problems.is_empty() {
-            return Ok(());
+        for (key, value) in std::mem::take(&mut self.left) {
+            if !without_influence(key) {
+                self.bad(key, &self.shown(value), &expected);
+            }
         }
-        Err(ModelError::Config { path: self.path.to_owned(), problems })
+        self.refuse()
     }
 
-    pub(super) fn missing(&self, key: &str, expected: &str) -> ModelError {
-        ModelError::missing_key(self.path, &self.full(key), expected)
+    /// # Errors
+    ///
+    /// Fails with the problems so far.
+    pub(super) fn refuse(self) -> Result<(), ModelError> {
+        match self.problems.into_inner() {
+            problems if problems.is_empty() => Ok(()),
+            problems => Err(ModelError::Config { path: self.path.to_owned(), problems }),
+        }
     }
 
-    pub(super) fn bad(&self, key: &str, found: &str, expected: &str) -> ModelError {
-        ModelError::bad_key(self.path, &self.full(key), found, expected)
+    fn missing(&self, key: &str, expected: &str) {
+        let problem = ConfigProblem::Missing { key: self.full(key), expected: expected.to_owned() };
+        self.problems.borrow_mut().push(problem);
+    }
+
+    pub(super) fn bad(&self, key: &str, found: &str, expected: &str) {
+        self.bad_key(self.full(key), found, expected);
+    }
+
+    /// As [`Settings::bad`], for a key that is not of the architecture.
+    pub(super) fn bad_key(&self, key: String, found: &str, expected: &str) {
+        let (found, expected) = (found.to_owned(), expected.to_owned());
+        self.problems.borrow_mut().push(ConfigProblem::Value { key, found, expected });
     }
 
     fn full(&self, key: &str) -> String {

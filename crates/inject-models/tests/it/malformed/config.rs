@@ -1,6 +1,6 @@
 //! Faults of config.json.
 
-use inject_models::{ConfigProblem, ModelError, Note};
+use inject_models::{ConfigProblem, ModelError, Note, config::NormConfig};
 use serde_json::{Value, json};
 
 use super::Checkpoint;
@@ -187,13 +187,13 @@ fn the_largest_sizes_let_through_are_compared_with_the_weights_before_anything_i
         let error = Checkpoint::copy_of("llama")
             .with_key(name, largest)
             .error("model.safetensors", &["`model.embed_tokens.weight`", "[97, 32]", "16777216"]);
-        assert!(matches!(error, ModelError::TensorShape { .. }), "{error:?}");
+        assert!(matches!(error, ModelError::TensorShape { .. } | ModelError::Tensors { .. }), "{error:?}");
     }
     let error = Checkpoint::copy_of("llama")
         .with_key("num_attention_heads", largest)
         .with_key("head_dim", largest)
         .error("model.safetensors", &["q_proj.weight`", "[32, 32]", "[281474976710656, 32]"]);
-    assert!(matches!(error, ModelError::TensorShape { .. }), "{error:?}");
+    assert!(matches!(error, ModelError::Tensors { .. }), "{error:?}");
 }
 
 #[test]
@@ -560,10 +560,34 @@ fn attention_types_repeated_without_end_are_refused_at_once() {
 
 #[test]
 fn a_norm_or_scale_that_is_not_positive_is_refused() {
-    let eps = Checkpoint::copy_of("llama").with_key("rms_norm_eps", 0.0);
-    eps.bad_key("rms_norm_eps", "0.0", "a positive number");
+    let eps = |eps: f64| Checkpoint::copy_of("llama").with_key("rms_norm_eps", eps);
+    eps(-1e-6).bad_key("rms_norm_eps", "-1e-6", "a number from 0 on");
+    // transformers computes with 0 too.
+    let model = eps(0.0).load().unwrap();
+    assert!(matches!(model.decoder.config().final_norm, NormConfig::Rms { eps: 0.0, .. }));
     let scale = Checkpoint::copy_of("gemma3").with_key("query_pre_attn_scalar", -3.0);
     scale.bad_key("query_pre_attn_scalar", "-3.0", "a positive number");
+}
+
+#[test]
+fn a_config_in_another_encoding_is_refused_by_its_name() {
+    let text = "\u{feff}{\"model_type\": \"llama\"}";
+    let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, says) in
+        [(utf16, "it is in UTF-16: save it as UTF-8"), (vec![b'{', 0xff], "it is not in UTF-8")]
+    {
+        let error =
+            Checkpoint::copy_of("llama").with_file("config.json", bytes).error("config.json", &[says]);
+        assert!(matches!(error, ModelError::Read { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn the_ways_in_which_transformers_computes_are_not_noted() {
+    for key in ["_attn_implementation", "attn_implementation"] {
+        let model = Checkpoint::copy_of("llama").with_key(key, "eager").load().unwrap();
+        assert_eq!(model.notes(), [], "{key}");
+    }
 }
 
 #[test]

@@ -710,7 +710,7 @@ fn weights_that_are_missing_surplus_or_not_finite_are_named() {
         load(&bytes)
     };
     let (_folder, path, error) = edited(&|bytes| rename(bytes, "blk.1.ffn_norm"));
-    says_all(&error, &path, &["tensor `model.layers.1.post_attention_layernorm.weight` is missing"]);
+    says_all(&error, &path, &["tensor `blk.1.ffn_norm.weight` is missing"]);
     let (_folder, path, error) = edited(&|bytes| {
         let end = bytes.len();
         bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
@@ -718,4 +718,45 @@ fn weights_that_are_missing_surplus_or_not_finite_are_named() {
     says_all(&error, &path, &["holds NaN at element"]);
     let (_folder, path, error) = edited(&|bytes| set(bytes, "phi3.block_count", &2_u32.to_le_bytes()));
     says_all(&error, &path, &["is not part of a `phi3` model"]);
+}
+
+#[test]
+fn all_problems_of_the_settings_are_named_at_once() {
+    let edit = |bytes: &mut Vec<u8>| {
+        with_key(bytes, "llama.rope.scaling.type", TEXT, &text("yarn"));
+        with_key(bytes, "llama.expert_count", U32, &8_u32.to_le_bytes());
+        with_key(bytes, "llama.attention.causal", FLAG, &[0]);
+        with_key(bytes, "llama.unknown", FLAG, &[0]);
+        with_key(bytes, "split.count", U32, &3_u32.to_le_bytes());
+    };
+    let says = [
+        "5 problems",
+        "key `llama.rope.scaling.type` is \"yarn\"",
+        "key `llama.expert_count` is 8",
+        "key `llama.attention.causal` is false",
+        "key `llama.unknown` is false",
+        "key `split.count` is 3",
+    ];
+    bad_key("llama.gguf", edit, &says);
+    // One that is missing brings no others with it.
+    let says = ["gguf: key `llama.embedding_length` is missing"];
+    bad_key("llama.gguf", |bytes| hide(bytes, "llama.embedding_length"), &says);
+}
+
+#[test]
+fn errors_name_keys_and_tensors_as_the_file_does() {
+    let three = 3_u32.to_le_bytes();
+    let says = ["key `llama.attention.head_count_kv` is 3, expected a divisor"];
+    bad_key("llama.gguf", |bytes| set(bytes, "llama.attention.head_count_kv", &three), &says);
+
+    let mut bytes = std::fs::read(fixture::folder("gguf").join("llama.gguf")).unwrap();
+    rename(&mut bytes, "blk.1.attn_q.weight");
+    let (_folder, path, error) = load(&bytes);
+    says_all(&error, &path, &["`blk.1.attn_q.weight` is missing", "`blk.1.attn_q.weigh~` ["]);
+
+    let mut bytes = std::fs::read(fixture::folder("gguf").join("gpt2.gguf")).unwrap();
+    set(&mut bytes, "gpt2.feed_forward_length", &three);
+    let (_folder, path, error) = load(&bytes);
+    says_all(&error, &path, &["`blk.0.ffn_up.weight` has shape", "`blk.0.ffn_down.weight` has shape"]);
+    assert!(!error.to_string().contains("transformer.h"), "{error}");
 }

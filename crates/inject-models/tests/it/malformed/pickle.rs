@@ -56,5 +56,5 @@ fn a_missing_pickled_tensor_is_named() {
         .with_key("num_layers", 5)
         .with_key("attention_layers", vec!["global"; 5])
         .error(FILE, &["`transformer.h.4.ln_1.weight` is missing", "expected shape [24]"]);
-    assert!(matches!(error, ModelError::MissingTensor { .. }), "{error:?}");
+    assert!(matches!(error, ModelError::Tensors { .. }), "{error:?}");
 }

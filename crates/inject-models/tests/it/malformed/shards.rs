@@ -1,6 +1,7 @@
 //! Faults of a checkpoint in several files.
 
 use inject_models::ModelError;
+use safetensors::{SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 
 use super::Checkpoint;
@@ -44,7 +45,7 @@ fn an_index_without_weight_map_is_refused() {
 fn an_index_that_names_nothing_is_refused() {
     let error = with_weight_map(|map| *map = json!({}))
         .error(INDEX, &["`model.embed_tokens.weight` is missing", "[97, 32]"]);
-    assert!(matches!(error, ModelError::MissingTensor { .. }), "{error:?}");
+    assert!(matches!(error, ModelError::Tensors { .. }), "{error:?}");
 }
 
 #[test]
@@ -55,6 +56,38 @@ fn a_shard_that_is_not_there_is_named() {
         .without_file(SHARD)
         .error(INDEX, &[&tensor, SHARD, "the index places tensor", "which does not exist"]);
     assert!(matches!(error, ModelError::MissingShard { shard, .. } if shard == SHARD));
+}
+
+#[test]
+fn all_shards_that_are_not_there_are_named() {
+    let error = sharded()
+        .without_file(SHARD)
+        .without_file(OTHER_SHARD)
+        .error(INDEX, &[SHARD, OTHER_SHARD, "nor does", "fetch what is missing into the folder"]);
+    assert!(matches!(error, ModelError::MissingShard { others, .. } if others == [SHARD]));
+}
+
+/// transformers takes the values of the shard that it loads last.
+#[test]
+fn a_tensor_with_two_values_in_two_shards_is_refused() {
+    let tensor = tensor_of_shard(&sharded());
+    let twice = |change: u8| {
+        let bytes = std::fs::read(sharded().path(SHARD)).unwrap();
+        let (of_shard, other) = (SafeTensors::deserialize(&bytes).unwrap(), sharded());
+        let view = of_shard.tensor(&tensor).unwrap();
+        let mut values = view.data().to_vec();
+        values[0] ^= change;
+        let second = TensorView::new(view.dtype(), view.shape().to_vec(), &values).unwrap();
+        let bytes = std::fs::read(other.path(OTHER_SHARD)).unwrap();
+        let mut tensors = SafeTensors::deserialize(&bytes).unwrap().tensors();
+        tensors.push((tensor.clone(), second));
+        other.with_file(OTHER_SHARD, safetensors::serialize(tensors, None).unwrap())
+    };
+    twice(0).load().unwrap();
+    twice(1).damaged(
+        INDEX,
+        &[&format!("tensor `{tensor}` has other values in `{OTHER_SHARD}` than in `{SHARD}`")],
+    );
 }
 
 #[test]
@@ -91,7 +124,7 @@ fn a_tensor_that_its_shard_does_not_hold_is_named() {
 fn a_tensor_that_the_index_does_not_name_is_surplus_where_the_model_has_no_use_for_it() {
     let checkpoint = sharded().with_key("num_hidden_layers", 2);
     let error = checkpoint.error("", &["`model.layers.2.", "not part of a `llama` model"]);
-    assert!(matches!(error, ModelError::SurplusTensor { .. }), "{error:?}");
+    assert!(matches!(error, ModelError::Tensors { .. }), "{error:?}");
 }
 
 #[test]

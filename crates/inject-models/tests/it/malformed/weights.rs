@@ -202,6 +202,30 @@ fn a_tensor_that_only_repeats_the_config_is_ignored() {
 }
 
 #[test]
+fn all_tensors_that_do_not_fit_are_named_at_once() {
+    let error = llama()
+        .with_tensors(|tensors| {
+            tensors.remove("model.layers.2.self_attn.k_proj.weight").unwrap();
+            tensors.insert(NORM.to_owned(), Stored::f32(&[33], 0.5));
+            tensors.insert("router.weight".to_owned(), Stored::f32(&[3, 2], 0.5));
+        })
+        .error(
+            FILE,
+            &[
+                "3 tensors do not fit",
+                "`model.layers.2.self_attn.k_proj.weight` is missing, expected shape [16, 32]",
+                &format!("`{NORM}` has shape [33], expected [32]"),
+                "`router.weight` [3, 2] is not part of a `llama` model",
+            ],
+        );
+    assert!(matches!(&error, ModelError::Tensors { faults, .. } if faults.len() == 3), "{error:?}");
+    // The line stays short.
+    let error = llama().with_key("intermediate_size", 48).with_key("hidden_size", 64).load().unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("; and ") && text.contains(" more") && text.len() < 1500, "{text}");
+}
+
+#[test]
 fn a_misshapen_tensor_is_named_with_both_shapes() {
     for (name, found, expected) in [
         (NORM, vec![33], "[32]"),

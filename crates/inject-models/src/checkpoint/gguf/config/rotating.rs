@@ -3,10 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::object;
-use crate::{
-    checkpoint::gguf::{architecture::Heads, settings::Settings, value::Value},
-    error::ModelError,
-};
+use crate::checkpoint::gguf::{architecture::Heads, settings::Settings, value::Value};
 
 /// The sizes that other settings depend on.
 pub(super) struct Shape {
@@ -17,38 +14,26 @@ pub(super) struct Shape {
     pub(super) max_len: u64,
 }
 
-pub(super) fn base(settings: &mut Settings<'_>, default: f64) -> Result<f64, ModelError> {
-    Ok(settings.optional_number("rope.freq_base")?.unwrap_or(default))
+pub(super) fn base(settings: &mut Settings<'_>, default: f64) -> f64 {
+    settings.optional_number("rope.freq_base").unwrap_or(default)
 }
 
 /// Takes the settings that all architectures with rotations have.
-pub(super) fn decoder(
-    settings: &mut Settings<'_>,
-    model_type: &str,
-) -> Result<(Map<String, Json>, Shape), ModelError> {
-    let n_layers = settings.size("block_count")?;
-    let d_model = settings.size("embedding_length")?;
-    let d_ff = settings.size("feed_forward_length")?;
-    let max_len = settings.size("context_length")?;
-    let Heads { query: n_heads, key: n_kv_heads } = Heads::take(settings)?;
+pub(super) fn decoder(settings: &mut Settings<'_>, model_type: &str) -> (Map<String, Json>, Shape) {
+    let n_layers = settings.size("block_count");
+    let d_model = settings.size("embedding_length");
+    let d_ff = settings.size("feed_forward_length");
+    let max_len = settings.size("context_length");
+    let Heads { query: n_heads, key: n_kv_heads } = Heads::take(settings);
     // Ollama's name.
-    settings.unify("attention.key_length", "attention.head_dim")?;
-    let d_head = settings.optional_size("attention.key_length")?.unwrap_or(d_model / n_heads);
-    let d_value = settings.optional_size("attention.value_length")?.unwrap_or(d_head);
-    if d_value != d_head {
-        return Err(settings.bad(
-            "attention.value_length",
-            &d_value.to_string(),
-            &format!("the key_length {d_head}"),
-        ));
-    }
-    let epsilon = settings.number("attention.layer_norm_rms_epsilon")?;
+    settings.unify("attention.key_length", "attention.head_dim");
+    let d_head = settings.optional_size("attention.key_length").unwrap_or(d_model / n_heads);
+    let expected = format!("the key_length {d_head}");
+    settings.agrees("attention.value_length", &Value::Unsigned(d_head), &expected);
+    let epsilon = settings.number("attention.layer_norm_rms_epsilon");
     // Ollama has both keys where a config.json has both.
-    settings.only(
-        "attention.layer_norm_epsilon",
-        &Value::Float(epsilon),
-        &format!("the layer_norm_rms_epsilon {epsilon}"),
-    )?;
+    let expected = format!("the layer_norm_rms_epsilon {epsilon}");
+    settings.agrees("attention.layer_norm_epsilon", &Value::Float(epsilon), &expected);
     let config = object(json!({
         "model_type": model_type,
         "hidden_size": d_model,
@@ -59,27 +44,27 @@ pub(super) fn decoder(
         "max_position_embeddings": max_len,
         "rms_norm_eps": epsilon,
     }));
-    Ok((config, Shape { d_model, d_head, n_heads, n_layers, max_len }))
+    (config, Shape { d_model, d_head, n_heads, n_layers, max_len })
 }
 
-pub(super) fn whole_head_rotates(settings: &mut Settings<'_>, shape: &Shape) -> Result<(), ModelError> {
+pub(super) fn whole_head_rotates(settings: &mut Settings<'_>, shape: &Shape) {
     let d_head = shape.d_head;
-    settings.only("rope.dimension_count", &Value::Unsigned(d_head), &format!("the width of a head, {d_head}"))
+    let expected = format!("the width of a head, {d_head}");
+    settings.agrees("rope.dimension_count", &Value::Unsigned(d_head), &expected);
 }
 
 /// Takes the scaling of the rotation: none, or linear. In the older spelling the factor stands alone.
-pub(super) fn linear_or_none(settings: &mut Settings<'_>, base: f64) -> Result<Json, ModelError> {
-    let kind = settings.optional_text("rope.scaling.type")?;
-    settings.unify("rope.scaling.factor", "rope.scale_linear")?;
-    let factor = settings.optional_number("rope.scaling.factor")?;
-    settings.only("rope.scaling.attn_factor", &Value::Float(1.0), "1")?;
+pub(super) fn linear_or_none(settings: &mut Settings<'_>, base: f64) -> Json {
+    let kind = settings.optional_text("rope.scaling.type");
+    settings.unify("rope.scaling.factor", "rope.scale_linear");
+    let factor = settings.optional_number("rope.scaling.factor");
+    settings.only("rope.scaling.attn_factor", &Value::Float(1.0), "1");
     match (kind, factor) {
         (None | Some("linear"), Some(factor)) if factor != 1.0 && factor != 0.0 => {
-            Ok(json!({ "rope_type": "linear", "rope_theta": base, "factor": factor }))
+            return json!({ "rope_type": "linear", "rope_theta": base, "factor": factor });
         }
-        (None | Some("none" | "linear"), _) => Ok(json!({ "rope_type": "default", "rope_theta": base })),
-        (Some(other), _) => {
-            Err(settings.bad("rope.scaling.type", &format!("{other:?}"), "`none` or `linear`"))
-        }
+        (None | Some("none" | "linear"), _) => {}
+        (Some(other), _) => settings.bad("rope.scaling.type", &format!("{other:?}"), "`none` or `linear`"),
     }
+    json!({ "rope_type": "default", "rope_theta": base })
 }

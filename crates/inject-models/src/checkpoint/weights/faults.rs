@@ -1,0 +1,78 @@
+//! All tensors that do not fit a model, before any of them is read.
+
+use std::collections::BTreeSet;
+
+use super::Weights;
+use crate::{
+    config::DecoderConfig,
+    error::{ModelError, TensorFault},
+    families::{Ignored, Stored},
+    random_checkpoint::shapes,
+};
+
+impl Weights<'_> {
+    /// Checks that the checkpoint has the tensors of a decoder, in their shapes, and no others but those that are known and not used.
+    ///
+    /// # Errors
+    ///
+    /// Fails with all faults.
+    pub(crate) fn refuse_unfit(&self, config: &DecoderConfig) -> Result<(), ModelError> {
+        let table = [config.vocab_size, config.d_model];
+        self.checkpoint.refuse_padding(&self.embedding, table)?;
+        self.checkpoint.refuse_padding(&self.head_name(), table)?;
+        let mut needed = BTreeSet::new();
+        let mut faults = Vec::new();
+        for (name, shape) in shapes(config, self.names) {
+            let (name, expected) = self.in_checkpoint(name, shape);
+            let tensor = self.checkpoint.own_name(&name);
+            match self.checkpoint.tensors.get(&name).map(|entry| &entry.shape) {
+                None => faults.push(TensorFault::Missing { tensor, expected }),
+                Some(found) if *found != expected => {
+                    faults.push(TensorFault::Shape { tensor, found: found.clone(), expected });
+                }
+                Some(_) => {}
+            }
+            needed.insert(name);
+        }
+        // One that is tied and stored is compared with the embedding.
+        needed.insert(self.head_name());
+        let surplus = self.checkpoint.tensors.iter();
+        let surplus = surplus.filter(|(name, _)| !needed.contains(*name) && !self.is_ignored(name));
+        faults.extend(surplus.map(|(name, entry)| TensorFault::Surplus {
+            tensor: self.checkpoint.own_name(name),
+            found: entry.shape.clone(),
+            family: self.family.to_string(),
+        }));
+        // A single fault is found and named where the tensor is read.
+        match faults.len() {
+            0 | 1 => Ok(()),
+            _ => Err(ModelError::Tensors { path: self.checkpoint.path.clone(), faults }),
+        }
+    }
+
+    pub(super) fn is_ignored(&self, name: &str) -> bool {
+        let patterns = self.names.ignored.iter().chain(Ignored::IN_EVERY_FAMILY);
+        patterns.into_iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// The name and the shape of a family's tensor in this checkpoint.
+    fn in_checkpoint(&self, name: String, mut shape: Vec<usize>) -> (String, Vec<usize>) {
+        let usual = self.names.prefixes[0];
+        if name == self.names.head {
+            return (self.head_name(), shape);
+        }
+        let Some(stem) = name.strip_prefix(usual) else { return (name, shape) };
+        if stem == self.names.embedding {
+            return (self.embedding.clone(), shape);
+        }
+        let here = format!("{}{stem}", self.prefix);
+        let of_family = self.names.out.stored;
+        if stem.starts_with(self.names.block)
+            && of_family == Stored::InOut
+            && self.checkpoint.layout(&here, of_family) != of_family
+        {
+            shape.reverse();
+        }
+        (here, shape)
+    }
+}
