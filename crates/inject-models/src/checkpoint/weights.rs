@@ -1,6 +1,7 @@
 //! From stored tensors to the parameters of the decoder.
 
 mod buffer;
+mod memory;
 mod parameters;
 
 use std::collections::BTreeSet;
@@ -13,7 +14,7 @@ use burn::{
 use self::buffer::Buffer;
 use super::Checkpoint;
 use crate::{
-    decoder::{HeldTable, HeldWeight, MappedLayout},
+    decoder::{HeldTable, HeldWeight},
     error::ModelError,
     families::{Family, Ignored, Names, Projection, Stored},
     format::FloatFormat,
@@ -168,12 +169,7 @@ impl<'a> Weights<'a> {
             self.checkpoint.check(name, &expected)?;
         }
         let names = || parts.iter().map(|(name, _)| name.as_str());
-        let by_input = names().filter(|name| layout(name) == Stored::InOut).count();
-        let mapped_layout = match by_input {
-            0 => Some(MappedLayout::ByOutput),
-            _ if by_input == parts.len() => Some(MappedLayout::ByInput),
-            _ => None,
-        };
+        let mapped_layout = self.layout(names(), projection.stored);
         let mapped = mapped_layout.map(|layout| self.mapped(layout, names())).transpose()?;
         if let Some(mapped) = mapped.flatten() {
             self.taken.extend(parts.into_iter().map(|(name, _)| name));
@@ -216,13 +212,8 @@ impl<'a> Weights<'a> {
 
     /// Ends the loading of a complete decoder. Every tensor left over must be on the family's list of ignored ones.
     pub(crate) fn finish(self) -> Result<(), ModelError> {
-        let ignored = |name: &str| {
-            let patterns = self.names.ignored.iter().chain(Ignored::IN_EVERY_FAMILY);
-            patterns.into_iter().any(|pattern| pattern.matches(name))
-        };
-        let surplus =
-            self.checkpoint.tensors.iter().find(|(name, _)| !self.taken.contains(*name) && !ignored(name));
-        match surplus {
+        let mut tensors = self.checkpoint.tensors.iter();
+        match tensors.find(|(name, _)| !self.taken.contains(*name) && !self.is_ignored(name)) {
             None => Ok(()),
             Some((name, entry)) => Err(ModelError::SurplusTensor {
                 path: self.checkpoint.files[entry.file].path.clone(),
@@ -231,6 +222,11 @@ impl<'a> Weights<'a> {
                 family: self.family.to_string(),
             }),
         }
+    }
+
+    /// Whether the family has no use for a tensor.
+    fn is_ignored(&self, name: &str) -> bool {
+        self.names.ignored.iter().chain(Ignored::IN_EVERY_FAMILY).any(|pattern| pattern.matches(name))
     }
 
     fn in_block(&self, block: usize, stem: &str) -> String {
