@@ -161,11 +161,23 @@ pub fn peak_memory() -> Option<u64> {
     status("VmHWM:")
 }
 
-/// Returns the value of a line of /proc/self/status, in bytes.
+/// Keeps as many of the weights in memory as the program would: all but 2 GB of what is available, where /proc/meminfo tells.
+pub fn within_memory(decoder: Decoder) -> Decoder {
+    match line_of("/proc/meminfo", "MemAvailable:") {
+        Some(available) => decoder.with_weights_in_memory(available.saturating_sub(2_000_000_000) as usize),
+        None => decoder,
+    }
+}
+
 fn status(key: &str) -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+    line_of("/proc/self/status", key)
+}
+
+/// Returns the value of a line of such a file, in bytes.
+fn line_of(file: &str, key: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
 /// Waits until the device has finished all computations.

@@ -17,13 +17,14 @@
 //! - `inversion`: 20 tokens from states at half depth, without a lens, by the policy that `inject invert` chooses. The tokens are
 //!   spread over the vocabulary, so no source of candidates can guess them by their meaning.
 //!
-//! Times are the shortest of three calls, or of one if it takes longer than ten seconds.
+//! Times are the shortest of three calls, or of one if it takes longer than ten seconds. Weights that do not fit into memory are read
+//! from the disk in each pass, as in the program.
 
 #![allow(clippy::print_stdout, reason = "a program speaks to its user")]
 
 use std::{env, error::Error, path::PathBuf, time::Instant};
 
-use inject_benches::{device, hold, ids, peak_memory, prefix, states_of, wait, with_lanes};
+use inject_benches::{device, hold, ids, peak_memory, prefix, states_of, wait, with_lanes, within_memory};
 use inject_sipit::{
     models::{Decoder, FloatFormat, Logits, Model, Origin, Precision, Tap, TokenBatch, silent},
     recover,
@@ -48,7 +49,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut model =
         Model::load(Origin::of_folder(&folder), Precision::new(hold(), FloatFormat::F32), &device)?;
     let load = begin.elapsed().as_secs_f64();
-    model.decoder = with_lanes(model.decoder);
+    model.decoder = with_lanes(within_memory(model.decoder));
+    if model.decoder.reads_from_disk() {
+        println!("not all weights fit into memory: each pass reads the rest from the disk again");
+    }
     let decoder = &model.decoder;
     let half = Tap::Block(decoder.config().n_layers() / 2);
 

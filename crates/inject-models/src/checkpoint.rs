@@ -58,7 +58,7 @@ pub(crate) use self::{
     text::read_text,
     weights::{Tie, Weights},
 };
-use crate::{error::ModelError, families::Stored, format::FloatFormat, note::Note, precision::Hold};
+use crate::{error::ModelError, families::Stored, format::FloatFormat, note::Note};
 
 /// The weight files of a folder, opened, and every tensor in them.
 #[derive(Debug)]
@@ -112,12 +112,12 @@ enum StoredAs {
 }
 
 impl StoredAs {
-    /// Whether these are numbers and not codes.
-    fn is_plain(&self) -> bool {
+    /// The format of numbers that are not codes.
+    fn plain_format(&self) -> Option<FloatFormat> {
         match self {
-            StoredAs::Float(_) => true,
-            StoredAs::Gguf(stored) => stored.is_plain(),
-            StoredAs::Restored(_) | StoredAs::Other(_) => false,
+            StoredAs::Float(format) => Some(*format),
+            StoredAs::Gguf(stored) => stored.plain_format(),
+            StoredAs::Restored(_) | StoredAs::Other(_) => None,
         }
     }
 }
@@ -236,23 +236,6 @@ impl Checkpoint {
             StoredAs::Float(format) => Some(format),
             StoredAs::Gguf(_) | StoredAs::Restored(_) | StoredAs::Other(_) => None,
         }
-    }
-
-    /// Returns the size of the tensors that are not left in their files, and of what is kept beside those that are.
-    pub(crate) fn bytes_as_tensors(&self, hold: Hold, compute: FloatFormat) -> u64 {
-        let bytes = |entry: &Entry| {
-            let held = match (hold, &entry.stored) {
-                (Hold::Mapped, StoredAs::Restored(stored)) if self.stays(entry) => {
-                    return stored.bytes_of_scales(entry.shape.iter().product()) as u64;
-                }
-                (Hold::Mapped, _) if self.stays(entry) => 0,
-                (Hold::Fastest, _) if self.stays(entry) && entry.stored.is_plain() => 0,
-                (Hold::Stored, StoredAs::Float(format)) => format.bytes().min(compute.bytes()),
-                _ => compute.bytes(),
-            };
-            entry.shape.iter().map(|&len| len as u64).product::<u64>() * held as u64
-        };
-        self.tensors.values().map(bytes).sum()
     }
 
     /// Returns whether a tensor is a matrix that can be used where it is in its file.

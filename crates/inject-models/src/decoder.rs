@@ -66,7 +66,7 @@ pub use self::{
     map::Matrix,
 };
 pub(crate) use self::{
-    mapped::{CODES_TOGETHER, Codes, Layout as MappedLayout, Mapped, PlainCodes, Segment},
+    mapped::{CODES_TOGETHER, Codes, Layout as MappedLayout, Mapped, PlainMatrix, Segment},
     weight::{Table as HeldTable, Weight as HeldWeight},
 };
 use crate::{

@@ -71,7 +71,8 @@ fn too_large(weights: u64, available: u64, remedy: Remedy) -> Failure {
     let remedy = match remedy {
         Remedy::Hold => "`--hold stored` leaves them in their files",
         Remedy::Convert => {
-            "matrices of f64 and pickled files have to be widened, so convert the model to safetensors files in f32, f16 or bf16"
+            "matrices of f64, of pickled files and those that an adapter changes are widened, so convert the model to safetensors files \
+in f32, f16 or bf16, with the adapter merged"
         }
     };
     Failure::new(format!(

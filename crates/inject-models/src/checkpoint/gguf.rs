@@ -73,21 +73,19 @@ enum Order {
 }
 
 impl Gguf {
-    /// Returns the GGUF file that a path means: the file itself, or the only one in a folder without `config.json`.
+    /// Returns the GGUF file that a path means: the file itself, or the only one that ends in `.gguf` in a folder without
+    /// `config.json`.
     pub(crate) fn find(path: &Path) -> Option<PathBuf> {
-        // Files in Ollama's store have no ending.
-        let is_gguf = |path: &Path| {
-            let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
-            path.is_file() && (named || begins_as_gguf(path))
-        };
-        if is_gguf(path) {
-            return Some(path.to_owned());
+        let named = |path: &Path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
+        if path.is_file() {
+            // Files in Ollama's store have no ending.
+            return (named(path) || begins_as_gguf(path)).then(|| path.to_owned());
         }
         if path.join("config.json").exists() {
             return None;
         }
-        let mut files =
-            fs::read_dir(path).ok()?.flatten().map(|entry| entry.path()).filter(|path| is_gguf(path));
+        let files = fs::read_dir(path).ok()?.flatten().map(|entry| entry.path());
+        let mut files = files.filter(|path| named(path) && path.is_file());
         files.next().filter(|_| files.next().is_none())
     }
 

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Checkpoint, Damage, StoredAs, Values, header};
 use crate::{
-    decoder::{Codes, PlainCodes, Segment},
+    decoder::{Codes, MappedLayout, PlainMatrix, Segment},
     error::ModelError,
     format::FloatFormat,
 };
@@ -209,7 +209,9 @@ impl Place {
     /// The matrix as codes, whatever its form.
     pub(super) fn codes(self) -> Arc<dyn Codes> {
         match self.rows {
-            StoredRows::Plain(format, segments) => Arc::new(PlainCodes::new(format, self.shape[1], segments)),
+            StoredRows::Plain(format, segments) => {
+                Arc::new(PlainMatrix::of_segments(format, MappedLayout::ByOutput, self.shape[1], segments))
+            }
             StoredRows::Coded(codes) => codes,
         }
     }

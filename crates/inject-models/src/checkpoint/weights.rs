@@ -2,6 +2,7 @@
 
 mod buffer;
 mod faults;
+mod memory;
 mod parameters;
 
 use std::collections::BTreeSet;
@@ -14,7 +15,7 @@ use burn::{
 use self::buffer::Buffer;
 use super::Checkpoint;
 use crate::{
-    decoder::{HeldTable, HeldWeight, MappedLayout},
+    decoder::{HeldTable, HeldWeight},
     error::ModelError,
     families::{Family, Names, Projection, Stored},
     format::FloatFormat,
@@ -169,12 +170,7 @@ impl<'a> Weights<'a> {
             self.checkpoint.check(name, &expected)?;
         }
         let names = || parts.iter().map(|(name, _)| name.as_str());
-        let by_input = names().filter(|name| layout(name) == Stored::InOut).count();
-        let mapped_layout = match by_input {
-            0 => Some(MappedLayout::ByOutput),
-            _ if by_input == parts.len() => Some(MappedLayout::ByInput),
-            _ => None,
-        };
+        let mapped_layout = self.layout(names(), projection.stored);
         let mapped = mapped_layout.map(|layout| self.mapped(layout, names())).transpose()?;
         if let Some(mapped) = mapped.flatten() {
             self.taken.extend(parts.into_iter().map(|(name, _)| name));
@@ -228,6 +224,11 @@ impl<'a> Weights<'a> {
                 family: self.family.to_string(),
             }),
         }
+    }
+
+    /// Whether the family has no use for a tensor.
+    fn is_ignored(&self, name: &str) -> bool {
+        self.names.ignored.iter().chain(Ignored::IN_EVERY_FAMILY).any(|pattern| pattern.matches(name))
     }
 
     fn in_block(&self, block: usize, stem: &str) -> String {

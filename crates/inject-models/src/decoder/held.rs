@@ -6,9 +6,9 @@ use super::{
     mapped::Mapped,
     weight::{Table, Weight},
 };
-use crate::tap::Tap;
+use crate::{format::FloatFormat, tap::Tap};
 
-/// The weights that a pass reads, whatever the number of its rows.
+/// The weights that a pass reads and restores, whatever the number of its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PassBytes {
@@ -16,6 +16,8 @@ pub struct PassBytes {
     pub from_memory: usize,
     /// Bytes that are read from the disk.
     pub from_disk: usize,
+    /// The size in F32 of the numbers that are restored from codes, wherever these are.
+    pub restored: usize,
 }
 
 impl Decoder {
@@ -39,11 +41,18 @@ impl Decoder {
             .any(Mapped::is_coded)
     }
 
-    /// Returns the size of the matrices that a pass up to a tap reads. This is the fixed cost of a pass, beside the cost of each row.
+    /// Returns the size of the matrices that a pass up to a tap reads, and of those that it restores. This is the fixed cost of a pass,
+    /// beside the cost of each row.
     pub fn bytes_of_a_pass(&self, tap: Tap) -> PassBytes {
         let blocks = &self.blocks[..self.blocks_needed(tap)];
         let (stay, pass) = blocks.split_at(self.paging.first_dropped().min(blocks.len()));
         let bytes = |blocks: &[Block]| blocks.iter().flat_map(Block::weights).map(Weight::bytes).sum();
-        PassBytes { from_memory: bytes(stay), from_disk: bytes(pass) }
+        let coded = blocks.iter().flat_map(Block::mapped).filter(|matrix| matrix.is_coded());
+        let numbers: usize = coded.map(|matrix| matrix.dims().iter().product::<usize>()).sum();
+        PassBytes {
+            from_memory: bytes(stay),
+            from_disk: bytes(pass),
+            restored: numbers * FloatFormat::F32.bytes(),
+        }
     }
 }

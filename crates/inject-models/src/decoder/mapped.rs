@@ -16,10 +16,10 @@ use std::{fmt, ops::Range, sync::Arc};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use rayon::prelude::*;
 
-use self::{coded::CodedMatrix, kernel::Kernel, plain::PlainMatrix};
+use self::{coded::CodedMatrix, kernel::Kernel};
 pub(crate) use self::{
     coded::{CODES_TOGETHER, Codes},
-    plain::{PlainCodes, Segment},
+    plain::{PlainMatrix, Segment},
 };
 use crate::{decoder::Instructions, format::FloatFormat};
 

@@ -16,7 +16,7 @@ use crate::{
     families::{self, Described, Description},
     format::FloatFormat,
     note::Note,
-    precision::Precision,
+    precision::{Hold, Precision},
     tokenizer::{Built, Tokenizer},
 };
 
@@ -124,15 +124,23 @@ impl ModelFiles {
         Ok(ModelFiles { description, bos_token_id, tokenizer, adapter, checkpoint, origin, notes })
     }
 
-    /// Returns the memory that the weights take as tensors once they are loaded. Weights that stay in mapped files do not count,
-    /// and neither do those of an adapter.
+    /// Returns the memory that the weights take as tensors once they are loaded. Weights that stay in mapped files do not count.
+    /// A matrix that an adapter changes does not stay there. A head that is tied to the embedding and stored beside it counts, because only
+    /// its values tell whether it is loaded.
     ///
     /// # Units
     ///
     /// Bytes.
     pub fn bytes_in_memory(&self, precision: impl Into<Precision>, device: &Device) -> u64 {
         let Precision { hold, compute } = precision.into();
-        self.checkpoint.bytes_as_tensors(hold.on(device, compute), compute)
+        let hold = match compute {
+            // All matrices are rounded to the format after they are loaded.
+            FloatFormat::F16 | FloatFormat::Bf16 => Hold::Computed,
+            FloatFormat::F32 | FloatFormat::F64 => hold.on(device, compute),
+        };
+        let Description { family, config, .. } = &self.description;
+        let weights = Weights::new(&self.checkpoint, *family, device, Precision::new(hold, compute));
+        weights.bytes_in_memory(config.n_layers(), self.adapter.as_ref())
     }
 
     /// Reads the weights, as [`Model::load`] does.

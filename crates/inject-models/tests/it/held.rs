@@ -2,6 +2,7 @@
 
 mod changed;
 mod coded;
+mod memory;
 
 use std::{fs, path::Path};
 

@@ -3,7 +3,8 @@
 use crate::{
     models::{Decoder, DecoderConfig, Tap},
     tuning::{
-        FLOP_OF_A_BYTE, FLOP_OF_A_BYTE_ON_DISK, FLOP_OF_COMPARING, PASSES_OF_A_MISS, PASSES_OF_AN_UNLISTED,
+        FLOP_OF_A_BYTE, FLOP_OF_A_BYTE_ON_DISK, FLOP_OF_A_RESTORED_BYTE, FLOP_OF_COMPARING, PASSES_OF_A_MISS,
+        PASSES_OF_AN_UNLISTED,
     },
 };
 
@@ -26,12 +27,14 @@ pub(crate) fn flop_of_candidate(config: &DecoderConfig, tap: Tap) -> f64 {
     config.flops_per_token(tap) + FLOP_OF_COMPARING * config.d_model as f64
 }
 
-/// Returns the candidates whose computation takes as long as the fixed cost of a pass up to the tap: reading the weights.
+/// Returns the candidates whose computation takes as long as the fixed cost of a pass up to the tap: reading the weights, and
+/// restoring those that are codes.
 ///
 /// It is counted and not timed, so that the same model is searched in the same way on every run.
 pub(crate) fn candidates_of_a_pass(decoder: &Decoder, tap: Tap) -> f64 {
     let bytes = decoder.bytes_of_a_pass(tap);
-    let flop = FLOP_OF_A_BYTE * bytes.from_memory as f64 + FLOP_OF_A_BYTE_ON_DISK * bytes.from_disk as f64;
+    let reading = FLOP_OF_A_BYTE * bytes.from_memory as f64 + FLOP_OF_A_BYTE_ON_DISK * bytes.from_disk as f64;
+    let flop = reading + FLOP_OF_A_RESTORED_BYTE * bytes.restored as f64;
     flop / flop_of_candidate(decoder.config(), tap)
 }
 
@@ -67,7 +70,7 @@ mod tests {
     use super::*;
     use crate::{
         lens::{FirstPosition, LensBuilder},
-        models::silent,
+        models::{FloatFormat, Hold, Model, Origin, Precision, silent},
         policy::PolicyChoice,
     };
 
@@ -80,6 +83,21 @@ mod tests {
         let flop = decoder.config().flops_per_token(tap);
         let expected = 2.0 * flop * FLOP_OF_A_BYTE / flop_of_candidate(decoder.config(), tap);
         assert!((candidates_of_a_pass(&decoder, tap) - expected).abs() < 1e-9);
+    }
+
+    /// One of 8 bits costs a quarter of the reading, and restoring its numbers costs more than that.
+    #[test]
+    fn restoring_codes_is_a_part_of_the_fixed_cost() {
+        let device = inject_testing::any_device();
+        let of = |hold: Hold| {
+            let folder = inject_testing::models::folder("quantised/int8");
+            let precision = Precision::new(hold, FloatFormat::F32);
+            let model = Model::load(Origin::of_folder(&folder), precision, &device).unwrap();
+            candidates_of_a_pass(&model.decoder, Tap::Block(1))
+        };
+        let (codes, numbers) = (of(Hold::Mapped), of(Hold::Computed));
+        let expected = 0.25 + FLOP_OF_A_RESTORED_BYTE / FLOP_OF_A_BYTE;
+        assert!((codes / numbers - expected).abs() < 1e-9, "{codes} {numbers}");
     }
 
     #[test]

@@ -31,9 +31,12 @@ impl Stored {
         whole_rows && self.blocks != Blocks::Float(FloatFormat::F64)
     }
 
-    /// Whether these are numbers and not codes.
-    pub(in super::super) fn is_plain(&self) -> bool {
-        matches!(self.blocks, Blocks::Float(_))
+    /// The format of numbers that are not codes.
+    pub(in super::super) fn plain_format(&self) -> Option<FloatFormat> {
+        match self.blocks {
+            Blocks::Float(format) => Some(format),
+            _ => None,
+        }
     }
 
     /// The rows of a matrix that [stays](Self::stays).
@@ -84,7 +87,7 @@ mod tests {
         super::{Order, blocks::tests::of_every_format},
         *,
     };
-    use crate::decoder::PlainCodes;
+    use crate::checkpoint::values::Place;
 
     #[test]
     fn parts_of_rows_are_those_of_whole_rows() {
@@ -103,10 +106,8 @@ mod tests {
             for change in changes {
                 let stored = Stored { blocks, place: 32..32 + len, change };
                 assert!(stored.stays(rows));
-                let codes = match stored.rows(&map, [rows, width]) {
-                    StoredRows::Coded(codes) => codes,
-                    StoredRows::Plain(format, segments) => Arc::new(PlainCodes::new(format, width, segments)),
-                };
+                let rows_of_file = stored.rows(&map, [rows, width]);
+                let codes = Place { shape: [rows, width], rows: rows_of_file }.codes();
                 assert_eq!(codes.rows(), rows);
                 for row in 0..rows {
                     let mut whole = vec![0.0; width];

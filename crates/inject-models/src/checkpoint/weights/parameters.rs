@@ -5,9 +5,9 @@ use burn::{
     tensor::Tensor,
 };
 
-use super::{Weights, buffer::Buffer};
+use super::{Weights, buffer::Buffer, memory::Form};
 use crate::{
-    checkpoint::values::{Place, StoredRows},
+    checkpoint::values::Place,
     decoder::{HeldTable, Mapped, MappedLayout},
     error::ModelError,
     format::FloatFormat,
@@ -29,31 +29,18 @@ impl Weights<'_> {
     pub(super) fn mapped<'n>(
         &self,
         layout: MappedLayout,
-        names: impl Iterator<Item = &'n str>,
+        names: impl Iterator<Item = &'n str> + Clone,
     ) -> Result<Option<Mapped>, ModelError> {
-        let coded_too = match self.hold {
-            Hold::Mapped => true,
-            Hold::Fastest => false,
-            Hold::Computed | Hold::Stored => return Ok(None),
-        };
+        let Some(form) = self.form(layout, names.clone()) else { return Ok(None) };
         let places = names.map(|name| self.checkpoint.mapped(name)).collect::<Result<Option<Vec<_>>, _>>()?;
         let Some(places) = places else { return Ok(None) };
         let Some([_, width]) = places.first().map(|place| place.shape) else { return Ok(None) };
-        let mut plain = places.iter().map(|place| match &place.rows {
-            StoredRows::Plain(format, _) => Some(*format),
-            StoredRows::Coded(_) => None,
-        });
-        let first = plain.next().flatten();
-        Ok(match first.filter(|_| plain.all(|format| format == first)) {
-            Some(format) => {
+        Ok(match form {
+            Form::Plain(format) => {
                 let segments = places.into_iter().flat_map(Place::segments).collect();
                 Mapped::new(format, layout, width, segments)
             }
-            // Numbers of several formats are read like codes.
-            None if coded_too && layout == MappedLayout::ByOutput => {
-                Mapped::of_codes(width, places.into_iter().map(Place::codes).collect())
-            }
-            None => None,
+            Form::Coded => Mapped::of_codes(width, places.into_iter().map(Place::codes).collect()),
         })
     }
 

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::format::FloatFormat;
 
-/// A matrix of numbers of one format.
-pub(super) struct PlainMatrix {
+/// A matrix of numbers of one format. Beside parts of other formats it is read as codes are.
+pub(crate) struct PlainMatrix {
     pub(super) format: FloatFormat,
     pub(super) layout: Layout,
     /// The numbers of a row.
@@ -34,9 +34,6 @@ pub(crate) struct Segment {
     pub(crate) rows: usize,
 }
 
-/// Plain numbers as codes of themselves, for a matrix that has parts of several formats.
-pub(crate) struct PlainCodes(PlainMatrix);
-
 impl fmt::Debug for PlainMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} [{}, {}] in a file", self.format, self.rows(), self.width)
@@ -56,7 +53,17 @@ impl PlainMatrix {
         (computed_with && one_matrix).then(|| Self::of_segments(format, layout, width, segments))
     }
 
-    fn of_segments(format: FloatFormat, layout: Layout, width: usize, segments: Vec<Segment>) -> Self {
+    /// A matrix of the rows of several segments, one after another.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a segment exceeds its file: the header was checked.
+    pub(crate) fn of_segments(
+        format: FloatFormat,
+        layout: Layout,
+        width: usize,
+        segments: Vec<Segment>,
+    ) -> Self {
         let row = width * format.bytes();
         let mut rows = 0;
         let mut ends = Vec::with_capacity(segments.len());
@@ -143,23 +150,16 @@ impl PlainMatrix {
     }
 }
 
-impl PlainCodes {
-    /// Rows of `width` numbers of a format.
-    pub(crate) fn new(format: FloatFormat, width: usize, segments: Vec<Segment>) -> Self {
-        PlainCodes(PlainMatrix::of_segments(format, Layout::ByOutput, width, segments))
-    }
-}
-
-impl Codes for PlainCodes {
+impl Codes for PlainMatrix {
     fn rows(&self) -> usize {
-        self.0.rows()
+        PlainMatrix::rows(self)
     }
 
     fn restore(&self, row: usize, columns: Range<usize>, numbers: &mut [f32]) {
-        self.0.format.decode(self.0.part(row, columns), numbers);
+        self.format.decode(self.part(row, columns), numbers);
     }
 
     fn places(&self) -> Vec<(&Mmap, Range<usize>)> {
-        self.0.places().collect()
+        PlainMatrix::places(self).collect()
     }
 }

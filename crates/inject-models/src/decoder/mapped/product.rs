@@ -191,7 +191,7 @@ mod tests {
     use memmap2::MmapMut;
 
     use super::{
-        super::{Codes, PlainCodes, Segment, kernel::tests::numbers},
+        super::{Codes, Segment, kernel::tests::numbers},
         *,
     };
     use crate::format::FloatFormat;
@@ -241,7 +241,8 @@ mod tests {
             for (seed, (format, outputs)) in parts.into_iter().enumerate() {
                 let of_part = numbers(format, 10 + seed as u32, outputs * inputs);
                 let segments = vec![segment(format, &of_part, outputs)];
-                tensors.push(Arc::new(PlainCodes::new(format, inputs, segments)));
+                let part = PlainMatrix::of_segments(format, Layout::ByOutput, inputs, segments);
+                tensors.push(Arc::new(part));
                 weights.extend(of_part);
             }
             let matrix = CodedMatrix::new(inputs, tensors).unwrap();

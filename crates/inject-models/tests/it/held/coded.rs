@@ -77,3 +77,17 @@ fn quantised_weights_do_not_count_as_tensors() {
         );
     }
 }
+
+/// A pass reads the codes, and computes each number of them.
+#[test]
+fn a_pass_over_codes_counts_the_numbers_that_it_restores() {
+    let device = Device::flex();
+    for case in quantised::CASES {
+        let folder = fixture::folder("quantised").join(case);
+        let last = Tap::FinalNorm;
+        let [codes, numbers] = [MAPPED, Precision::F32].map(|precision| load(&folder, precision, &device));
+        let (codes, numbers) = (codes.bytes_of_a_pass(last), numbers.bytes_of_a_pass(last));
+        assert_eq!((codes.restored, numbers.restored), (numbers.from_memory, 0), "{case}");
+        assert!(codes.from_memory < numbers.from_memory, "{case}: {codes:?} {numbers:?}");
+    }
+}
