@@ -14,8 +14,8 @@
 //!
 //! Every character of a prompt is kept, white space at its ends too: another space makes another prompt. Only
 //! the line break (`\n` or `\r\n`) does not belong to a line, nor a byte order mark to the first line. An empty
-//! text is not a prompt and is skipped, in all formats. A missing text (no field, a null) is an error, and so is a text longer than a
-//! limit ([`Prompts::with_max_bytes`]).
+//! text is not a prompt: it is skipped, in all formats, and counted ([`Prompts::left_out`]). A missing text (no field, a null)
+//! is an error, and so is a text longer than a limit ([`Prompts::with_max_bytes`]).
 //!
 //! A file may be a pipe if it is read once. [`check_rereadable`] refuses one that is to be read again.
 //!
