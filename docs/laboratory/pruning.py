@@ -11,8 +11,8 @@ is not repeated. Either form prints tables in Markdown, and the fit with its err
 
 The share of the closest-pair search at one tap is s(n) = computed / pairs. A power law s(n) = c n^b is fitted to log s at the
 counts by least squares. The error of an extrapolated value is that of the fit, with the scatter about the line as the error
-of each point: two standard errors of a prediction, a factor up and down. With three counts there is one degree of freedom, so
-the factor is a rough measure and no confidence interval.
+of each point: the interval that holds a prediction with a probability of 95 %, a factor up and down. It is that of Student's t
+with two degrees of freedom less than there are counts, and holds if the power law does.
 """
 
 import json
@@ -25,6 +25,9 @@ import time
 
 TAPS = ["block-1", "block-3", "block-5", "final-norm"]
 EXTRAPOLATED = [1e6, 1e8, 1e9]
+# The standard errors of a two-sided interval of 95 %, by the degrees of freedom: the 97.5 % quantile of Student's t
+# (NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2).
+STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306}
 
 
 def of_prompts(program, folder, counts):
@@ -94,6 +97,9 @@ def main():
     else:
         measured = of_prompts(*programs, pathlib.Path(folder), counts or [10_000, 30_000, 100_000])
     counts = sorted({count for _, count in measured})
+    if len(counts) - 2 not in STUDENT:
+        sys.exit(f"{len(counts)} counts: expected 3 to {max(STUDENT) + 2}, for the error of the fit")
+    errors = STUDENT[len(counts) - 2]
     print("| tap | " + " | ".join(f"{count:,}" for count in counts) + " | slope | c |")
     print("|---" * (3 + len(counts)) + "|")
     beyond = []
@@ -103,7 +109,7 @@ def main():
         cells = [measured[tap, count][1] for count in counts]
         print(f"| {tap} | " + " | ".join(cells) + f" | {slope:.2f} | {math.exp(at(0)):.2g} |")
         logs = [math.log(n) for n in EXTRAPOLATED]
-        values = [f"{math.exp(at(x)):.0e} (x/÷ {math.exp(2 * error(x)):.1f})" for x in logs]
+        values = [f"{math.exp(at(x)):.0e} (x/÷ {math.exp(errors * error(x)):.1f})" for x in logs]
         beyond.append(f"| {tap} | " + " | ".join(values) + " |")
     print("\n| tap | " + " | ".join(f"at {n:.0e}" for n in EXTRAPOLATED) + " |")
     print("|---" * (1 + len(EXTRAPOLATED)) + "|\n" + "\n".join(beyond))

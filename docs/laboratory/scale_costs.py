@@ -5,9 +5,11 @@
     python3 docs/laboratory/scale_costs.py --write    writes them into docs/scale.md, between its marks
     python3 docs/laboratory/scale_costs.py --check    fails if docs/scale.md has others
 
-Everything is computed from the shapes of the models and the measured rates below.
+Everything is computed from the shapes of the models, the measured rates below, and the rate of an H100 in results/h100.json, which
+is the results.json of benches/gpu/run.sh on one. Without that file the column of the H100 is computed from the maker's peak.
 """
 
+import json
 import pathlib
 import sys
 
@@ -37,17 +39,56 @@ BYTES = 4
 CORE = 0.75 * 201e9 / 2
 # A node of a cluster.
 CORES = 64
+# The results of benches/gpu/run.sh on an H100, if there are any.
+MEASURED = pathlib.Path(__file__).parent / "results" / "h100.json"
 # Not measured here: the peak of an H100 (SXM) in f32 outside its tensor cores, by the maker's data sheet, times 75 %. Above, the 75 %
 # are a share of a measured rate and not of a peak.
-H100 = 0.75 * 67e12
+PEAK = 0.75 * 67e12
 
 # docs/scale.md, the overhead of the engine: the closest pair of 600,000 random states of 256 coordinates took 269.7 s of two cores.
 # Seconds of one core for a pair, everything included.
 PAIR = 269.7 * 2 / (600_000 * 599_999 / 2)
 # docs/laboratory/pruning.py --rows, 10,272 to 1,017,734 rows at block 3 of the bundled model: the share of pairs left for a direct
-# distance is c n^b. The factor is two standard errors of the prediction, up and down.
+# distance is c n^b. The factor is the interval that holds a prediction with a probability of 95 %, up and down.
 LEFT = (160, -1.81)
-FACTOR = {1e6: 2.6, 1e8: 5.4, 1e9: 8.3}
+FACTOR = {1e6: 4.6, 1e8: 15, 1e9: 29}
+
+
+def measured_rate(results):
+    """The lowest rate of a forward pass in f32 among our rows, in FLOP/s. A row is named `forward/SHAPE/FORMAT/SIZE`."""
+    if results["device"] != "cuda":
+        sys.exit(f"{MEASURED}: results of the device {results['device']}, expected cuda")
+    ours = [row for step in results["steps"] if "theirs" not in step["step"] for row in step["rows"]]
+    rows = [row for row in ours if row["row"].split("/")[::2][:2] == ["forward", "f32"]]
+    if not rows:
+        sys.exit(f"{MEASURED}: expected rows `forward/SHAPE/f32/SIZE`, found none")
+    return min(row["flop"] / row["ms"] * 1000 for row in rows)
+
+
+def h100():
+    """The FLOP/s of an H100, and the sentence that says where they come from."""
+    if MEASURED.exists():
+        rate = measured_rate(json.loads(MEASURED.read_text()))
+        return rate, (
+            f"The column of the H100 is computed from {rate / 1e12:.1f} TFLOP/s, the lowest rate of a forward pass in f32 that "
+            "`benches/gpu/run.sh` measured."
+        )
+    return PEAK, (
+        "No H100 has been measured yet: its column is the maker's peak in f32, 67 TFLOP/s, times 75 %, until\n"
+        "`OUT=results benches/gpu/run.sh && cp results/results.json docs/laboratory/results/h100.json` on one, and then the command above, "
+        "fill it in."
+    )
+
+
+def check_measured_rate():
+    """Fails if rates are not read as `benches/gpu/table.py` writes them."""
+    row = lambda name, ms: {"row": name, "ms": ms, "calls": 3, "flop": 4e9}
+    ours = [row("forward/gpt2/f32/1x512", 2.0), row("forward/gemma-3-1b/f32/1x512", 4.0)]
+    others = [row("forward/gpt2/bf16/1x512", 8.0), row("step/gpt2/f32/512", 8.0), row("scan/gpt2/f32/20", 8.0)]
+    theirs = {"step": "theirs", "rows": [row("forward/gpt2/f32/1x512", 8.0)]}
+    found = measured_rate({"device": "cuda", "steps": [theirs, {"step": "ours", "rows": ours + others}]})
+    if found != 1e12:
+        sys.exit(f"the rate of a GPU: expected 1e12, found {found}")
 
 
 def flop_per_token(shape):
@@ -72,7 +113,7 @@ def hours(number):
     return f"{number:.1f} h" if number < 9.95 else f"{number:,.0f} h"
 
 
-def table(count):
+def table(count, gpu):
     pairs = count * (count - 1) / 2
     left = pairs * LEFT[0] * count ** LEFT[1]
     search = pairs * PAIR / 3600
@@ -87,13 +128,15 @@ def table(count):
         states = count * shape[0] * BYTES
         flop = count * TOKENS * flop_per_token(shape)
         cells = [name, size(states, ["B", "kB", "MB", "GB", "TB", "PB"]), f"{flop:.1e}"]
-        cells += [hours(flop / (CORE * CORES) / 3600), hours(flop / H100 / 3600)]
+        cells += [hours(flop / (CORE * CORES) / 3600), hours(flop / gpu / 3600)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def main():
-    text = "\n\n".join(table(count) for count in PROMPTS)
+    check_measured_rate()
+    gpu, about = h100()
+    text = "\n\n".join([about] + [table(count, gpu) for count in PROMPTS])
     if not sys.argv[1:]:
         print(text)
         return

@@ -78,6 +78,7 @@ pub(crate) struct Options {
 /// [`Failure`] if there are too few prompts, or something cannot be computed or written.
 pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     let contenders = options.contenders()?;
+    options.study.check_prompts(&options.prompts, 1)?;
     let study = options.study.begin("compare-policies", &[StudyName::ComparePolicies])?;
     let model = options.model.load()?;
     let tap = options.tap.or_middle(&model)?;

@@ -119,6 +119,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
             "--noise-share {share}: expected a finite number that is not negative"
         )));
     }
+    options.study.check_prompts(&options.prompts, options.lengths.len())?;
     let study = options.study.begin("depth", &[StudyName::Depth])?;
     let model = options.model.load()?;
     let taps = options.taps.of(&model)?;

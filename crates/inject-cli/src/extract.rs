@@ -9,7 +9,7 @@ use inject_sipit::{
     models::{Bos, FloatFormat, Progress},
     states::{
         Extraction, Share, SharePrompts, extract_to_store,
-        store::{self, Positions, Store, StoreSpec},
+        store::{self, Positions, Store, StoreError, StoreSpec},
     },
 };
 
@@ -96,6 +96,9 @@ fn merge(options: &Options) -> Result<Outcome, Failure> {
 }
 
 fn extract(options: &Options) -> Result<Outcome, Failure> {
+    if options.share.is_some() {
+        options.source.check_rereadable()?;
+    }
     let model = options.model.load()?;
     let decoder = &model.decoder;
     let taps = options.taps.of(&model)?;
@@ -157,9 +160,7 @@ impl<'a> Prompts<'a> {
             }
         };
         match prompts {
-            Some(prompts) if prompts.ids().is_empty() => {
-                Err(Failure::new("there are no prompts: expected at least one"))
-            }
+            Some(prompts) if prompts.ids().is_empty() => Err(StoreError::NoPrompts.into()),
             other => Ok(other),
         }
     }

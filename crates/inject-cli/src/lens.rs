@@ -9,13 +9,16 @@ use inject_sipit::{
     models::{Bos, Progress, Tokenizer},
     states::{
         Share,
-        prompts::{PromptError, read_ids},
+        prompts::{PromptError, check_rereadable},
     },
 };
 
 use crate::{
     number::{self, counted},
-    options::{LoadedModel, ModelOptions, OutputFolder, TapsOption, prompts::open_prompts},
+    options::{
+        LoadedModel, ModelOptions, OutputFolder, TapsOption,
+        prompts::{open_prompts, read_ids},
+    },
     outcome::{Failure, Outcome},
     output::{note, say},
     progress::Meter,
@@ -89,6 +92,10 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
         return Err(Failure::usage(
             "--prefixes 0 and --word-prefixes 0: expected at least one of them above 0",
         ));
+    }
+    if options.share.is_some() || !options.merge.is_empty() {
+        let mut files = [&options.text.prompts, &options.text.prompt_ids].into_iter().flatten();
+        files.try_for_each(check_rereadable)?;
     }
     let load = |path: &PathBuf| LensShare::load(path);
     let shares = options.merge.iter().map(load).collect::<Result<Vec<_>, _>>()?;

@@ -35,7 +35,7 @@ use std::{
 pub use self::{
     checksum::Checksum,
     fingerprint::fingerprint,
-    json_lines::{JsonLines, JsonLinesError},
+    json_lines::{JsonLines, JsonLinesError, Remedy},
     locked_file::LockedFile,
 };
 

@@ -14,8 +14,10 @@
 //!
 //! Every character of a prompt is kept, white space at its ends too: another space makes another prompt. Only
 //! the line break (`\n` or `\r\n`) does not belong to a line, nor a byte order mark to the first line. An empty
-//! text is not a prompt and is skipped, in all formats. A missing text (no field, a null) is an error, and so is a text longer than a
-//! limit ([`Prompts::with_max_bytes`]).
+//! text is not a prompt: it is skipped, in all formats, and counted ([`Prompts::left_out`]). A missing text (no field, a null)
+//! is an error, and so is a text longer than a limit ([`Prompts::with_max_bytes`]).
+//!
+//! A file may be a pipe if it is read once. [`check_rereadable`] refuses one that is to be read again.
 //!
 //! [`IdPrompts`] reads prompts that are given as token ids, and [`encode()`] makes them of texts. [`IdList`] keeps as many as there is room
 //! for.
@@ -52,4 +54,5 @@ pub use encode::encode;
 pub use error::{PromptError, PromptProblem};
 pub use id_list::{IdList, TooManyIds};
 pub use ids::{IdPrompts, read_ids};
+pub use input::check_rereadable;
 pub use reader::{MAX_FILE_BYTES, Prompts, read_prompts};

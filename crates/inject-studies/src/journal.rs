@@ -6,7 +6,7 @@ mod tests;
 
 use std::path::Path;
 
-use inject_sipit::states::durable::JsonLines;
+use inject_sipit::states::durable::{JsonLines, JsonLinesError};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -81,7 +81,7 @@ where
             found.push(finished(line)?);
             Ok(())
         };
-        JsonLines::read(path, &self.about, take)?;
+        JsonLines::read(path, &self.about, take).map_err(JsonLinesError::of_a_share)?;
         for (unit, result) in found {
             if self.result(&unit).is_none() {
                 self.push(unit, result)?;

@@ -7,13 +7,16 @@ use inject_prompts::Generator;
 use inject_sipit::{
     models::Bos,
     states::{
-        prompts::{IdList, IdPrompts, encode},
+        prompts::{IdList, check_rereadable, encode},
         store::BosPolicy,
     },
 };
 
 use crate::{
-    options::{LoadedModel, prompts::open_prompts},
+    options::{
+        LoadedModel,
+        prompts::{open_ids, open_prompts},
+    },
     outcome::Failure,
 };
 
@@ -66,7 +69,7 @@ impl Source {
         bos: Bos,
     ) -> Result<Box<dyn Iterator<Item = Result<Vec<u32>, Failure>> + 'a>, Failure> {
         Ok(match &self.prompt_ids {
-            Some(path) => Box::new(IdPrompts::open(path)?.map(|ids| ids.map_err(Failure::from))),
+            Some(path) => Box::new(open_ids(path)?.map(|ids| ids.map_err(Failure::from))),
             None if !self.ids.is_empty() => Box::new(self.ids.iter().map(|ids| Ok(ids.0.clone()))),
             None => Box::new(encode(self.texts()?, model.tokenizer()?, bos)),
         })
@@ -80,6 +83,11 @@ impl Source {
             (None, Some(count)) => Box::new(Generator::new(self.prompt_seed).take(count).map(Ok)),
             (None, None) => Box::new(self.text.iter().cloned().map(Ok)),
         })
+    }
+
+    /// Checks that the prompts can be read twice.
+    pub(super) fn check_rereadable(&self) -> Result<(), Failure> {
+        Ok([&self.prompts, &self.prompt_ids].into_iter().flatten().try_for_each(check_rereadable)?)
     }
 
     /// Reads all prompts, whose ids may take `most` bytes.

@@ -116,7 +116,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         let alone: Vec<_> = (0..places.len()).map(|place| place..place + 1).collect();
         ResultShare::of(share, &alone)
     });
-    if share.as_ref().is_some_and(ResultShare::tell_if_empty) {
+    if share.as_ref().is_some_and(|share| share.tell_if_empty(places.len())) {
         return Ok(Outcome::Complete);
     }
     let own = share.as_ref().map_or(0..places.len(), ResultShare::range);

@@ -51,7 +51,7 @@ pub(super) fn run(options: &Options, paths: &[PathBuf]) -> Result<Outcome, Failu
             }
             Ok(())
         };
-        JsonLines::read(file.path, &file.header, take)?;
+        JsonLines::read(file.path, &file.header, take).map_err(JsonLinesError::of_a_share)?;
         match failed {
             None => output.append_all(&records)?,
             Some(error) => return Err(error.into()),

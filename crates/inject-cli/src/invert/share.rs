@@ -5,7 +5,7 @@ use std::ops::Range;
 use inject_sipit::states::Share;
 use serde::{Deserialize, Serialize};
 
-use crate::output::say;
+use crate::{number::counted, output::say};
 
 /// The share of the prompts that a file of results is for, as its header says it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,17 +39,35 @@ impl ResultShare {
     }
 
     /// Says that there is nothing to do, if that is so.
-    pub(super) fn tell_if_empty(&self) -> bool {
+    pub(super) fn tell_if_empty(&self, groups: usize) -> bool {
         if self.prompts == 0 {
-            say(&format!("share {} is empty: there are fewer groups of prompts than shares", self.share));
+            say(&self.nothing_to_do(groups));
         }
         self.prompts == 0
+    }
+
+    fn nothing_to_do(&self, groups: usize) -> String {
+        let (groups, share) = (counted(groups, "group"), self.share);
+        format!(
+            "share {share} has 0 prompts, nothing to do: shares are whole groups of prompts, and there are {groups}"
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_without_prompts_says_why() {
+        let share = ResultShare::of("1/3".parse().unwrap(), &[0..256, 256..300]);
+        let text = share.nothing_to_do(2);
+        assert_eq!(share.prompts, 0);
+        assert!(
+            text.starts_with("share 1/3 has 0 prompts, nothing to do") && text.contains("2 groups"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn shares_are_whole_groups_and_all_of_them() {

@@ -47,12 +47,13 @@ pub(super) fn run(options: &Options, folder: &Path) -> Result<Outcome, Failure> 
             let inverter = Inverter::new(&model.decoder, states.tap(), settings.clone())?;
             let groups =
                 GroupLimits::of(&inverter, &options.policy).groups(store.prompts().map(<[u32]>::len));
-            Some(ResultShare::of(share, &groups))
+            let share = ResultShare::of(share, &groups);
+            if share.tell_if_empty(groups.len()) {
+                return Ok(Outcome::Complete);
+            }
+            Some(share)
         }
     };
-    if share.as_ref().is_some_and(ResultShare::tell_if_empty) {
-        return Ok(Outcome::Complete);
-    }
     let own = share.as_ref().map_or(0..store.manifest().prompt_count, ResultShare::range);
     let id = &store.manifest().spec.model_id;
     let job = Job::new(options, &model, id, given(&store, states.tap())?, share)?;

@@ -1,16 +1,17 @@
 //! The prompts of measurements.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use clap::Args;
 use inject_prompts::Generator;
 use inject_sipit::{
     models::{Bos, Model},
-    states::prompts::{PromptError, Prompts, read_ids},
+    states::prompts::{IdPrompts, PromptError, Prompts, check_rereadable},
 };
 
 use crate::{number, outcome::Failure, output::note, random_tokens::RandomTokens};
@@ -42,12 +43,50 @@ pub(crate) struct PromptOptions {
 /// The number of generated texts that are tried for each requested prompt. Short texts have few different beginnings.
 const TRIES: usize = 20;
 
-/// Opens a file of prompts.
-pub(crate) fn open_prompts(path: &Path, field: Option<&str>) -> Result<Prompts, PromptError> {
-    match field {
-        Some(field) => Prompts::open_field(path, field),
-        None => Prompts::open(path),
+/// The prompts of a file. Says how many empty ones were left out when it is dropped.
+pub(crate) struct FilePrompts<P> {
+    path: PathBuf,
+    prompts: P,
+    left_out: fn(&P) -> usize,
+}
+
+impl<P: Iterator> Iterator for FilePrompts<P> {
+    type Item = P::Item;
+
+    fn next(&mut self) -> Option<P::Item> {
+        self.prompts.next()
     }
+}
+
+impl<P> Drop for FilePrompts<P> {
+    fn drop(&mut self) {
+        /// The files of which it was said. Some are read more than once.
+        static TOLD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+        let left_out = (self.left_out)(&self.prompts);
+        if left_out > 0 && TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(self.path.clone()) {
+            let empty = number::counted(left_out, "empty prompt");
+            note(&format!("left out {empty} of {}", self.path.display()));
+        }
+    }
+}
+
+/// Opens a file of prompts.
+pub(crate) fn open_prompts(path: &Path, field: Option<&str>) -> Result<FilePrompts<Prompts>, PromptError> {
+    let prompts = match field {
+        Some(field) => Prompts::open_field(path, field)?,
+        None => Prompts::open(path)?,
+    };
+    Ok(FilePrompts { path: path.to_owned(), prompts, left_out: Prompts::left_out })
+}
+
+/// Opens a file of prompts as token ids.
+pub(crate) fn open_ids(path: &Path) -> Result<FilePrompts<IdPrompts>, PromptError> {
+    Ok(FilePrompts { path: path.to_owned(), prompts: IdPrompts::open(path)?, left_out: IdPrompts::left_out })
+}
+
+/// Reads all prompts of a file of token ids.
+pub(crate) fn read_ids(path: &Path) -> Result<Vec<Vec<u32>>, PromptError> {
+    open_ids(path)?.prompts.read_all()
 }
 
 impl PromptOptions {
@@ -147,6 +186,15 @@ impl PromptOptions {
         }
         self.tell_if_fewer(prompts.len(), count, "different prompts");
         Ok(prompts)
+    }
+
+    /// Checks that the prompts can be read more than once.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] if they come from a pipe or a device.
+    pub(crate) fn check_rereadable(&self) -> Result<(), Failure> {
+        Ok([&self.prompts, &self.prompt_ids].into_iter().flatten().try_for_each(check_rereadable)?)
     }
 
     /// The prompts that are given as ids.

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::{
     compare_policies, depth, interrupt,
-    options::OutputFolder,
+    options::{OutputFolder, PromptOptions},
     outcome::{Failure, chain},
     output::{note, say},
     progress::Meter,
@@ -94,6 +94,16 @@ impl StudyResult for study::Drawn {
 }
 
 impl StudyOptions {
+    /// Checks that the prompts can be read as often as they are: by this run, by the other shares and by the merge.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] if they come from a pipe or a device and are read more than once.
+    pub(crate) fn check_prompts(&self, prompts: &PromptOptions, readings: usize) -> Result<(), Failure> {
+        let in_parts = self.share.is_some() || !self.merge.is_empty();
+        if in_parts || readings > 1 { prompts.check_rereadable() } else { Ok(()) }
+    }
+
     /// Opens the folder and sorts the journals to take over. `names` are the studies that this command carries out.
     ///
     /// # Errors

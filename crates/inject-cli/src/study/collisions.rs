@@ -89,6 +89,7 @@ pub(crate) struct Options {
 /// [`Failure`] if there are fewer than two prompts, or something cannot be computed or written.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let other = options.other()?;
+    options.study.check_prompts(&options.prompts, 1)?;
     let study = options.study.begin("collisions", &[StudyName::Corpus])?;
     let model = options.model.load()?;
     let decoder = &model.decoder;

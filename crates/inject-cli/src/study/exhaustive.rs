@@ -68,6 +68,7 @@ pub(crate) struct Options {
 ///
 /// [`Failure`] if something cannot be computed or written.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    options.study.check_prompts(&options.prompts, 1)?;
     let study = options.study.begin("exhaustive", &[StudyName::Exhaustive])?;
     let model = options.model.load()?;
     let decoder = &model.decoder;

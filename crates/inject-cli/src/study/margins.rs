@@ -78,6 +78,7 @@ pub(crate) struct Options {
 ///
 /// [`Failure`] if there are too few prompts, or something cannot be computed or written.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    options.study.check_prompts(&options.prompts, 2)?;
     let study = options.study.begin("margins", &[StudyName::Margins, StudyName::Lengths])?;
     let mut model = options.model.load()?;
     let mut hash = model.weight_hash()?.to_owned();

@@ -35,6 +35,7 @@ use crate::{
 /// [`Failure`] if something cannot be computed or written.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let names: Vec<StudyName> = options.parts.iter().map(|part| part.study()).collect();
+    options.study.check_prompts(&options.prompts, options.parts.len())?;
     let study = options.study.begin("precision", &names)?;
     let model = options.model.load()?;
     let taps = options.taps.of(&model)?;

@@ -68,6 +68,7 @@ fn at_least_two(text: &str) -> Result<usize, String> {
 ///
 /// [`Failure`] if something cannot be computed or written.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    options.study.check_prompts(&options.prompts, 1)?;
     let study = options.study.begin("stress", &[StudyName::Stress, StudyName::Repeats])?;
     // Before the model: a file that cannot be read is said at once.
     let ids = options.prompts.ids()?;

@@ -12,8 +12,10 @@ fn page(dir: &Path, model: &Path) -> String {
     let (page, _) = page.split_once("\n## ").unwrap();
     page.replace("MODEL", &model.display().to_string())
         .replace("--prompts ", "--prompt-ids ")
+        .replace("\"--prompts\"", "\"--prompt-ids\"")
         .replace("block-15", "block-2")
         .replace("/100", "/2")
+        .replace("i, 100) for i in range(1, 101)", "i, 2) for i in range(1, 3)")
         .replace("/shared/", &format!("{}/", dir.display()))
 }
 
@@ -23,29 +25,76 @@ fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
     rest.split_once(end).unwrap().0
 }
 
+/// A program that finds `inject`.
+fn beside_the_program(name: &str) -> Command {
+    let programs = Path::new(env!("CARGO_BIN_EXE_inject")).parent().unwrap();
+    let path = format!("{}:{}", programs.display(), env::var("PATH").unwrap_or_default());
+    let mut command = Command::new(name);
+    command.env("PATH", path);
+    command
+}
+
 /// Runs a line in a shell that finds the program, and returns its status.
 #[track_caller]
 fn shell(dir: &Path, line: &str, (variable, value): (&str, usize)) -> Option<i32> {
-    let programs = Path::new(env!("CARGO_BIN_EXE_inject")).parent().unwrap();
-    let path = format!("{}:{}", programs.display(), env::var("PATH").unwrap_or_default());
-    let mut command = Command::new("sh");
-    command.args(["-c", line]).current_dir(dir).env("PATH", path).env(variable, value.to_string());
+    let mut command = beside_the_program("sh");
+    command.args(["-c", line]).current_dir(dir).env(variable, value.to_string());
     command.output().unwrap().status.code()
+}
+
+/// Writes two blocks of prompts and the store of one process, `whole`. Returns the page for them and the command of the store.
+fn prepare(dir: &Path) -> (String, String) {
+    let model =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/llama-bf16-shards");
+    let ids: String = (0..1100).map(|i| format!("{},{},7\n", i % 90, 1 + i / 90)).collect();
+    fs::write(dir.join("prompts.jsonl"), ids).unwrap();
+    let extract = format!(
+        "extract --model {} --hold stored --prompt-ids prompts.jsonl --taps block-2",
+        model.display()
+    );
+    succeed(dir, &format!("{extract} --out whole"));
+    (page(dir, &model), extract)
+}
+
+/// A module `ray` that runs each task where it is awaited, and knows the options of the page.
+const RAY: &str = "\
+def init():
+    pass
+
+def remote(num_cpus, max_retries, retry_exceptions):
+    def task(function):
+        function.remote = lambda *arguments: lambda: function(*arguments)
+        return function
+    return task
+
+def get(tasks):
+    return [task() for task in tasks]
+";
+
+#[test]
+fn the_lines_for_ray_do_what_the_page_says() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("not run: the lines for Ray need python3");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (page, _) = prepare(dir);
+    let worker = dir.join("worker");
+    fs::create_dir(&worker).unwrap();
+    fs::write(worker.join("ray.py"), RAY).unwrap();
+    fs::write(worker.join("shares.py"), between(&page, "```python\n", "```")).unwrap();
+    let ran = beside_the_program("python3").arg("shares.py").current_dir(&worker).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    succeed(dir, "extract --merge share-1 share-2 --out states");
+    assert_same_store(dir, "states", "whole");
 }
 
 #[test]
 fn the_lines_for_schedulers_do_what_the_page_says() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let model =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/llama-bf16-shards");
-    let page = page(dir, &model);
-    // Two blocks of prompts.
-    let ids: String = (0..1100).map(|i| format!("{},{},7\n", i % 90, 1 + i / 90)).collect();
-    fs::write(dir.join("prompts.jsonl"), ids).unwrap();
-    let model = model.display();
-    let extract = format!("extract --model {model} --hold stored --prompt-ids prompts.jsonl --taps block-2");
-    succeed(dir, &format!("{extract} --out whole"));
+    let (page, extract) = prepare(dir);
     let merged_by = |merge: &str| {
         assert_eq!(shell(dir, merge, ("NONE", 0)), Some(0), "{merge}");
         assert_same_store(dir, "states", "whole");

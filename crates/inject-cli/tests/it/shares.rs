@@ -150,6 +150,9 @@ fn shares_of_an_inversion_are_merged_into_the_results_of_one_process() {
         fs::write(dir.join("hostile.jsonl"), hostile).unwrap();
         no("2-1.jsonl hostile.jsonl", &["hostile.jsonl", part]);
     }
+    // The merge computes nothing again, so the remedy is the command of the share.
+    fs::write(dir.join("damaged.jsonl"), share.replacen("\"verified\":true", "\"verfied\":true", 1)).unwrap();
+    no("2-1.jsonl damaged.jsonl", &["damaged.jsonl", "line 2", "the command of the share that wrote it"]);
     // A policy that draws by the number of the prompt.
     let random = "invert --states states --policy random --max-candidates 50 --max-seconds 3600 --out";
     run(dir, &format!("{random} random.jsonl"));
@@ -276,6 +279,16 @@ fn shares_of_the_pairs_are_merged_into_the_study_of_one_process() {
     // The merge does what is missing.
     succeed(dir, &format!("{study} missing --merge 7-2/corpus.jsonl 7-5/corpus.jsonl"));
     assert_eq!(result("missing"), result("whole"));
+    // A journal that is named twice adds the same units.
+    succeed(dir, &format!("{study} twice --merge 2-1/corpus.jsonl 2-2/corpus.jsonl 2-1/corpus.jsonl"));
+    assert_eq!(result("twice"), result("whole"));
+    let share = fs::read_to_string(dir.join("2-2/corpus.jsonl")).unwrap();
+    let damaged = share.replacen("\"unit\":", "\"unti\":", 1);
+    assert_ne!(damaged, share);
+    fs::write(dir.join("damaged.jsonl"), damaged).unwrap();
+    let merge = format!("{study} damaged --merge 2-1/corpus.jsonl damaged.jsonl");
+    let parts = ["damaged.jsonl", "line 2", "the command of the share that wrote it"];
+    refused(dir, &merge.split(' ').collect::<Vec<_>>(), 1, &parts);
     let other = "study collisions --count 300 --taps block-1,block-3 --minima-only --tiles 5 --states states";
     let no = |command: &str, part: &str| {
         let merge = format!("{command} other --merge 2-1/corpus.jsonl");

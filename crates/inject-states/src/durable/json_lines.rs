@@ -13,7 +13,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-pub use self::error::JsonLinesError;
+pub use self::error::{JsonLinesError, Remedy};
 use super::{FileError, LockedFile, checksum_member};
 use crate::difference::Difference;
 
@@ -84,7 +84,7 @@ impl JsonLines {
             return Err(JsonLinesError::Busy { path: path.to_owned() });
         };
         let header = to_line(header);
-        let bytes = read_whole(path, &file, &header, take)?;
+        let bytes = read_whole(path, &file, &header, take).map_err(JsonLinesError::of_this_command)?;
         let mut journal = JsonLines { path: path.to_owned(), file, read_only };
         if read_only.is_none() {
             let cut = journal.file.set_len(bytes).and_then(|()| journal.file.seek(SeekFrom::End(0)));
@@ -118,7 +118,7 @@ impl JsonLines {
     ///
     /// # Errors
     ///
-    /// As [`JsonLines::open`].
+    /// As [`JsonLines::open`]. [`JsonLinesError::of_a_share`] says what to do about a damaged file of a share.
     pub fn read<T: DeserializeOwned>(
         path: &Path,
         header: &impl Serialize,
@@ -247,7 +247,7 @@ fn read_line<T: DeserializeOwned>(
 ) -> Result<(), JsonLinesError> {
     let path = || path.to_owned();
     if !checksum_member::agrees(text) {
-        return Err(JsonLinesError::Checksum { path: path(), line });
+        return Err(JsonLinesError::Checksum { path: path(), line, remedy: Remedy::None });
     }
     let value = serde_json::from_slice(text).map_err(|source| JsonLinesError::Syntax {
         path: path(),

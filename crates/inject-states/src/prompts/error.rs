@@ -34,6 +34,12 @@ pub enum PromptProblem {
     /// The file cannot be opened or read.
     #[error("cannot be read")]
     Io(#[from] io::Error),
+    /// A folder, a device or a pipe, which cannot be read twice.
+    #[error(
+        "expected an ordinary file, because the prompts are read more than once, found a folder, a device or a pipe: write the \
+         prompts to a file first"
+    )]
+    ReadOnce,
     /// The ending of the file's name is not that of a known format.
     #[error("unknown ending `{found}`: expected one of {known}")]
     UnknownEnding {

@@ -39,11 +39,7 @@ pub fn read_ids(path: impl AsRef<Path>) -> Result<Vec<Vec<u32>>, PromptError> {
 }
 
 fn read_ids_within(path: &Path, most: usize) -> Result<Vec<Vec<u32>>, PromptError> {
-    let mut list = IdList::new(most);
-    for ids in IdPrompts::open_within(path, most)? {
-        list.push(ids?).map_err(|problem| PromptError { path: path.to_owned(), problem: problem.into() })?;
-    }
-    Ok(list.into_ids())
+    IdPrompts::open_within(path, most)?.read_within(most)
 }
 
 /// The prompts of a file as token ids, read one by one.
@@ -58,6 +54,8 @@ pub struct IdPrompts {
     lines: Option<Lines>,
     /// The prompts that were read, and not returned.
     read: VecDeque<Vec<u32>>,
+    /// The empty lines and prompts so far.
+    left_out: usize,
 }
 
 impl IdPrompts {
@@ -73,14 +71,82 @@ impl IdPrompts {
 
     /// As [`IdPrompts::open`], with another limit on the bytes of a file that is read at once.
     fn open_within(path: &Path, most: usize) -> Result<Self, PromptError> {
-        let open = || match ending(path).0.as_str() {
-            "json" => Ok((None, read_values(path, most)?.into())),
-            _ => Ok((Some(Lines::open(path)?), VecDeque::new())),
+        let mut prompts =
+            IdPrompts { path: path.to_owned(), lines: None, read: VecDeque::new(), left_out: 0 };
+        let opened = match ending(path).0.as_str() {
+            "json" => prompts.read_values(most),
+            _ => Lines::open(path).map(|lines| prompts.lines = Some(lines)),
         };
-        match open() {
-            Ok((lines, read)) => Ok(IdPrompts { path: path.to_owned(), lines, read }),
+        match opened {
+            Ok(()) => Ok(prompts),
             Err(problem) => Err(PromptError { path: path.to_owned(), problem }),
         }
+    }
+
+    /// Reads the prompts that are left, if their ids take at most [`MAX_FILE_BYTES`].
+    ///
+    /// # Errors
+    ///
+    /// Those of each item, and [`PromptProblem::TooManyIds`].
+    pub fn read_all(&mut self) -> Result<Vec<Vec<u32>>, PromptError> {
+        self.read_within(MAX_FILE_BYTES)
+    }
+
+    fn read_within(&mut self, most: usize) -> Result<Vec<Vec<u32>>, PromptError> {
+        let mut list = IdList::new(most);
+        while let Some(ids) = self.next() {
+            list.push(ids?)
+                .map_err(|problem| PromptError { path: self.path.clone(), problem: problem.into() })?;
+        }
+        Ok(list.into_ids())
+    }
+
+    /// Returns the number of empty lines and empty prompts that were skipped so far.
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// Reads the next line. Returns whether there was one.
+    fn read_line(&mut self) -> Result<bool, PromptProblem> {
+        let IdPrompts { lines: Some(lines), read, left_out, .. } = self else { return Ok(false) };
+        let Some(line) = lines.next_line(LONGEST_LINE)? else { return Ok(false) };
+        let text = line.trim_ascii();
+        let place = || format!("line {}", lines.number());
+        let mut take = |ids: Vec<u32>| {
+            match ids.is_empty() {
+                true => *left_out += 1,
+                false => read.push_back(ids),
+            }
+            Ok(())
+        };
+        if text.starts_with(['[', '{']) {
+            let value = bounded::value(text).map_err(|error| PromptProblem::json(lines.number(), &error))?;
+            each_of_value(&value, &place, &mut take)?;
+        } else if text.is_empty() {
+            take(Vec::new())?;
+        } else {
+            let ids = text.split(',').map(|id| id.trim_ascii().parse().ok()).collect();
+            each_of_ids(ids, text, &place, &mut take)?;
+        }
+        Ok(true)
+    }
+
+    /// Reads a file of values at once.
+    fn read_values(&mut self, most: usize) -> Result<(), PromptProblem> {
+        let (mut count, mut list) = (0, IdList::new(most));
+        let take = &mut |ids: Vec<u32>| match ids.is_empty() {
+            true => {
+                self.left_out += 1;
+                Ok(())
+            }
+            false => list.push(ids).map_err(PromptProblem::from),
+        };
+        values::each(&self.path, &mut |value| {
+            count += 1;
+            each_of_value(&value, &|| format!("value {count}"), take)
+        })?;
+        self.read = list.into_ids().into();
+        Ok(())
     }
 }
 
@@ -92,7 +158,8 @@ impl Iterator for IdPrompts {
             if let Some(ids) = self.read.pop_front() {
                 return Some(Ok(ids));
             }
-            match read_line(self.lines.as_mut()?, &mut self.read) {
+            self.lines.as_ref()?;
+            match self.read_line() {
                 Ok(true) => {}
                 Ok(false) => self.lines = None,
                 Err(problem) => {
@@ -106,34 +173,6 @@ impl Iterator for IdPrompts {
 }
 
 impl std::iter::FusedIterator for IdPrompts {}
-
-/// Reads the prompts of the next line. Returns whether there was one.
-fn read_line(lines: &mut Lines, read: &mut VecDeque<Vec<u32>>) -> Result<bool, PromptProblem> {
-    let Some(line) = lines.next_line(LONGEST_LINE)? else { return Ok(false) };
-    let text = line.trim_ascii();
-    let place = || format!("line {}", lines.number());
-    let mut take = |ids| {
-        read.push_back(ids);
-        Ok(())
-    };
-    if text.starts_with(['[', '{']) {
-        let value = bounded::value(text).map_err(|error| PromptProblem::json(lines.number(), &error))?;
-        each_of_value(&value, &place, &mut take)?;
-    } else if !text.is_empty() {
-        let ids = text.split(',').map(|id| id.trim_ascii().parse().ok()).collect();
-        each_of_ids(ids, text, &place, &mut take)?;
-    }
-    Ok(true)
-}
-
-fn read_values(path: &Path, most: usize) -> Result<Vec<Vec<u32>>, PromptProblem> {
-    let (mut count, mut list) = (0, IdList::new(most));
-    values::each(path, &mut |value| {
-        count += 1;
-        each_of_value(&value, &|| format!("value {count}"), &mut |ids| Ok(list.push(ids)?))
-    })?;
-    Ok(list.into_ids())
-}
 
 /// Gives `take` the ids of an array or of an object, or those of each array in an array.
 fn each_of_value(
@@ -157,7 +196,7 @@ fn each_of_value(
     }
 }
 
-/// Gives `take` these ids, if there are any.
+/// Gives `take` these ids, if they are ids.
 fn each_of_ids(
     ids: Option<Vec<u32>>,
     found: &str,
@@ -166,7 +205,6 @@ fn each_of_ids(
 ) -> Result<(), PromptProblem> {
     const SHOWN: usize = 40;
     match ids {
-        Some(ids) if ids.is_empty() => Ok(()),
         Some(ids) => take(ids),
         None => {
             let cut: String = found.chars().take(SHOWN).collect();
@@ -202,6 +240,20 @@ mod tests {
             assert_eq!(read("a.json", content).unwrap(), expected, "{content}");
         }
         assert_eq!(read("a.json", "[1, 2]").unwrap(), [vec![1, 2]]);
+    }
+
+    #[test]
+    fn empty_lines_and_prompts_are_left_out_and_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content, expected) in
+            [("a.jsonl", "1\n\n[]\n{\"ids\": []}\n2\n \n", 4), ("a.json", "[[1], [], {\"ids\": []}, [2]]", 2)]
+        {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            let mut prompts = IdPrompts::open(&path).unwrap();
+            assert_eq!(prompts.read_all().unwrap(), [[1], [2]], "{name}");
+            assert_eq!(prompts.left_out(), expected, "{name}");
+        }
     }
 
     #[test]

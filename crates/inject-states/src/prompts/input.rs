@@ -9,6 +9,8 @@ use std::{
 
 use flate2::read::MultiGzDecoder;
 
+use super::{PromptError, PromptProblem};
+
 /// The bytes of a file. Of a `.gz` file they are those that it unpacks to, as they are asked for.
 pub(super) struct Input(Box<dyn Read + Send>);
 
@@ -17,6 +19,21 @@ impl Input {
         let file = File::open(path)?;
         Ok(Input(if is_packed(path) { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) }))
     }
+}
+
+/// Checks that the prompts of a file can be read more than once: a pipe would keep the second reader waiting for ever.
+///
+/// # Errors
+///
+/// [`PromptProblem::ReadOnce`] for anything else than an ordinary file, and [`PromptProblem::Io`] if there is no file.
+pub fn check_rereadable(path: impl AsRef<Path>) -> Result<(), PromptError> {
+    let path = path.as_ref();
+    let problem = match std::fs::metadata(path) {
+        Ok(about) if about.is_file() => return Ok(()),
+        Ok(_) => PromptProblem::ReadOnce,
+        Err(error) => error.into(),
+    };
+    Err(PromptError { path: path.to_owned(), problem })
 }
 
 impl Read for Input {

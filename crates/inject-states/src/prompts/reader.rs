@@ -20,6 +20,8 @@ const ENDINGS: &str =
 pub struct Prompts {
     path: PathBuf,
     most: usize,
+    /// The empty texts so far.
+    left_out: usize,
     /// `None` after the end or an error.
     texts: Option<Texts>,
 }
@@ -95,9 +97,12 @@ impl Prompts {
 
     fn open_with(path: &Path, field: Field) -> Result<Prompts, PromptError> {
         match Texts::open(path, field) {
-            Ok(texts) => {
-                Ok(Prompts { path: path.to_owned(), most: Self::DEFAULT_MAX_BYTES, texts: Some(texts) })
-            }
+            Ok(texts) => Ok(Prompts {
+                path: path.to_owned(),
+                most: Self::DEFAULT_MAX_BYTES,
+                left_out: 0,
+                texts: Some(texts),
+            }),
             Err(problem) => Err(PromptError { path: path.to_owned(), problem }),
         }
     }
@@ -123,6 +128,11 @@ impl Prompts {
         Ok(prompts)
     }
 
+    /// Returns the number of empty texts that were skipped so far, empty lines among them.
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
+
     /// Returns the same prompts with another limit on the bytes of each.
     ///
     /// A longer prompt is an error and is not held in memory. A text that has more bytes than the tokens of a context can have need
@@ -141,7 +151,10 @@ impl Iterator for Prompts {
             match self.texts.as_mut()?.next_text(self.most) {
                 Ok(Some(text)) if !text.is_empty() => return Some(Ok(text)),
                 Ok(Some(_)) if empty == MOST_EMPTY => break PromptProblem::TooManyEmpty { most: MOST_EMPTY },
-                Ok(Some(_)) => empty += 1,
+                Ok(Some(_)) => {
+                    empty += 1;
+                    self.left_out += 1;
+                }
                 Ok(None) => self.texts = None,
                 Err(problem) => break problem,
             }

@@ -1,6 +1,6 @@
 //! Errors of journals.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use super::FileError;
 
@@ -62,15 +62,14 @@ pub enum JsonLinesError {
         most: u64,
     },
     /// A line that changed after it was written.
-    #[error(
-        "`{path}`, line {line} does not agree with its checksum: remove the file from this line on, and the same command \
-         computes the rest again"
-    )]
+    #[error("`{path}`, line {line} does not agree with its checksum{remedy}")]
     Checksum {
         /// The file of JSON lines.
         path: PathBuf,
         /// Number of the changed line, from 1.
         line: usize,
+        /// The way to the same file without the damage.
+        remedy: Remedy,
     },
     /// A line that contradicts the work.
     #[error("`{path}`, line {line}: {reason}")]
@@ -82,6 +81,52 @@ pub enum JsonLinesError {
         /// The way in which the line contradicts the file's purpose.
         reason: String,
     },
+}
+
+/// The way to the same file without a damaged line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Remedy {
+    /// The file belongs to the command that found the damage, which computes again what is missing.
+    SameCommand,
+    /// The file is that of a share, whose command computes again what is missing.
+    CommandOfShare,
+    /// The lines cannot be computed by themselves.
+    None,
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Remedy::SameCommand => f.write_str(": remove the file from this line on, and the same command computes the rest again"),
+            Remedy::CommandOfShare => f.write_str(
+                ": remove the file from this line on, and the command of the share that wrote it computes the rest again",
+            ),
+            Remedy::None => Ok(()),
+        }
+    }
+}
+
+impl JsonLinesError {
+    /// Returns the error of a file that another command wrote for its share.
+    pub fn of_a_share(self) -> Self {
+        match self {
+            JsonLinesError::Checksum { path, line, .. } => {
+                JsonLinesError::Checksum { path, line, remedy: Remedy::CommandOfShare }
+            }
+            other => other,
+        }
+    }
+
+    /// Returns the error of a file to which the command that reads it appends.
+    pub(super) fn of_this_command(self) -> Self {
+        match self {
+            JsonLinesError::Checksum { path, line, .. } => {
+                JsonLinesError::Checksum { path, line, remedy: Remedy::SameCommand }
+            }
+            other => other,
+        }
+    }
 }
 
 /// Joins a field with its value.

@@ -85,6 +85,22 @@ fn every_flipped_bit_of_a_line_is_found() {
 }
 
 #[test]
+fn a_damaged_line_is_refused_with_the_command_that_computes_it_again() {
+    let (_folder, path) = journal();
+    let damaged = fs::read_to_string(&path).unwrap().replace("0.3", "0.4");
+    fs::write(&path, damaged).unwrap();
+    let remedy = |error: JsonLinesError| match error {
+        JsonLinesError::Checksum { line: 3, remedy, .. } => remedy,
+        other => panic!("{other}"),
+    };
+    assert_eq!(remedy(open(&path, &"numbers").unwrap_err()), Remedy::SameCommand);
+    let read = || JsonLines::read(&path, &"numbers", &mut |_: Line| Ok(())).unwrap_err();
+    assert_eq!(remedy(read()), Remedy::None);
+    let text = read().of_a_share().to_string();
+    assert!(text.ends_with("and the command of the share that wrote it computes the rest again"), "{text}");
+}
+
+#[test]
 fn lines_of_older_versions_have_no_checksum() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.jsonl");

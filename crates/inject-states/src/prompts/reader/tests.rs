@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::check_rereadable, *};
 
 /// The prompts of a file with this name and content.
 fn read(name: &str, content: &[u8]) -> Result<Vec<String>, PromptProblem> {
@@ -32,6 +32,45 @@ fn a_byte_order_mark_is_not_part_of_the_first_prompt() {
 fn an_empty_file_has_no_prompts() {
     assert_eq!(read("a.txt", b"").unwrap(), [""; 0]);
     assert_eq!(read("a.jsonl", b"\n \n").unwrap(), [""; 0]);
+}
+
+#[test]
+fn empty_prompts_are_left_out_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let contents = [
+        ("a.txt", "a\n\n\nb\n", 2),
+        ("a.jsonl", "{\"text\": \"\"}\n{\"text\": \"a\"}\n{\"text\": \"b\"}\n", 1),
+        ("a.json", "[\"\", \"a\", \"\", \"b\", \"\"]", 3),
+        ("a.csv", "text,more\na,1\n,2\nb,3\n", 1),
+    ];
+    for (name, content, expected) in contents {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        let mut prompts = Prompts::open(&path).unwrap();
+        let texts: Vec<String> = prompts.by_ref().map(Result::unwrap).collect();
+        assert_eq!((texts, prompts.left_out()), (vec!["a".to_owned(), "b".to_owned()], expected), "{name}");
+    }
+}
+
+#[test]
+fn only_an_ordinary_file_can_be_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let problem = |path: &Path| {
+        let error = check_rereadable(path).unwrap_err();
+        assert_eq!(error.path, path);
+        error.problem
+    };
+    let path = folder.path().join("prompts.txt");
+    assert!(matches!(problem(&path), PromptProblem::Io(_)));
+    assert!(matches!(problem(folder.path()), PromptProblem::ReadOnce));
+    std::fs::write(&path, "a").unwrap();
+    check_rereadable(&path).unwrap();
+    #[cfg(unix)]
+    {
+        let pipe = folder.path().join("pipe.txt");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(matches!(problem(&pipe), PromptProblem::ReadOnce));
+    }
 }
 
 #[test]
