@@ -1,6 +1,6 @@
 //! Signals that ask the program to stop.
 //!
-//! A signal sets a flag. The next report of progress sees it and unwinds to the program's entry, so files are closed, locks are
+//! A signal sets a flag. The next report of progress, or the wait for a download, sees it and unwinds to the program's entry, so files are closed, locks are
 //! dropped, and no line is left half-written. A second signal ends the program at once.
 
 use std::{
@@ -45,6 +45,17 @@ pub(crate) fn install() {
 /// Says how an interrupted run can be continued.
 pub(crate) fn advise(advice: &'static str) {
     *ADVICE.lock().unwrap_or_else(PoisonError::into_inner) = Some(advice);
+}
+
+/// Says how a run can be continued that is interrupted during this part of it.
+#[cfg(feature = "hub")]
+pub(crate) fn advising<T>(advice: &'static str, part: impl FnOnce() -> T) -> T {
+    let exchange =
+        |advice| std::mem::replace(&mut *ADVICE.lock().unwrap_or_else(PoisonError::into_inner), advice);
+    let before = exchange(Some(advice));
+    let done = part();
+    exchange(before);
+    done
 }
 
 /// Ends the run if a signal asked for it.

@@ -12,6 +12,8 @@ mod compare_policies;
 mod depth;
 mod device;
 mod extract;
+#[cfg(feature = "hub")]
+mod fetch;
 mod forward;
 mod interrupt;
 mod invert;

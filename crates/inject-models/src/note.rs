@@ -6,6 +6,13 @@ use std::{error::Error, fmt, iter};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Note {
+    /// The Hub gave no usable answer, so its cache stood in for it. The branch or tag may stand for another commit by now.
+    FromCache {
+        /// The commit that is used.
+        commit: String,
+        /// The error of the Hub, on one line.
+        reason: String,
+    },
     /// Keys of the config that neither this crate nor Hugging Face transformers reads.
     UnreadKeys {
         /// The keys, with dots for nesting.
@@ -93,16 +100,23 @@ pub enum Evidence {
 impl Note {
     /// Notes an error of reading the model's tokenizer, with its causes.
     pub(crate) fn unusable_tokenizer(error: &dyn Error) -> Self {
-        let causes = iter::successors(Some(error), |error| (*error).source()).map(ToString::to_string);
-        // Messages of the tokenizers library may have several lines.
-        let reason = causes.collect::<Vec<_>>().join(": ").split_whitespace().collect::<Vec<_>>().join(" ");
-        Note::UnusableTokenizer { reason }
+        Note::UnusableTokenizer { reason: causes(error) }
     }
+}
+
+/// An error and its causes on one line. Messages of the tokenizers library may have several.
+pub(crate) fn causes(error: &dyn Error) -> String {
+    let causes = iter::successors(Some(error), |error| (*error).source()).map(ToString::to_string);
+    causes.collect::<Vec<_>>().join(": ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Note::FromCache { commit, reason } => write!(
+                f,
+                "commit {commit} is used, which the cache has, because the Hub gave no usable answer: {reason}"
+            ),
             Note::UnreadKeys { keys } => {
                 write!(f, "config.json: keys that transformers does not read either: {}", keys.join(", "))
             }

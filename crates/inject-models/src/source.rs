@@ -106,18 +106,10 @@ impl ModelSource {
         progress: &mut dyn FnMut(crate::Progress<'_>),
     ) -> Result<Origin, ModelError> {
         let ModelSource::Hub(repo) = self else { return self.origin() };
-        let snapshot = crate::hub::fetch(repo, options, progress)?;
-        Ok(Origin {
-            id: repo.id().to_owned(),
-            revision: Some(snapshot.commit),
-            folder: snapshot.folder,
-            adapter: None,
-            tokenizer: None,
-        })
+        Ok(origin_of(repo, crate::hub::fetch(repo, options, progress)?))
     }
 
-    /// Makes the files of the tokenizer present on this machine, as [`ModelSource::fetch`] does those of the model, and returns their
-    /// folder.
+    /// Makes the files of the tokenizer present on this machine, as [`ModelSource::fetch`] does those of the model.
     ///
     /// # Errors
     ///
@@ -127,9 +119,21 @@ impl ModelSource {
         &self,
         options: &crate::hub::HubOptions,
         progress: &mut dyn FnMut(crate::Progress<'_>),
-    ) -> Result<PathBuf, ModelError> {
-        let ModelSource::Hub(repo) = self else { return Ok(self.origin()?.folder) };
-        Ok(crate::hub::fetch_tokenizer(repo, options, progress)?.folder)
+    ) -> Result<Origin, ModelError> {
+        let ModelSource::Hub(repo) = self else { return self.origin() };
+        Ok(origin_of(repo, crate::hub::fetch_tokenizer(repo, options, progress)?))
+    }
+}
+
+#[cfg(feature = "hub")]
+fn origin_of(repo: &HubRepo, snapshot: crate::hub::Snapshot) -> Origin {
+    Origin {
+        id: repo.id().to_owned(),
+        revision: Some(snapshot.commit),
+        folder: snapshot.folder,
+        adapter: None,
+        tokenizer: None,
+        from_cache: snapshot.from_cache,
     }
 }
 

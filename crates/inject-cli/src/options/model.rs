@@ -23,9 +23,9 @@ use crate::{
     output::note,
 };
 #[cfg(feature = "hub")]
-use crate::{outcome::chain, progress::Meter};
+use crate::{fetch::fetched, outcome::chain};
 #[cfg(feature = "hub")]
-use inject_sipit::models::ModelError;
+use inject_sipit::models::{ModelError, hub::HubOptions};
 
 /// The device that a command computes on.
 #[derive(Args, Clone, Copy, Debug)]
@@ -226,10 +226,11 @@ impl LoadedModel {
 #[cfg(feature = "hub")]
 fn resolve(name: &str) -> Result<Origin, Failure> {
     let source: ModelSource = name.parse()?;
-    let mut meter = Meter::new();
-    meter.about("download");
-    let options = inject_sipit::models::hub::HubOptions::from_env()?;
-    source.fetch(&options, &mut |progress| meter.show(progress)).map_err(not_a_folder(name))
+    if let ModelSource::Folder(_) = source {
+        return Ok(source.origin()?);
+    }
+    let options = HubOptions::from_env()?;
+    fetched(move |progress| source.fetch(&options, progress)).map_err(not_a_folder(name))
 }
 
 /// Adds to an error of the Hub that there is no folder of this name, because the name may be a misspelt folder.
@@ -266,10 +267,13 @@ fn resolve_tokenizer(place: &str) -> Result<PathBuf, Failure> {
 #[cfg(feature = "hub")]
 fn fetch_tokenizer(name: &str) -> Result<PathBuf, Failure> {
     let source: ModelSource = name.parse()?;
-    let mut meter = Meter::new();
-    meter.about("download");
-    let options = inject_sipit::models::hub::HubOptions::from_env()?;
-    source.fetch_tokenizer(&options, &mut |progress| meter.show(progress)).map_err(not_a_folder(name))
+    let options = HubOptions::from_env()?;
+    let origin =
+        fetched(move |progress| source.fetch_tokenizer(&options, progress)).map_err(not_a_folder(name))?;
+    if let Some(fact) = origin.note() {
+        note(&one_line(&format!("{}: {fact}", origin.id)));
+    }
+    Ok(origin.folder)
 }
 
 #[cfg(not(feature = "hub"))]

@@ -3,10 +3,13 @@
 
 use std::{
     fs::{self, File},
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
-    thread::sleep,
-    time::Duration,
+    sync::mpsc::{Receiver, channel},
+    thread::{self, sleep},
+    time::{Duration, Instant},
 };
 
 use super::support::{program, succeed};
@@ -170,6 +173,89 @@ fn a_signal_ends_a_study_between_two_units_and_the_same_command_continues() {
     let [continued, whole] =
         ["study", "whole"].map(|folder| fs::read(dir.path().join(folder).join("margins.json")).unwrap());
     assert!(continued == whole);
+}
+
+#[cfg(feature = "hub")]
+/// A Hub that announces a config of 64 KiB, sends half of it and falls silent, or falls silent at once. Each request arrives at the
+/// receiver, after its answer was sent.
+fn silent_hub(answers: bool) -> (String, Receiver<String>) {
+    const WHOLE: &str = "200 OK\r\nContent-Length: 65536";
+    const REST: &str =
+        "206 Partial Content\r\nContent-Length: 32768\r\nContent-Range: bytes 32768-65535/65536";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let (send, receive) = channel();
+    // The threads end with the process.
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let send = send.clone();
+            thread::spawn(move || {
+                let mut stream: TcpStream = stream;
+                let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let request = lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
+                let is_head = request.starts_with("HEAD");
+                let is_rest = request.to_lowercase().contains("range: bytes=32768-");
+                if answers {
+                    let head = if is_rest { REST } else { WHOLE };
+                    let (commit, hash) = ("1".repeat(40), "a".repeat(40));
+                    write!(stream, "HTTP/1.1 {head}\r\nX-Repo-Commit: {commit}\r\nETag: \"{hash}\"\r\n\r\n")
+                        .unwrap();
+                }
+                if answers && !is_head && !is_rest {
+                    stream.write_all(&[b' '; 1 << 15]).unwrap();
+                }
+                send.send(request).unwrap();
+                if !(answers && is_head) {
+                    sleep(Duration::from_secs(600));
+                }
+            });
+        }
+    });
+    (endpoint, receive)
+}
+
+#[cfg(feature = "hub")]
+#[test]
+fn a_signal_ends_the_wait_for_a_hub_and_the_same_command_fetches_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let fetch = |endpoint: &str| {
+        let mut command = program(dir.path());
+        command.args(["extract", "--model", "owner/tiny", "--ids", "1,2", "--out", "out"]);
+        command
+            .env("HF_ENDPOINT", endpoint)
+            .env("HF_HUB_CACHE", dir.path().join("cache"))
+            .env("HF_HOME", dir.path());
+        command
+            .env("HF_HUB_DOWNLOAD_TIMEOUT", "500")
+            .env_remove("HF_HUB_OFFLINE")
+            .env_remove("TRANSFORMERS_OFFLINE");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let blobs = dir.path().join("cache/models--owner--tiny/blobs");
+    let part = blobs.join(format!("{}.incomplete", "a".repeat(40)));
+    for (answers, signal, status) in [(false, "INT", 130), (true, "TERM", 143), (true, "INT", 130)] {
+        let had = fs::metadata(&part).map_or(0, |part| part.len());
+        let (endpoint, requests) = silent_hub(answers);
+        let child = fetch(&endpoint);
+        let request = requests.iter().find(|request| !answers || request.starts_with("GET")).unwrap();
+        if answers {
+            assert_eq!(request.to_lowercase().contains("range: bytes=32768-"), had > 0, "{request}");
+            while fs::metadata(&part).map_or(0, |part| part.len()) < 1 << 15 {
+                sleep(Duration::from_millis(5));
+            }
+        }
+        let begin = Instant::now();
+        interrupt(
+            child,
+            signal,
+            status,
+            "interrupted: what has arrived is kept, and the same command fetches the rest",
+        );
+        // At most a second on an idle machine, and not the 500 of the timeout.
+        assert!(begin.elapsed() < Duration::from_secs(60));
+        assert!(!dir.path().join("out").exists());
+    }
+    assert_eq!(fs::metadata(&part).unwrap().len(), 1 << 15);
 }
 
 #[test]

@@ -15,8 +15,10 @@ mod limits;
 mod options;
 mod origin;
 mod part;
+mod proxy;
 mod remote;
 mod verified;
+mod watch;
 
 use std::{fs, path::PathBuf};
 
@@ -37,7 +39,7 @@ use self::{
     remote::Remote,
 };
 use super::HubRepo;
-use crate::{Progress, Unit};
+use crate::{Progress, Unit, note::causes};
 
 /// A local folder that holds a model's files, all of one commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +49,9 @@ pub struct Snapshot {
     pub folder: PathBuf,
     /// The commit the revision stood for.
     pub commit: String,
+    /// The reason, on one line, if the Hub gave no usable answer and the branch or tag stands for the commit that it stood for when it
+    /// was last fetched.
+    pub from_cache: Option<String>,
 }
 
 /// Makes a repository's model files present in the cache, and returns their folder.
@@ -67,7 +72,9 @@ pub struct Snapshot {
 ///   the commit has arrived, so what a later offline run finds is complete.
 /// - A blob that another commit brought already is linked, not fetched again. An interrupted download is resumed.
 /// - If the Hub is out of reach, answers with an error status, or no longer shows the repository, a complete
-///   snapshot in the cache is used, as `huggingface_hub` does. A missing revision or file stays an error.
+///   snapshot in the cache is used, as `huggingface_hub` does, and [`Snapshot::from_cache`] says why. A missing revision or file
+///   stays an error.
+/// - That a commit lacks a file is asked each time, because no hash would show that an earlier answer was wrong.
 ///
 /// # Promises
 ///
@@ -151,11 +158,12 @@ fn fetch_files(
         },
         Err(error) => (site.cached_commit()?, error),
     };
-    match commit {
-        Some(commit) if error.leaves_the_cache_valid() => {
-            gather(&FromCache { site: &site, commit }, wanted, progress).map_err(|_| error)
-        }
-        _ => Err(error),
+    let Some(commit) = commit.filter(|_| error.leaves_the_cache_valid()) else { return Err(error) };
+    // A commit stands for itself, whatever the Hub would say.
+    let from_cache = (repo.revision() != commit.as_str()).then(|| causes(&error));
+    match gather(&FromCache { site: &site, commit }, wanted, progress) {
+        Ok(snapshot) => Ok(Snapshot { from_cache, ..snapshot }),
+        Err(_) => Err(error),
     }
 }
 
@@ -307,7 +315,8 @@ fn gather(
     }
 
     let commit = files.commit();
-    Ok(Snapshot { folder: files.site().cache.snapshot(commit), commit: commit.to_string() })
+    let folder = files.site().cache.snapshot(commit);
+    Ok(Snapshot { folder, commit: commit.to_string(), from_cache: None })
 }
 
 /// Finds the weights of the model.

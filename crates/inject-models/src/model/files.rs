@@ -60,10 +60,13 @@ impl ModelFiles {
     pub fn open(origin: Origin) -> Result<Self, ModelError> {
         // Before the model, which takes longer.
         let adapter = origin.adapter.as_deref().map(Adapter::open).transpose()?;
-        match Gguf::find(&origin.folder) {
-            Some(path) => Self::open_gguf(Gguf::open(path.clone())?, &path, origin, adapter),
-            None => Self::open_folder(origin, adapter),
-        }
+        let note = origin.note();
+        let mut files = match Gguf::find(&origin.folder) {
+            Some(path) => Self::open_gguf(Gguf::open(path.clone())?, &path, origin, adapter)?,
+            None => Self::open_folder(origin, adapter)?,
+        };
+        files.notes.splice(0..0, note);
+        Ok(files)
     }
 
     fn open_folder(origin: Origin, adapter: Option<Adapter>) -> Result<Self, ModelError> {

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::{self, HubSnapshot};
+use crate::{
+    checkpoint::{self, HubSnapshot},
+    note::Note,
+};
 
 /// The place that a model came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct Origin {
     pub adapter: Option<PathBuf>,
     /// The place of a tokenizer that is used instead of the model's own, which is then not read.
     pub tokenizer: Option<PathBuf>,
+    /// The error of the Hub, on one line, if its cache stood in for it.
+    pub from_cache: Option<String>,
 }
 
 impl Origin {
@@ -27,7 +32,14 @@ impl Origin {
     /// one. The origin is then that of the repository.
     pub fn of_folder(folder: &Path) -> Self {
         if let Some(HubSnapshot { id, commit, folder }) = checkpoint::hub_snapshot(folder) {
-            return Origin { id, revision: Some(commit), folder, adapter: None, tokenizer: None };
+            return Origin {
+                id,
+                revision: Some(commit),
+                folder,
+                adapter: None,
+                tokenizer: None,
+                from_cache: None,
+            };
         }
         let name = folder
             .canonicalize()
@@ -39,7 +51,14 @@ impl Origin {
             folder: folder.to_owned(),
             adapter: None,
             tokenizer: None,
+            from_cache: None,
         }
+    }
+
+    /// Returns what a user should know about the way that the files came.
+    pub fn note(&self) -> Option<Note> {
+        let reason = self.from_cache.clone()?;
+        Some(Note::FromCache { commit: self.revision.clone().unwrap_or_default(), reason })
     }
 
     /// Returns the same origin with another id.

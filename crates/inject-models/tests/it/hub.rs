@@ -15,8 +15,9 @@ mod wire;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use burn::tensor::Device;
 use inject_models::{
-    Progress, Unit,
+    Model, ModelSource, Precision, Progress, Unit,
     hub::{HttpError, HubError, HubOptions, HubRepo, Snapshot, fetch, fetch_tokenizer},
     silent,
 };
@@ -124,32 +125,63 @@ fn offline_the_missing_file_is_named() {
 }
 
 #[test]
-fn a_second_online_run_asks_only_for_the_branch() {
+fn a_second_online_run_asks_for_the_branch_and_for_files_that_were_not_there() {
     let (server, cache) = (Server::start(SHARDED), TempDir::new().unwrap());
     let options = options(&server, &cache);
     let fetched = fetch_text(REPO, &options).unwrap();
     server.take_requests();
+    let absent = format!("/{REPO}/resolve/{COMMIT}/tokenizer_config.json");
+    let asked = || server.take_requests().into_iter().map(|request| request.path).collect::<Vec<_>>();
     assert_eq!(fetch_text(REPO, &options).unwrap(), fetched);
-    assert_eq!(server.take_requests().len(), 1);
+    assert_eq!(asked(), [format!("/{REPO}/resolve/main/config.json"), absent.clone()]);
     assert_eq!(fetch_text(&format!("{REPO}@{COMMIT}"), &options).unwrap(), fetched);
-    assert!(server.take_requests().is_empty());
+    assert_eq!(asked(), [absent]);
 }
 
 #[test]
-fn the_cache_stands_in_when_the_hub_is_out_of_reach_or_refuses() {
+fn the_cache_stands_in_when_the_hub_is_out_of_reach_or_refuses_and_says_so() {
     let (server, cache) = (Server::start(SINGLE), TempDir::new().unwrap());
     let options = options(&server, &cache);
     let fetched = fetch_text(REPO, &options).unwrap();
-    for status in [401, 403, 503] {
+    assert_eq!(fetched.from_cache, None);
+    let reason = |repo: &str| {
+        let snapshot = fetch_text(repo, &options).unwrap();
+        assert_eq!((&snapshot.folder, &snapshot.commit), (&fetched.folder, &fetched.commit));
+        snapshot.from_cache
+    };
+    for (status, said) in [(401, "status 401"), (403, "status 403"), (503, "127.0.0.1: HTTP status 503")] {
         server.refuse(status, "GatedRepo");
-        assert_eq!(fetch_text(REPO, &options).unwrap(), fetched, "{status}");
+        assert!(reason(REPO).is_some_and(|reason| reason.contains(said)), "{status}");
     }
+    server.play(|_, _, reply| Answer::Reply(reply.set("ETag", "\"../x\"")));
+    assert!(reason(REPO).unwrap().contains("header ETag is"));
     drop(server);
-    assert_eq!(fetch_text(REPO, &options).unwrap(), fetched);
+    assert!(reason(REPO).unwrap().contains("the connection failed"));
+    // Nothing else can be meant.
+    assert_eq!(reason(&format!("{REPO}@{COMMIT}")), None);
     let error = fetch_text("owner/other", &options).unwrap_err();
     assert!(matches!(&error, HubError::Http { source: HttpError::Connection(_), .. }), "{error:?}");
     let cause = std::error::Error::source(&error).unwrap();
     assert!(std::error::Error::source(cause).is_some());
+}
+
+#[test]
+fn a_model_notes_that_the_cache_stood_in() {
+    let (server, cache) = (Server::start(&[]), TempDir::new().unwrap());
+    let llama = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama");
+    let files = ["config.json", "model.safetensors"]
+        .map(|name| (name.to_owned(), fs::read(llama.join(name)).unwrap()));
+    server.state().commits.insert(COMMIT.to_owned(), files.into());
+    let (options, source) = (options(&server, &cache), ModelSource::Hub(REPO.parse().unwrap()));
+    let noted = || {
+        let origin = source.fetch(&options, &mut silent).unwrap();
+        let model = Model::load(origin, Precision::default(), &Device::flex()).unwrap();
+        model.notes().iter().map(ToString::to_string).filter(|note| note.contains(COMMIT)).collect::<Vec<_>>()
+    };
+    assert!(noted().is_empty());
+    server.refuse(500, "");
+    let notes = noted();
+    assert!(matches!(notes.as_slice(), [note] if note.contains("HTTP status 500")), "{notes:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! not defended against: it could write outside by itself.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
     process,
@@ -82,11 +82,12 @@ impl Below {
         Ok(self.join(path))
     }
 
-    /// Opens a file for reading and writing, and makes it if it is not there. Something else of that name is removed.
+    /// Opens a file for reading and writing, and makes it if it is not there. Something else of that name is removed, and so is a file
+    /// that has another name besides, which may lie outside.
     pub(super) fn open(&self, path: &Path) -> Result<File, Trouble> {
         self.make_folder(path.parent().unwrap_or(Path::new("")))?;
         let path = self.join(path);
-        if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+        if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file() || has_other_names(&found)) {
             fs::remove_file(&path).map_err(Trouble::at(&path))?;
         }
         let mut options = OpenOptions::new();
@@ -123,6 +124,18 @@ impl Below {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a file is one of several hard links.
+#[cfg(unix)]
+fn has_other_names(file: &Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::nlink(file) > 1
+}
+
+/// The number of links is not known elsewhere.
+#[cfg(not(unix))]
+fn has_other_names(_file: &Metadata) -> bool {
+    false
 }
 
 #[cfg(all(test, unix))]
@@ -175,6 +188,16 @@ mod tests {
         below.remove(Path::new("third")).unwrap();
         assert_eq!(fs::read_to_string(outer.path().join("outside/secret")).unwrap(), "untouched");
         assert_eq!(fs::read_dir(outer.path().join("outside")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_hard_link_is_replaced_and_not_written_through() {
+        let (outer, below) = with_links();
+        let secret = outer.path().join("outside/secret");
+        fs::hard_link(&secret, below.join(Path::new("hard"))).unwrap();
+        below.open(Path::new("hard")).unwrap().write_all(b"new").unwrap();
+        assert_eq!(fs::read_to_string(secret).unwrap(), "untouched");
+        assert_eq!(fs::read_to_string(below.join(Path::new("hard"))).unwrap(), "new");
     }
 
     #[test]

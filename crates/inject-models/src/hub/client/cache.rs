@@ -6,7 +6,6 @@
 //!   blobs/<etag>                           the contents, named by their hash
 //!   snapshots/<commit>/<file>              links into blobs
 //!   refs/<revision>                        the commit that a branch or tag stands for
-//!   .no_exist/<commit>/<file>              empty: the commit has no such file
 //!   .verified/<etag>                       ours: the length and time of a large blob whose hash was compared
 //! ```
 //!
@@ -143,15 +142,6 @@ impl RepoCache {
         self.link(name, commit, file)
     }
 
-    pub(super) fn is_known_absent(&self, commit: &Commit, file: &str) -> bool {
-        self.below.resolve(&self.absence(commit, file)).is_ok_and(|path| path.is_some())
-    }
-
-    /// Remembers that a commit, which never changes, has no such file.
-    pub(super) fn note_absent(&self, commit: &Commit, file: &str) -> Result<(), Trouble> {
-        self.below.write(&self.absence(commit, file), "")
-    }
-
     /// Waits until no other process downloads the blob. It is this one's turn until the file is dropped.
     ///
     /// Fails with [`Trouble::Busy`] if the lock is held for `patience` while the unfinished download does not grow.
@@ -207,10 +197,6 @@ impl RepoCache {
 
     fn link_path(&self, commit: &Commit, file: &str) -> PathBuf {
         self.name.join("snapshots").join(commit.as_str()).join(file)
-    }
-
-    fn absence(&self, commit: &Commit, file: &str) -> PathBuf {
-        self.name.join(".no_exist").join(commit.as_str()).join(file)
     }
 
     fn link(&self, name: &str, commit: &Commit, file: &str) -> Result<PathBuf, Trouble> {

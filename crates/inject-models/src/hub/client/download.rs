@@ -1,15 +1,14 @@
 //! The way of one file into the cache.
 
 use std::{
-    io::Read,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use super::{
-    Answer, HttpError, HubError, Trouble,
+    Answer, HttpError, HubError, TimeoutPhase, Trouble,
     answer::{check_coding, found},
-    http::{Reply, SLOWEST, broken_off},
+    http::{Reply, SLOWEST},
     http_error::shown,
     identity::{Identity, sha256},
     part::Part,
@@ -87,9 +86,8 @@ impl Download<'_> {
         }
         let http = &self.remote.http;
         let url = self.remote.site.url(self.answer.commit.as_str(), self.file);
-        let reply = http
-            .content(&url, part.length, self.answer.size)
-            .map_err(|failure| Stop::Server(failure.host, failure.error))?;
+        let reply =
+            http.content(&url, part.length).map_err(|failure| Stop::Server(failure.host, failure.error))?;
         if !matches!(reply.status, 200 | 206) {
             return Err(match self.remote.site.refusal(self.file, &reply).filter(|_| reply.is_home) {
                 Some(error) => Stop::Other(error),
@@ -103,13 +101,16 @@ impl Download<'_> {
         }
         self.check_head(&reply, part).map_err(server)?;
 
-        // One byte more than is missing shows that there are too many.
-        let missing = part.missing();
-        let mut body = reply.into_body(missing + 1);
+        // A hash shows whether the bytes are the right ones, and the end of a body need not come if no length announces it. Without a
+        // hash, one byte more than is missing shows that there are too many.
+        let to_the_end =
+            reply.headers.contains_key("content-length") || self.answer.identity == Identity::Opaque;
+        let mut body = reply.into_content(part.missing() + u64::from(to_the_end));
         let mut buffer = vec![0; BUFFER];
         let mut pace = Pace::new(http.idle(), Instant::now());
-        loop {
-            let read = body.read(&mut buffer).map_err(|error| server(broken_off(error)))?;
+        while part.missing() > 0 || to_the_end {
+            let read = body.read(&mut buffer, pace.deadline()).map_err(server)?;
+            let read = read.ok_or_else(|| server(pace.missed(Instant::now())))?;
             if read as u64 > part.missing() {
                 self.own(part.restart())?;
                 return Err(server(HttpError::Length {
@@ -200,6 +201,27 @@ impl Pace {
         Pace { window, since: now, received: 0 }
     }
 
+    /// The bytes that the slowest acceptable connection brings in a time.
+    fn expected(within: Duration) -> u64 {
+        (within.as_secs_f64() * SLOWEST as f64) as u64
+    }
+
+    /// The time at which a window is over without its bytes, if no more come.
+    fn deadline(&self) -> Instant {
+        let windows = if self.received < Pace::expected(self.window) { 1 } else { 2 };
+        self.since + windows * self.window
+    }
+
+    /// The error of a deadline that has passed.
+    fn missed(&self, now: Instant) -> HttpError {
+        let (received, within) = (self.received, now - self.since);
+        let expected = Pace::expected(within);
+        match (1..expected).contains(&received) {
+            true => HttpError::TooSlow { received, expected, within },
+            false => HttpError::Timeout(TimeoutPhase::Receiving),
+        }
+    }
+
     /// Counts bytes that were received by now.
     fn note(&mut self, read: u64, now: Instant) -> Result<(), HttpError> {
         self.received += read;
@@ -207,7 +229,7 @@ impl Pace {
         if within < self.window {
             return Ok(());
         }
-        let expected = (within.as_secs_f64() * SLOWEST as f64) as u64;
+        let expected = Pace::expected(within);
         if self.received < expected {
             return Err(HttpError::TooSlow { received: self.received, expected, within });
         }
@@ -233,6 +255,20 @@ mod tests {
         let error = pace.note(0, begin + 30 * SECOND).unwrap_err();
         let HttpError::TooSlow { received, expected, within } = error else { panic!("{error:?}") };
         assert_eq!((received, expected, within), (10 * SLOWEST - 1, 10 * SLOWEST, 10 * SECOND));
+    }
+
+    #[test]
+    fn a_deadline_is_the_end_of_the_first_window_without_its_bytes() {
+        let begin = Instant::now();
+        let mut pace = Pace::new(10 * SECOND, begin);
+        pace.note(10 * SLOWEST - 1, begin + SECOND).unwrap();
+        assert_eq!(pace.deadline(), begin + 10 * SECOND);
+        pace.note(1, begin + 2 * SECOND).unwrap();
+        assert_eq!(pace.deadline(), begin + 20 * SECOND);
+        pace.note(0, begin + 11 * SECOND).unwrap_err();
+        let mut pace = Pace::new(10 * SECOND, begin);
+        pace.note(1 << 30, begin + 11 * SECOND).unwrap();
+        assert_eq!(pace.deadline(), begin + 21 * SECOND);
     }
 
     #[test]

@@ -171,6 +171,7 @@ mod tests {
             HttpError::Connection(io::Error::from(io::ErrorKind::ConnectionRefused)),
             HttpError::Connection(io::Error::other("the cause")),
             HttpError::Malformed(io::Error::other("the cause")),
+            HttpError::Proxy { variable: "ALL_PROXY", problem: "it is not a URL" },
             HttpError::Timeout(TimeoutPhase::Waiting),
             HttpError::TooSlow { received: 1, expected: 2, within: Duration::from_secs(1) },
             HttpError::Status(503),

@@ -1,9 +1,17 @@
 //! Requests to the Hub, over ureq: who sees the token, which redirects are followed, how long anything may take.
 
-use std::{io::Read, time::Duration};
+use std::{
+    cell::RefCell,
+    io::{self, Read, Take},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use ureq::{
-    Agent, Body,
+    Agent, Body, BodyReader,
     http::{HeaderMap, Response, Uri, header},
 };
 
@@ -11,6 +19,8 @@ use super::{
     HttpError, HubOptions, TimeoutPhase,
     http_error::shown,
     origin::{self, Origin},
+    proxy,
+    watch::Watch,
 };
 
 /// As many redirects as curl's and Python's clients follow, in the order of magnitude.
@@ -22,11 +32,15 @@ pub(super) const SLOWEST: u64 = 1 << 10;
 
 /// The connections to one Hub.
 pub(super) struct Http {
-    agent: Agent,
+    agent: RefCell<Agent>,
+    /// Whether the agent's connections were closed because a server took too long.
+    closed: Arc<AtomicBool>,
     /// The only origin that sees the token.
     home: Origin,
     token: Option<String>,
     idle: Duration,
+    /// The longest time for a request and the head of its answer.
+    longest: Duration,
 }
 
 /// The question a request asks.
@@ -34,8 +48,8 @@ pub(super) struct Http {
 enum Ask<'a> {
     /// Only the headers of this file.
     Head { file: &'a str },
-    /// The bytes of a file of `size` bytes, starting with byte `from`.
-    Content { from: u64, size: u64 },
+    /// The bytes of a file, starting with byte `from`.
+    Content { from: u64 },
 }
 
 /// An answer, of any status but a redirect that was followed.
@@ -47,6 +61,13 @@ pub(super) struct Reply {
     /// Whether it is the Hub itself, reached without a detour.
     pub(super) is_home: bool,
     body: Body,
+    watch: Watch,
+}
+
+/// The body of an answer.
+pub(super) struct Content {
+    reader: Take<BodyReader<'static>>,
+    watch: Watch,
 }
 
 /// A request without an answer.
@@ -73,7 +94,10 @@ impl Http {
             .timeout_recv_response(Some(idle))
             .timeout_per_read(Some(idle))
             .build();
-        Some(Http { agent: config.into(), home, token: options.token().map(str::to_owned), idle })
+        let longest = 2 * (options.connect_timeout() + idle);
+        let token = options.token().map(str::to_owned);
+        let agent = RefCell::new(Agent::new_with_config(config));
+        Some(Http { agent, closed: Arc::default(), home, token, idle, longest })
     }
 
     /// Asks for the headers of a file. A redirect to another origin is an answer: its headers
@@ -87,9 +111,9 @@ impl Http {
         self.follow(Ask::Head { file }, url)
     }
 
-    /// Asks for a file of `size` bytes from byte `from` on.
-    pub(super) fn content(&self, url: &str, from: u64, size: u64) -> Result<Reply, Failure> {
-        self.follow(Ask::Content { from, size }, url)
+    /// Asks for a file from byte `from` on.
+    pub(super) fn content(&self, url: &str, from: u64) -> Result<Reply, Failure> {
+        self.follow(Ask::Content { from }, url)
     }
 
     /// Returns the host of the Hub itself, not of its file servers.
@@ -113,10 +137,20 @@ impl Http {
         for _ in 0..=MAX_REDIRECTS {
             at_home &= origin == self.home;
             host = origin.host().to_owned();
-            let response = self
-                .request(ask, &uri, &origin, at_home)
-                .map_err(|error| fail(&host, HttpError::of(error, TimeoutPhase::Waiting, MAX_HEADER)))?;
-            let reply = Reply::of(response, host.clone(), at_home);
+            // A proxy is for the world outside.
+            if !origin.is_loopback() {
+                proxy::check(&uri).map_err(|error| fail(&host, error))?;
+            }
+            let agent = self.agent();
+            let watch = Watch::begin(agent.clone(), Instant::now() + self.longest, Arc::clone(&self.closed));
+            let response = self.request(&agent, ask, &uri, &origin, at_home).map_err(|error| {
+                let error = match watch.is_over() {
+                    true => HttpError::Timeout(TimeoutPhase::Waiting),
+                    false => HttpError::of(error, TimeoutPhase::Waiting, MAX_HEADER),
+                };
+                fail(&host, error)
+            })?;
+            let reply = Reply::of(response, host.clone(), at_home, watch);
             if !matches!(reply.status, 301 | 302 | 303 | 307 | 308) {
                 return Ok(reply);
             }
@@ -135,30 +169,35 @@ impl Http {
         Err(fail(&host, HttpError::TooManyRedirects { limit: MAX_REDIRECTS }))
     }
 
+    /// The connections, or new ones if a server took too long.
+    fn agent(&self) -> Agent {
+        let mut agent = self.agent.borrow_mut();
+        if self.closed.swap(false, Ordering::SeqCst) {
+            *agent = Agent::new_with_config(agent.config().clone());
+        }
+        agent.clone()
+    }
+
     /// One request. It carries the token if it is `at_home`.
     fn request(
         &self,
+        agent: &Agent,
         ask: Ask<'_>,
         uri: &Uri,
         origin: &Origin,
         at_home: bool,
     ) -> Result<Response<Body>, ureq::Error> {
         let mut request = match ask {
-            Ask::Head { .. } => self.agent.head(uri),
-            Ask::Content { .. } => self.agent.get(uri),
+            Ask::Head { .. } => agent.head(uri),
+            Ask::Content { .. } => agent.get(uri),
         };
         if let Some(token) = self.token.as_ref().filter(|_| at_home) {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        if let Ask::Content { from: from @ 1.., .. } = ask {
+        if let Ask::Content { from: from @ 1.. } = ask {
             request = request.header(header::RANGE, format!("bytes={from}-"));
         }
         let mut config = request.config();
-        if let Ask::Content { from, size } = ask {
-            let slowest = Duration::from_secs(size.saturating_sub(from) / SLOWEST);
-            config = config.timeout_recv_body(Some(self.idle.saturating_add(slowest)));
-        }
-        // A proxy is for the world outside.
         if origin.is_loopback() {
             config = config.proxy(None);
         }
@@ -167,9 +206,9 @@ impl Http {
 }
 
 impl Reply {
-    fn of(response: Response<Body>, host: String, is_home: bool) -> Self {
+    fn of(response: Response<Body>, host: String, is_home: bool, watch: Watch) -> Self {
         let (parts, body) = response.into_parts();
-        Reply { status: parts.status.as_u16(), headers: parts.headers, host, is_home, body }
+        Reply { status: parts.status.as_u16(), headers: parts.headers, host, is_home, body, watch }
     }
 
     /// The value of a header that occurs at most once.
@@ -199,12 +238,26 @@ impl Reply {
     }
 
     /// The body, of at most `limit` bytes.
-    pub(super) fn into_body(self, limit: u64) -> impl Read {
-        self.body.into_reader().take(limit)
+    pub(super) fn into_content(self, limit: u64) -> Content {
+        Content { reader: self.body.into_reader().take(limit), watch: self.watch }
+    }
+}
+
+impl Content {
+    /// Reads some bytes, or none at the end. Returns `Ok(None)` if none arrived before `until`.
+    pub(super) fn read(&mut self, buffer: &mut [u8], until: Instant) -> Result<Option<usize>, HttpError> {
+        self.watch.allow_until(until);
+        match self.reader.read(buffer) {
+            Ok(read @ 1..) => Ok(Some(read)),
+            // A connection that was closed here may look like the end of the body.
+            _ if self.watch.is_over() => Ok(None),
+            Ok(_) => Ok(Some(0)),
+            Err(error) => Err(broken_off(error)),
+        }
     }
 }
 
 /// The meaning of an error while a body is read.
-pub(super) fn broken_off(error: std::io::Error) -> HttpError {
+fn broken_off(error: io::Error) -> HttpError {
     HttpError::of(error.into(), TimeoutPhase::Receiving, MAX_HEADER)
 }

@@ -17,6 +17,14 @@ pub enum HttpError {
     /// The answer is not HTTP.
     #[error("a malformed answer")]
     Malformed(#[source] io::Error),
+    /// The environment names a proxy that cannot be used, and the server is not to be reached without one.
+    #[error("the proxy that {variable} names cannot be used: {problem}")]
+    Proxy {
+        /// The variable of the environment.
+        variable: &'static str,
+        /// The problem with its value. Never holds a password.
+        problem: &'static str,
+    },
     /// The server took too long.
     #[error("timed out {0}")]
     Timeout(TimeoutPhase),

@@ -25,22 +25,6 @@ const MAX_WEIGHTS: u64 = 1 << 40;
 /// Most shards of one model; the largest models have a few hundred.
 pub(super) const MAX_SHARDS: usize = 10_000;
 
-/// Whether a model can do without a file of this name.
-pub(super) fn is_optional(file: &str) -> bool {
-    matches!(
-        file,
-        TOKENIZER
-            | TOKENIZER_CONFIG
-            | VOCABULARY
-            | MERGES
-            | SENTENCE_PIECE
-            | SAFETENSORS
-            | SAFETENSORS_INDEX
-            | PICKLE
-            | PICKLE_INDEX
-    )
-}
-
 /// The largest size in bytes that a file of this name may have. Any name that is not listed is one of a shard.
 pub(super) fn limit(file: &str) -> u64 {
     match file {

@@ -67,14 +67,14 @@ impl HubOptions {
     ///
     /// # Errors
     ///
-    /// [`HubError::Setting`] if the endpoint is not an http(s) URL, the token cannot be sent in a header, its file cannot be
-    /// read, the timeout is not a number of seconds, or nothing says where the cache is.
+    /// [`HubError::Setting`] if a variable is not UTF-8, the endpoint is not an http(s) URL, the token cannot be sent in a header, its
+    /// file is not an ordinary one of at most 64 KiB, the timeout is not a number of seconds, or nothing says where the cache is.
     ///
     /// # Source
     ///
     /// huggingface/huggingface_hub, `src/huggingface_hub/constants.py` and `utils/_auth.py`.
     pub fn from_env() -> Result<Self, HubError> {
-        environment::options(|name| std::env::var(name).ok())
+        environment::options(|name| std::env::var_os(name))
     }
 
     /// Asks another Hub. A trailing `/` is dropped. A plain http URL sends the token unencrypted.
@@ -89,7 +89,7 @@ impl HubOptions {
         if !is_url || !trimmed.bytes().all(is_plain) {
             return Err(setting(
                 "HF_ENDPOINT",
-                &format!("{endpoint:?} is not a URL like {DEFAULT_ENDPOINT}"),
+                &format!("{:?} is not a URL like {DEFAULT_ENDPOINT}", without_user(endpoint)),
             ));
         }
         self.endpoint = trimmed.to_owned();
@@ -117,8 +117,8 @@ impl HubOptions {
 
     /// Sets the longest time to connect to a server, and the longest time without a byte from it (10 s and 30 s by default).
     ///
-    /// An answer's head must be complete within the idle time. A body must also bring 1 KiB a second: over each idle time, and
-    /// as a whole. Another process that downloads the same file is waited for until its download has not grown for ten idle
+    /// An answer's head must be complete within the idle time. A body must also bring 1 KiB of content a second over each idle time,
+    /// however its bytes arrive. Another process that downloads the same file is waited for until its download has not grown for ten idle
     /// times.
     ///
     /// # Errors
@@ -181,6 +181,17 @@ impl fmt::Debug for HubOptions {
     }
 }
 
+/// A URL as an error shows it: a password may stand before the host.
+fn without_user(url: &str) -> String {
+    match url.rsplit_once('@') {
+        None => url.to_owned(),
+        Some((before, after)) => {
+            let scheme = before.split_once("://").map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
+            format!("{scheme}..@{after}")
+        }
+    }
+}
+
 pub(super) fn setting(name: &'static str, problem: &str) -> HubError {
     HubError::Setting { name, problem: problem.to_owned() }
 }
@@ -209,17 +220,22 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_is_no_url_is_refused() {
-        for text in [
-            "huggingface.co",
-            "ftp://x",
-            "https://",
-            "http:///x",
-            "https://a b",
-            "https://a?b",
-            "https://u@a",
-        ] {
+        for text in ["huggingface.co", "ftp://x", "https://", "http:///x", "https://a b", "https://a?b"] {
             let error = HubOptions::new("/c").with_endpoint(text).unwrap_err().to_string();
             assert!(error.starts_with("HF_ENDPOINT") && error.contains(text), "{error}");
+        }
+    }
+    #[test]
+    fn a_password_in_the_endpoint_is_not_repeated() {
+        for (text, shown) in [
+            ("https://u@a", "https://..@a"),
+            ("http://user:secret@hub.example/x", "http://..@hub.example/x"),
+            ("https://user:secret/@@hub.example", "https://..@hub.example"),
+            ("user:secret@hub.example", "\"..@hub.example"),
+        ] {
+            let error = HubOptions::new("/c").with_endpoint(text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+            assert!(error.to_string().contains(shown), "{error}");
         }
     }
 }

@@ -3,13 +3,8 @@
 use std::path::PathBuf;
 
 use super::{
-    Answer, CONFIG, Files, HttpError, HubError, Site,
-    cache::Cached,
-    commit::Commit,
-    download::Download,
-    http::Http,
-    http_error::shown,
-    limits::{is_optional, limit},
+    Answer, CONFIG, Files, HttpError, HubError, Site, cache::Cached, commit::Commit, download::Download,
+    http::Http, http_error::shown, limits::limit,
 };
 use crate::Progress;
 
@@ -24,10 +19,8 @@ pub(super) struct Remote<'a> {
 /// The Hub's answer about a file.
 enum Metadata {
     Present(Answer),
-    /// The commit has no such file. It is `certain` if the answer names the commit and the reason.
-    Absent {
-        certain: bool,
-    },
+    /// The commit has no such file.
+    Absent,
 }
 
 impl<'a> Remote<'a> {
@@ -44,7 +37,7 @@ impl<'a> Remote<'a> {
             Metadata::Present(answer) => {
                 Ok(Remote { site, http, commit: answer.commit.clone(), config: Some(answer) })
             }
-            Metadata::Absent { .. } => Err(HubError::FileNotFound { at: site.at(CONFIG) }),
+            Metadata::Absent => Err(HubError::FileNotFound { at: site.at(CONFIG) }),
         }
     }
 
@@ -76,13 +69,7 @@ fn metadata(site: &Site<'_>, http: &Http, revision: &str, file: &str) -> Result<
     let answer = match reply.status {
         200 | 301 | 302 | 303 | 307 | 308 => Answer::read(&reply, limit(file)).map(Metadata::Present),
         _ => match site.refusal(file, &reply) {
-            Some(HubError::FileNotFound { .. }) => {
-                let code = reply.header("x-error-code");
-                let commit = reply.header("x-repo-commit");
-                let certain = matches!(code, Ok(Some("EntryNotFound")))
-                    && matches!(commit, Ok(Some(commit)) if commit == revision);
-                Ok(Metadata::Absent { certain })
-            }
+            Some(HubError::FileNotFound { .. }) => Ok(Metadata::Absent),
             Some(error) => return Err(error),
             None => Err(HttpError::Status(reply.status)),
         },
@@ -105,22 +92,14 @@ impl Files for Remote<'_> {
         match cache.file(&self.commit, file).map_err(trouble)? {
             Cached::Whole(path) => return Ok(Some(path)),
             Cached::Damaged { .. } => cache.forget(&self.commit, file).map_err(trouble)?,
-            Cached::Absent if is_optional(file) && cache.is_known_absent(&self.commit, file) => {
-                return Ok(None);
-            }
+            // That there is no such file is asked each time. No hash would show that an earlier answer was wrong.
             Cached::Absent => {}
         }
         match self.metadata(file)? {
             Metadata::Present(answer) => {
                 Download { remote: self, file, answer: &answer }.bring(progress).map(Some)
             }
-            Metadata::Absent { certain } => {
-                if certain && is_optional(file) {
-                    // This only saves the next run a request, so a cache that cannot be written is not an error here.
-                    let _ = cache.note_absent(&self.commit, file);
-                }
-                Ok(None)
-            }
+            Metadata::Absent => Ok(None),
         }
     }
 

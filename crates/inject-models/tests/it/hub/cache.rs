@@ -191,7 +191,6 @@ fn the_cache_is_laid_out_for_python() {
         assert_eq!(fs::read_link(snapshot.folder.join(file)).unwrap(), Path::new("../../blobs").join(etag));
     }
     assert_eq!(fs::read_to_string(root.join("refs/main")).unwrap(), COMMIT);
-    assert!(root.join(".no_exist").join(COMMIT).join("tokenizer.json").is_file());
     assert!(cache.path().join(".locks").join(FOLDER).is_dir());
 }
 
@@ -201,8 +200,23 @@ fn a_file_that_a_model_needs_is_asked_for_whatever_is_noted() {
     let (server, cache) = (Server::start(SINGLE), TempDir::new().unwrap());
     let notes = cache.path().join(FOLDER).join(".no_exist").join(COMMIT);
     fs::create_dir_all(&notes).unwrap();
-    fs::write(notes.join("config.json"), "").unwrap();
+    SINGLE.iter().for_each(|(file, _)| fs::write(notes.join(file), "").unwrap());
     fetch_text(REPO, &options(&server, &cache)).unwrap();
+}
+
+#[test]
+fn a_hard_link_in_the_place_of_an_unfinished_download_is_not_written_through() {
+    let server = Server::start(SINGLE);
+    let (_outer, inside, outside) = with_outside();
+    let blobs = inside.join(FOLDER).join("blobs");
+    fs::create_dir_all(&blobs).unwrap();
+    for content in [b"{}".as_slice(), b"all the weights"] {
+        for name in [git_blob(content), sha256(content)] {
+            fs::hard_link(outside.join("canary"), blobs.join(format!("{name}.incomplete"))).unwrap();
+        }
+    }
+    fetch_text(REPO, &options_at(&server, &inside)).unwrap();
+    assert_eq!(files_in(&outside).into_iter().collect::<Vec<_>>(), [("canary".into(), "untouched".into())]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::{
     SHARDED, SINGLE, cut_in_half, fetch_text, files_in, options,
-    server::{Answer, COMMIT, REPO, Reply, Server, refusal, sha256},
+    server::{Answer, COMMIT, REPO, Server, refusal, sha256},
 };
 
 fn later() -> String {
@@ -60,26 +60,26 @@ fn a_revision_that_is_gone_is_an_error_although_the_cache_has_it() {
 }
 
 #[test]
-fn an_absence_is_remembered_only_with_its_commit_and_its_reason() {
-    let no = |code: &str, commit: &str| refusal(404, code).with("X-Repo-Commit", commit);
-    for (answer, is_remembered) in [
-        (no("EntryNotFound", COMMIT), true),
-        (no("EntryNotFound", &later()), false),
-        (no("", COMMIT), false),
-        (refusal(404, "EntryNotFound"), false),
+fn an_absence_is_asked_about_each_time() {
+    let lie = || refusal(404, "EntryNotFound").with("X-Repo-Commit", COMMIT);
+    for (files, absent) in [
+        (SHARDED, "tokenizer.json"),
+        (SHARDED, "model.safetensors.index.json"),
+        (SHARDED, "sub/two.safetensors"),
+        (SINGLE, "model.safetensors"),
     ] {
-        let (server, cache) = (Server::start(SHARDED), TempDir::new().unwrap());
-        let options = options(&server, &cache);
-        let said: Reply = answer.clone();
-        server.play(move |_, request, reply| match request.path.ends_with("/tokenizer.json") {
-            true => Answer::Reply(said.clone()),
-            false => Answer::Reply(reply),
-        });
-        fetch_text(REPO, &options).unwrap();
-        server.be_honest();
-        let snapshot = fetch_text(REPO, &options).unwrap();
-        let is_there = files_in(&snapshot.folder).contains_key("tokenizer.json");
-        assert_eq!(is_there, !is_remembered, "{:?}", answer.headers);
+        for repo in [REPO.to_owned(), format!("{REPO}@{COMMIT}")] {
+            let (server, cache) = (Server::start(files), TempDir::new().unwrap());
+            let options = options(&server, &cache);
+            server.play(move |_, request, reply| match request.path.ends_with(&format!("/{absent}")) {
+                true => Answer::Reply(lie()),
+                false => Answer::Reply(reply),
+            });
+            assert_eq!(fetch_text(&repo, &options).is_ok(), absent == "tokenizer.json", "{absent}");
+            server.be_honest();
+            let snapshot = fetch_text(&repo, &options).unwrap();
+            assert!(files_in(&snapshot.folder).contains_key(absent), "{absent}");
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::{path::Path, time::Duration};
 
 use inject_models::hub::{HttpError, HubError, Snapshot};
 
-use super::server::{Answer, Body, Reply, Request, refusal};
+use super::server::{Answer, Body, COMMIT, Reply, Request, refusal};
 use Expected::{Anything, Error, Fetched, Header, Late, Refused};
 
 type Play = Box<dyn Fn(&Request, Reply) -> Answer + Send + Sync>;
@@ -80,6 +80,34 @@ fn raw(body: Body) -> Play {
 /// Chunks of a chunked body.
 fn chunked(reply: Reply, body: Body) -> Reply {
     Reply { body, ..reply.without("Content-Length").with("Transfer-Encoding", "chunked") }
+}
+
+/// The bytes of the honest body as one chunk of a chunked body.
+fn one_chunk(reply: &Reply) -> Vec<u8> {
+    let bytes = reply.bytes();
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), &bytes, b"\r\n"].concat()
+}
+
+/// Files of a size that takes an hour or more at the slowest acceptable pace, announced and then sent in these chunks.
+fn large(body: Body) -> Play {
+    Box::new(move |request, reply| {
+        let size: u64 = match request.path.rsplit('/').next() {
+            Some("config.json") => 4 << 20,
+            Some("model.safetensors.index.json") => 32 << 20,
+            Some("tokenizer.json") => 256 << 20,
+            _ => 1 << 30,
+        };
+        let size = size.to_string();
+        Answer::Reply(match (request.method.as_str(), reply.status) {
+            ("HEAD", 200) => reply.set("Content-Length", &size),
+            ("HEAD", 302) => reply.set("X-Linked-Size", &size),
+            // From the beginning, also if the rest was asked for.
+            ("GET", 200 | 206) => {
+                chunked(Reply { status: 200, ..reply.without("Content-Range") }, body.clone())
+            }
+            _ => reply,
+        })
+    })
 }
 
 pub(super) fn all(scene: &Scene<'_>) -> Vec<Part> {
@@ -259,6 +287,11 @@ fn statuses(add: Add<'_>) {
             Box::new(move |_, _| Answer::Reply(refusal(status, ""))),
         );
     }
+    add(
+        "status 404 for a file that is there",
+        Error,
+        any(|_| refusal(404, "EntryNotFound").with("X-Repo-Commit", COMMIT)),
+    );
     add("status 101", Refused, any(|reply| Reply { status: 101, ..reply }));
     add("status 099", Refused, raw(Body::Bytes(b"HTTP/1.1 099 No\r\n\r\n".to_vec())));
 }

@@ -25,6 +25,8 @@ use super::{
 /// The endpoint and the cache of a client. Without them the client's test returns at once.
 const ENDPOINT: &str = "INJECT_MODELS_TEST_HUB_ENDPOINT";
 const CACHE: &str = "INJECT_MODELS_TEST_HUB_CACHE";
+/// The client's idle time in seconds, if it is not [`IDLE_TIMEOUT`].
+const IDLE: &str = "INJECT_MODELS_TEST_HUB_IDLE";
 
 /// The file beside the cache to which a client writes its outcome.
 const OUTCOME: &str = "outcome";
@@ -49,7 +51,8 @@ const PROXIES: [&str; 8] = [
     "no_proxy",
 ];
 
-/// A proxy for `hub.test` and `store.test`, which are the two servers of a Hub. To a client of `silent.test` it says nothing.
+/// A proxy for `hub.test` and `store.test`, which are the two servers of a Hub. To a client of `silent.test` it says nothing, and
+/// to one of `slow.test` a byte now and then.
 struct Proxy {
     address: SocketAddr,
     asked: Asked,
@@ -95,6 +98,14 @@ fn tunnel(mut client: &TcpStream, hub: SocketAddr, store: SocketAddr, asked: &As
         client.set_read_timeout(Some(SILENCE))?;
         return client.read(&mut [0]).map(drop);
     }
+    if target.starts_with("slow.test:") {
+        client.write_all(b"HTTP/1.1 200 OK\r\nX: ")?;
+        for _ in 0..SILENCE.as_millis() / 100 {
+            thread::sleep(Duration::from_millis(100));
+            client.write_all(b"y")?;
+        }
+        return Ok(());
+    }
     client.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
     let mut first = vec![0; 1 << 12];
     let read = client.read(&mut first)?;
@@ -118,7 +129,8 @@ fn client_of_a_proxy() {
         return;
     };
     let options = HubOptions::new(&cache).with_endpoint(&endpoint).unwrap().with_token(TOKEN).unwrap();
-    let options = options.with_timeouts(CONNECT_TIMEOUT, IDLE_TIMEOUT).unwrap();
+    let idle = env::var(IDLE).map_or(IDLE_TIMEOUT, |idle| Duration::from_secs(idle.parse().unwrap()));
+    let options = options.with_timeouts(CONNECT_TIMEOUT, idle).unwrap();
     let outcome = match fetch_text(REPO, &options) {
         Ok(_) => FETCHED.to_owned(),
         Err(error) => format!("{error:?}"),
@@ -128,13 +140,18 @@ fn client_of_a_proxy() {
 
 /// The outcome of a client whose user names this endpoint: [`FETCHED`] or the error.
 fn fetch_by(proxy: &Proxy, endpoint: &str) -> String {
+    fetch_with(&[("ALL_PROXY", &format!("http://{}", proxy.address))], endpoint)
+}
+
+/// Does the same with these variables.
+fn fetch_with(variables: &[(&str, &str)], endpoint: &str) -> String {
     let folder = TempDir::new().unwrap();
     let name = format!("{}::client_of_a_proxy", module_path!().split_once("::").unwrap().1);
     let mut client = Command::new(env::current_exe().unwrap());
     for name in PROXIES {
         client.env_remove(name);
     }
-    client.env("ALL_PROXY", format!("http://{}", proxy.address));
+    client.envs(variables.iter().copied());
     client.env(ENDPOINT, endpoint).env(CACHE, folder.path().join("cache"));
     client.args(["--exact", &name]).stdout(Stdio::null()).stderr(Stdio::null());
     assert!(client.status().unwrap().success());
@@ -185,4 +202,33 @@ fn a_connection_that_is_never_made_is_timed_out() {
     let outcome = fetch_by(&proxy, "http://silent.test");
     assert!(outcome.contains("Timeout(Connecting)"), "{outcome}");
     assert!(begin.elapsed() < SILENCE);
+}
+
+#[test]
+fn a_proxy_that_says_a_byte_now_and_then_is_timed_out() {
+    let proxy = Proxy::start(&Server::start(SINGLE));
+    let begin = Instant::now();
+    let address = format!("http://{}", proxy.address);
+    let outcome = fetch_with(&[("ALL_PROXY", &address), (IDLE, "1")], "http://slow.test");
+    assert!(outcome.contains("Timeout("), "{outcome}");
+    assert!(begin.elapsed() < SILENCE);
+}
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_not_passed_over() {
+    let server = Server::start(SINGLE);
+    for (variable, value) in [
+        ("ALL_PROXY", "socks5://user:secret@127.0.0.1:9"),
+        ("HTTPS_PROXY", "socks4://127.0.0.1:9"),
+        ("http_proxy", "gopher://user:secret@127.0.0.1:9"),
+        ("all_proxy", "http://"),
+    ] {
+        let outcome = fetch_with(&[(variable, value)], "http://hub.test");
+        assert!(outcome.contains(&format!("Proxy {{ variable: \"{variable}\"")), "{outcome}");
+        assert!(!outcome.contains("secret"), "{outcome}");
+        // Servers that are asked without a proxy.
+        let outcome = fetch_with(&[(variable, value), ("NO_PROXY", "other,hub.test")], "http://hub.test");
+        assert!(outcome != FETCHED && !outcome.contains("Proxy {"), "{outcome}");
+        assert_eq!(fetch_with(&[(variable, value)], &server.endpoint()), FETCHED);
+    }
 }

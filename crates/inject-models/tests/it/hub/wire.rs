@@ -42,6 +42,8 @@ pub(super) enum Body {
     Slow(Vec<u8>, Duration),
     /// The bytes, and then silence.
     Stuck(Vec<u8>),
+    /// The bytes at once, and then another body.
+    Before(Vec<u8>, Box<Body>),
 }
 
 pub(super) enum Answer {
@@ -84,9 +86,11 @@ impl Reply {
 
     pub(super) fn bytes(&self) -> Vec<u8> {
         match &self.body {
-            Body::Bytes(bytes) | Body::Endless(bytes) | Body::Slow(bytes, _) | Body::Stuck(bytes) => {
-                bytes.clone()
-            }
+            Body::Bytes(bytes)
+            | Body::Endless(bytes)
+            | Body::Slow(bytes, _)
+            | Body::Stuck(bytes)
+            | Body::Before(bytes, _) => bytes.clone(),
         }
     }
 
@@ -140,6 +144,10 @@ pub(super) fn send_body(mut stream: &TcpStream, body: &Body, sent: &AtomicU64) -
             send(stream, bytes, sent)?;
             stream.set_read_timeout(Some(STUCK))?;
             stream.read(&mut [0]).map(|_| ())
+        }
+        Body::Before(bytes, rest) => {
+            send(stream, bytes, sent)?;
+            send_body(stream, rest, sent)
         }
     }
 }

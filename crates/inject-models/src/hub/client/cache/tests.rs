@@ -105,12 +105,3 @@ fn a_lock_is_waited_for_while_the_download_of_its_holder_grows() {
     let mut release = |_: Duration| drop(held.take());
     cache.turn_by(&now, &mut release, BLOB, patience).unwrap();
 }
-
-#[test]
-fn an_absent_file_is_remembered_for_its_commit_only() {
-    let folder = tempfile::tempdir().unwrap();
-    let cache = cache(&folder);
-    cache.note_absent(&commit("1"), "x.json").unwrap();
-    assert!(cache.is_known_absent(&commit("1"), "x.json"));
-    assert!(!cache.is_known_absent(&commit("2"), "x.json"));
-}

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::Expected::{Anything, Error, Fetched, Late, Refused};
-use super::{Add, Body, PAUSE, Reply, any, chunked, content};
+use super::{Add, Body, PAUSE, Reply, any, chunked, content, large, one_chunk};
 
 pub(super) fn all(add: Add<'_>) {
     add(
@@ -16,7 +16,7 @@ pub(super) fn all(add: Add<'_>) {
     );
     add(
         "body: too long without a length",
-        Refused,
+        Fetched,
         content(|_, reply| {
             let bytes = [reply.bytes(), b"and more".to_vec()].concat();
             Reply { body: Body::Bytes(bytes), ..reply.without("Content-Length") }
@@ -194,6 +194,65 @@ pub(super) fn all(add: Add<'_>) {
         Late,
         content(|_, reply| chunked(reply, Body::Slow(vec![b'0'; 200], PAUSE))),
     );
+    slow_and_large(add);
+    after_the_whole(add);
+}
+
+/// More than a client that hangs waits for, a byte at a time.
+const LONG: usize = 3000;
+
+/// Bodies of large files that bring bytes and hardly any content.
+fn slow_and_large(add: Add<'_>) {
+    for (name, first, then) in [
+        ("a digit of a chunk length now and then", "", "0"),
+        ("a digit of a chunk length now and then after some content", "5\r\nxxxxx\r\n", "0"),
+        ("a byte of a chunk extension now and then", "5;", "x"),
+        ("a chunk of a byte now and then", "", "1\r\nx\r\n"),
+    ] {
+        let slow = Body::Slow(then.bytes().cycle().take(LONG).collect(), PAUSE);
+        let body = Body::Before(first.into(), Box::new(slow));
+        add(&format!("body: large, {name}"), Late, large(body));
+    }
+}
+
+/// Bodies that bring the whole content, and have no end.
+fn after_the_whole(add: Add<'_>) {
+    for (name, rest) in [
+        ("a digit of a chunk length now and then", Body::Slow(vec![b'0'; LONG], PAUSE)),
+        ("the end of the chunks never", Body::Stuck(Vec::new())),
+        ("a trailer now and then", Body::Before(b"0\r\n".into(), Box::new(slow_trailers()))),
+        (
+            "trailers without end",
+            Body::Before(b"0\r\n".into(), Box::new(Body::Endless(b"X: y\r\n".repeat(200)))),
+        ),
+    ] {
+        add(
+            &format!("body: whole, and then {name}"),
+            Fetched,
+            content(move |_, reply| {
+                let whole = one_chunk(&reply);
+                chunked(reply, Body::Before(whole, Box::new(rest.clone())))
+            }),
+        );
+    }
+    add(
+        "body: whole but not known to be, and then a trailer now and then",
+        Late,
+        Box::new(|request, reply| {
+            let reply = reply.set("ETag", "\"no-hash\"").without("X-Linked-Etag");
+            super::Answer::Reply(match super::is_content(request, &reply) {
+                true => {
+                    let whole = [one_chunk(&reply), b"0\r\n".into()].concat();
+                    chunked(reply, Body::Before(whole, Box::new(slow_trailers())))
+                }
+                false => reply,
+            })
+        }),
+    );
+}
+
+fn slow_trailers() -> Body {
+    Body::Slow(b"X: y\r\n".iter().copied().cycle().take(LONG).collect(), PAUSE)
 }
 
 /// A gzip stream of 64 MiB of zeros in 400 KB, without its checksum: a zero, and repetitions of it, in a block of fixed codes.

@@ -1,0 +1,52 @@
+//! Fetching from the Hub, in a thread of its own: a signal ends the program while a server is waited for.
+
+use std::{
+    panic,
+    sync::mpsc::{RecvTimeoutError, sync_channel},
+    thread,
+    time::Duration,
+};
+
+use inject_sipit::models::{Progress, Unit};
+
+use crate::{interrupt, progress::Meter};
+
+/// The time between two looks for a signal.
+const LOOK: Duration = Duration::from_millis(100);
+/// Reports that may wait to be shown.
+const REPORTS: usize = 16;
+
+/// A [`Progress`] that can be sent.
+struct Report {
+    task: String,
+    unit: Unit,
+    done: u64,
+    total: u64,
+}
+
+/// Runs a download, and shows its progress. Unwinds if a signal asks for it; the download then ends with the program.
+pub(crate) fn fetched<T: Send + 'static>(
+    download: impl FnOnce(&mut dyn FnMut(Progress<'_>)) -> T + Send + 'static,
+) -> T {
+    let (send, receive) = sync_channel(REPORTS);
+    let thread = thread::spawn(move || {
+        download(&mut |Progress { task, unit, done, total, .. }| {
+            if send.send(Report { task: task.to_owned(), unit, done, total }).is_err() {
+                // Nobody waits for the file any more.
+                panic::resume_unwind(Box::new("interrupted"));
+            }
+        })
+    });
+    let mut meter = Meter::new();
+    meter.about("download");
+    interrupt::advising("what has arrived is kept, and the same command fetches the rest", || {
+        loop {
+            match receive.recv_timeout(LOOK) {
+                Ok(Report { task, unit, done, total }) => meter.show(Progress::new(&task, unit, done, total)),
+                Err(RecvTimeoutError::Timeout) => interrupt::check(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
+    })
+}
