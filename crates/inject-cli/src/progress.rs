@@ -128,6 +128,7 @@ fn amount(progress: Progress<'_>) -> String {
         Unit::Pairs => "pairs",
         Unit::Taps => "taps",
         Unit::Steps => "steps",
+        Unit::Answers => "answers",
         _ => "parts",
     };
     format!("{} of {} {noun}", number::count(done), number::count(total))

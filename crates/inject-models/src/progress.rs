@@ -48,6 +48,8 @@ pub enum Unit {
     Steps,
     /// Units of a study, as its journal records them.
     Units,
+    /// Answers of a server that was asked about a file.
+    Answers,
 }
 
 impl<'a> Progress<'a> {

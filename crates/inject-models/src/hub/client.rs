@@ -7,6 +7,7 @@ mod commit;
 mod download;
 mod environment;
 mod error;
+mod exchange;
 mod http;
 mod http_error;
 mod identity;
@@ -15,6 +16,7 @@ mod limits;
 mod options;
 mod origin;
 mod part;
+mod proxy;
 mod remote;
 mod verified;
 
@@ -57,6 +59,7 @@ pub struct Snapshot {
 /// of the repository is requested.
 ///
 /// `progress` receives the number of bytes of each file that have arrived, with those of an interrupted download that is resumed.
+/// While the Hub is silent, there is a report of [`Unit::Answers`] ten times a second. To stop, `progress` may unwind.
 /// Once a file is in the snapshot folder, fetched now or found in the cache, it gets one report in which `done` is `total`.
 ///
 /// # Requests
@@ -66,6 +69,8 @@ pub struct Snapshot {
 /// - A branch or a tag: one to learn its commit, then as above. The cache's ref is moved only after every file of
 ///   the commit has arrived, so what a later offline run finds is complete.
 /// - A blob that another commit brought already is linked, not fetched again. An interrupted download is resumed.
+/// - The absence of an optional file is remembered with the commit, and saves a request. If a model seems to have no weights or
+///   no tokenizer, their files are requested again.
 /// - If the Hub is out of reach, answers with an error status, or no longer shows the repository, a complete
 ///   snapshot in the cache is used, as `huggingface_hub` does. A missing revision or file stays an error.
 ///
@@ -142,7 +147,7 @@ fn fetch_files(
         let commit = site.cached_commit()?.ok_or_else(|| site.offline_miss(CONFIG))?;
         return gather(&FromCache { site: &site, commit }, wanted, progress);
     }
-    let (commit, error) = match Remote::resolve(&site) {
+    let (commit, error) = match Remote::resolve(&site, progress) {
         Ok(remote) => match gather(&remote, wanted, progress)
             .and_then(|snapshot| site.keep_ref(&remote, wanted, snapshot))
         {
@@ -240,6 +245,9 @@ trait Files {
     /// The local path of a file, or `None` if the repository (as far as it is known) has no such file.
     fn find(&self, file: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Option<PathBuf>, HubError>;
 
+    /// Forgets that earlier runs found these files absent. Returns whether any of them is to be looked for again.
+    fn doubt(&self, files: &[&str]) -> bool;
+
     /// The error for a file that a model cannot do without.
     fn missing(&self, file: &str) -> HubError;
 
@@ -271,6 +279,10 @@ impl Files for FromCache<'_> {
         }
     }
 
+    fn doubt(&self, _files: &[&str]) -> bool {
+        false
+    }
+
     fn missing(&self, file: &str) -> HubError {
         self.site.offline_miss(file)
     }
@@ -296,9 +308,7 @@ fn gather(
     if wanted == Wanted::Model {
         find(CONFIG)?.ok_or_else(|| files.missing(CONFIG))?;
     }
-    let tokenizer = find(TOKENIZER)?.is_some()
-        || (find(VOCABULARY)?.is_some() && find(MERGES)?.is_some())
-        || find(SENTENCE_PIECE)?.is_some();
+    let tokenizer = has_tokenizer(&mut find)? || (files.doubt(&TOKENIZERS) && has_tokenizer(&mut find)?);
     find(TOKENIZER_CONFIG)?;
     match wanted {
         Wanted::Tokenizer if tokenizer => {}
@@ -310,21 +320,42 @@ fn gather(
     Ok(Snapshot { folder: files.site().cache.snapshot(commit), commit: commit.to_string() })
 }
 
+/// The files that a tokenizer may consist of, and those that weights may begin with.
+const TOKENIZERS: [&str; 4] = [TOKENIZER, VOCABULARY, MERGES, SENTENCE_PIECE];
+const WEIGHTS: [&str; 4] = [SAFETENSORS_INDEX, SAFETENSORS, PICKLE, PICKLE_INDEX];
+
+type Find<'a> = &'a mut dyn FnMut(&str) -> Result<Option<PathBuf>, HubError>;
+
+/// Finds the tokenizer of the model. Returns whether there is one.
+fn has_tokenizer(find: Find<'_>) -> Result<bool, HubError> {
+    Ok(find(TOKENIZER)?.is_some()
+        || (find(VOCABULARY)?.is_some() && find(MERGES)?.is_some())
+        || find(SENTENCE_PIECE)?.is_some())
+}
+
 /// Finds the weights of the model.
-fn weights(
-    files: &dyn Files,
-    find: &mut dyn FnMut(&str) -> Result<Option<PathBuf>, HubError>,
-) -> Result<(), HubError> {
-    let (path, index) = if let Some(path) = find(SAFETENSORS_INDEX)? {
-        (path, SAFETENSORS_INDEX)
-    } else if find(SAFETENSORS)?.is_some() || find(PICKLE)?.is_some() {
-        return Ok(());
-    } else {
-        (find(PICKLE_INDEX)?.ok_or_else(|| files.missing(SAFETENSORS))?, PICKLE_INDEX)
+fn weights(files: &dyn Files, find: Find<'_>) -> Result<(), HubError> {
+    let mut first = first_of_weights(find)?;
+    if first.is_none() && files.doubt(&WEIGHTS) {
+        first = first_of_weights(find)?;
+    }
+    let (path, index) = match first.ok_or_else(|| files.missing(SAFETENSORS))? {
+        (path, index @ (SAFETENSORS_INDEX | PICKLE_INDEX)) => (path, index),
+        _ => return Ok(()),
     };
     let shards = index::shards(&path, files.site().at(index));
     for shard in shards.inspect_err(|_| files.reject(index))? {
         find(&shard)?.ok_or_else(|| files.missing(&shard))?;
     }
     Ok(())
+}
+
+/// The weights in one file, or the index of their shards.
+fn first_of_weights(find: Find<'_>) -> Result<Option<(PathBuf, &'static str)>, HubError> {
+    for file in WEIGHTS {
+        if let Some(path) = find(file)? {
+            return Ok(Some((path, file)));
+        }
+    }
+    Ok(None)
 }

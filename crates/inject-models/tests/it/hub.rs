@@ -5,6 +5,7 @@
 
 mod cache;
 mod hostile;
+mod interrupted;
 mod left;
 mod lengths;
 mod parts;
@@ -291,7 +292,9 @@ fn an_interrupted_download_is_resumed_where_it_stopped() {
         }
     });
     assert_eq!(files_in(&snapshot.unwrap().folder)["config.json"], "0123456789");
-    assert_eq!(received, [5, 5, 10]);
+    // There is a report whenever nothing has come for a while.
+    received.dedup();
+    assert_eq!(received, [5, 10]);
     assert!(server.take_requests().iter().any(|request| request.range == Some(5)));
 }
 
@@ -372,8 +375,9 @@ fn progress_reaches_the_size_of_each_file_once_it_is_there() {
     for _ in ["fetched", "found in the cache"] {
         let mut events = Vec::new();
         let mut record = |progress: Progress<'_>| {
-            assert_eq!(progress.unit, Unit::Bytes);
-            events.push(format!("{} {}/{}", progress.task, progress.done, progress.total));
+            if progress.unit == Unit::Bytes {
+                events.push(format!("{} {}/{}", progress.task, progress.done, progress.total));
+            }
         };
         fetch(&REPO.parse().unwrap(), &options, &mut record).unwrap();
         assert_eq!(events, ["config.json 2/2", "model.safetensors 15/15"]);

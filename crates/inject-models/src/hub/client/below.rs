@@ -82,11 +82,12 @@ impl Below {
         Ok(self.join(path))
     }
 
-    /// Opens a file for reading and writing, and makes it if it is not there. Something else of that name is removed.
+    /// Opens a file for reading and writing, and makes it if it is not there. Something else of that name is removed, and so is
+    /// a file that has another name too, which may lie anywhere.
     pub(super) fn open(&self, path: &Path) -> Result<File, Trouble> {
         self.make_folder(path.parent().unwrap_or(Path::new("")))?;
         let path = self.join(path);
-        if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+        if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file() || has_other_names(&found)) {
             fs::remove_file(&path).map_err(Trouble::at(&path))?;
         }
         let mut options = OpenOptions::new();
@@ -123,6 +124,17 @@ impl Below {
             _ => Ok(()),
         }
     }
+}
+
+#[cfg(unix)]
+fn has_other_names(file: &fs::Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::nlink(file) > 1
+}
+
+/// Elsewhere the number of names is not known.
+#[cfg(not(unix))]
+fn has_other_names(_: &fs::Metadata) -> bool {
+    false
 }
 
 #[cfg(all(test, unix))]
@@ -175,6 +187,18 @@ mod tests {
         below.remove(Path::new("third")).unwrap();
         assert_eq!(fs::read_to_string(outer.path().join("outside/secret")).unwrap(), "untouched");
         assert_eq!(fs::read_dir(outer.path().join("outside")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_second_name_of_a_file_outside_is_replaced_and_not_written() {
+        let (outer, below) = with_links();
+        let secret = outer.path().join("outside/secret");
+        fs::hard_link(&secret, below.join(Path::new("same"))).unwrap();
+        let mut file = below.open(Path::new("same")).unwrap();
+        file.set_len(0).unwrap();
+        file.write_all(b"new").unwrap();
+        assert_eq!(fs::read_to_string(secret).unwrap(), "untouched");
+        assert_eq!(fs::read_to_string(below.join(Path::new("same"))).unwrap(), "new");
     }
 
     #[test]

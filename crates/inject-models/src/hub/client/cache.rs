@@ -152,6 +152,11 @@ impl RepoCache {
         self.below.write(&self.absence(commit, file), "")
     }
 
+    /// Forgets that a commit has no such file. Returns whether that was remembered.
+    pub(super) fn forget_absence(&self, commit: &Commit, file: &str) -> bool {
+        self.is_known_absent(commit, file) && self.below.remove(&self.absence(commit, file)).is_ok()
+    }
+
     /// Waits until no other process downloads the blob. It is this one's turn until the file is dropped.
     ///
     /// Fails with [`Trouble::Busy`] if the lock is held for `patience` while the unfinished download does not grow.

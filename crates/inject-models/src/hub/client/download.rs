@@ -1,20 +1,19 @@
 //! The way of one file into the cache.
 
 use std::{
-    io::Read,
+    ops::ControlFlow,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use super::{
-    Answer, HttpError, HubError, Trouble,
+    Answer, HttpError, HubError, TimeoutPhase, Trouble,
     answer::{check_coding, found},
-    http::{Reply, SLOWEST, broken_off},
+    http::{Reply, SLOWEST},
     http_error::shown,
     identity::{Identity, sha256},
     part::Part,
-    remote::Remote,
-    verified::BUFFER,
+    remote::{Remote, awaited},
 };
 use crate::{Progress, Unit};
 
@@ -88,7 +87,7 @@ impl Download<'_> {
         let http = &self.remote.http;
         let url = self.remote.site.url(self.answer.commit.as_str(), self.file);
         let reply = http
-            .content(&url, part.length, self.answer.size)
+            .content(&url, part.length, self.answer.size, &mut || progress(awaited(self.file)))
             .map_err(|failure| Stop::Server(failure.host, failure.error))?;
         if !matches!(reply.status, 200 | 206) {
             return Err(match self.remote.site.refusal(self.file, &reply).filter(|_| reply.is_home) {
@@ -104,32 +103,43 @@ impl Download<'_> {
         self.check_head(&reply, part).map_err(server)?;
 
         // One byte more than is missing shows that there are too many.
-        let missing = part.missing();
-        let mut body = reply.into_body(missing + 1);
-        let mut buffer = vec![0; BUFFER];
+        let body = reply.into_body(part.missing() + 1);
         let mut pace = Pace::new(http.idle(), Instant::now());
-        loop {
-            let read = body.read(&mut buffer).map_err(|error| server(broken_off(error)))?;
-            if read as u64 > part.missing() {
-                self.own(part.restart())?;
-                return Err(server(HttpError::Length {
-                    found: self.answer.size + 1,
-                    expected: self.answer.size,
-                }));
-            }
-            if read == 0 {
-                break;
-            }
-            self.own(part.append(&buffer[..read]))?;
-            if part.missing() > 0 {
-                self.report(part.length, progress);
-                pace.note(read as u64, Instant::now()).map_err(server)?;
-            }
-        }
+        let mut outcome = Ok(());
+        http.receive(body, |piece| {
+            let piece = piece.transpose().map_err(server);
+            outcome = piece.and_then(|piece| {
+                let bytes = piece.as_deref().unwrap_or_default();
+                self.take(part, bytes, &server)?;
+                match part.missing() {
+                    0 if bytes.is_empty() => progress(awaited(self.file)),
+                    0 => {}
+                    _ => self.report(part.length, progress),
+                }
+                pace.note(bytes.len() as u64, part.missing(), Instant::now()).map_err(server)
+            });
+            if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        outcome?;
         match part.missing() {
             0 => Ok(()),
             _ => Err(server(HttpError::Length { found: part.length, expected: self.answer.size })),
         }
+    }
+
+    /// Adds bytes that were received, if they are not too many.
+    fn take(
+        &self,
+        part: &mut Part<'_>,
+        bytes: &[u8],
+        server: &dyn Fn(HttpError) -> Stop,
+    ) -> Result<(), Stop> {
+        if bytes.len() as u64 > part.missing() {
+            self.own(part.restart())?;
+            let expected = self.answer.size;
+            return Err(server(HttpError::Length { found: expected + 1, expected }));
+        }
+        self.own(part.append(bytes))
     }
 
     /// Whether an answer with status 200 or 206 brings the missing bytes as they are.
@@ -188,7 +198,8 @@ impl Download<'_> {
     }
 }
 
-/// Watches that bytes come faster than a stuck server sends them.
+/// Watches that the bytes of a body come faster than a stuck server sends them. Only they count: a server may also send parts of the
+/// encoding, such as the lengths of chunks, without end.
 struct Pace {
     window: Duration,
     since: Instant,
@@ -200,12 +211,19 @@ impl Pace {
         Pace { window, since: now, received: 0 }
     }
 
-    /// Counts bytes that were received by now.
-    fn note(&mut self, read: u64, now: Instant) -> Result<(), HttpError> {
+    /// Counts bytes that were received by now. If none are missing, the body must end within a window.
+    fn note(&mut self, read: u64, missing: u64, now: Instant) -> Result<(), HttpError> {
+        if missing == 0 && read > 0 {
+            *self = Pace::new(self.window, now);
+            return Ok(());
+        }
         self.received += read;
         let within = now - self.since;
         if within < self.window {
             return Ok(());
+        }
+        if self.received == 0 {
+            return Err(HttpError::Timeout(TimeoutPhase::Receiving));
         }
         let expected = (within.as_secs_f64() * SLOWEST as f64) as u64;
         if self.received < expected {
@@ -221,16 +239,17 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const MISSING: u64 = 1 << 40;
 
     #[test]
     fn each_window_must_have_its_bytes_however_many_came_before() {
         let begin = Instant::now();
         let mut pace = Pace::new(10 * SECOND, begin);
         // A flood, then just enough.
-        pace.note(1 << 30, begin + 10 * SECOND).unwrap();
-        pace.note(10 * SLOWEST, begin + 20 * SECOND).unwrap();
-        pace.note(10 * SLOWEST - 1, begin + 29 * SECOND).unwrap();
-        let error = pace.note(0, begin + 30 * SECOND).unwrap_err();
+        pace.note(1 << 30, MISSING, begin + 10 * SECOND).unwrap();
+        pace.note(10 * SLOWEST, MISSING, begin + 20 * SECOND).unwrap();
+        pace.note(10 * SLOWEST - 1, MISSING, begin + 29 * SECOND).unwrap();
+        let error = pace.note(0, MISSING, begin + 30 * SECOND).unwrap_err();
         let HttpError::TooSlow { received, expected, within } = error else { panic!("{error:?}") };
         assert_eq!((received, expected, within), (10 * SLOWEST - 1, 10 * SLOWEST, 10 * SECOND));
     }
@@ -239,6 +258,18 @@ mod tests {
     fn nothing_is_too_slow_within_a_window() {
         let begin = Instant::now();
         let mut pace = Pace::new(10 * SECOND, begin);
-        (1..10).for_each(|second| pace.note(0, begin + second * SECOND).unwrap());
+        (1..10).for_each(|second| pace.note(0, MISSING, begin + second * SECOND).unwrap());
+        let error = pace.note(0, MISSING, begin + 10 * SECOND).unwrap_err();
+        assert!(matches!(error, HttpError::Timeout(TimeoutPhase::Receiving)), "{error:?}");
+    }
+
+    #[test]
+    fn after_its_last_byte_a_body_must_end_within_a_window() {
+        let begin = Instant::now();
+        let mut pace = Pace::new(10 * SECOND, begin);
+        pace.note(1, 0, begin + 9 * SECOND).unwrap();
+        pace.note(0, 0, begin + 18 * SECOND).unwrap();
+        let error = pace.note(0, 0, begin + 19 * SECOND).unwrap_err();
+        assert!(matches!(error, HttpError::Timeout(TimeoutPhase::Receiving)), "{error:?}");
     }
 }

@@ -5,6 +5,8 @@
 //! huggingface/huggingface_hub, `src/huggingface_hub/constants.py` and `utils/_auth.py`.
 
 use std::{
+    cell::RefCell,
+    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -13,8 +15,25 @@ use std::{
 use super::{HubError, HubOptions, options::setting};
 
 /// The options that the variables ask for, as [`HubOptions::from_env`] describes.
-pub(super) fn options(var: impl Fn(&str) -> Option<String>) -> Result<HubOptions, HubError> {
-    let var = |name: &str| var(name).filter(|value| !value.is_empty());
+///
+/// A variable that is not UTF-8 is an error. If it were ignored, a token could go to another endpoint than the one that was meant.
+pub(super) fn options(var: impl Fn(&str) -> Option<OsString>) -> Result<HubOptions, HubError> {
+    let unreadable = RefCell::new(None);
+    let text = |name: &str| match var(name)?.into_string() {
+        Ok(value) => Some(value).filter(|value| !value.is_empty()),
+        Err(_) => {
+            unreadable.replace(Some(name.to_owned()));
+            None
+        }
+    };
+    let options = from_texts(text);
+    match unreadable.into_inner() {
+        Some(name) => Err(setting("the environment", &format!("{name} is not UTF-8"))),
+        None => options,
+    }
+}
+
+fn from_texts(var: impl Fn(&str) -> Option<String>) -> Result<HubOptions, HubError> {
     let folder = |name: &str| Some(PathBuf::from(expand(&var(name)?, &var)));
     let hf_home = || {
         let xdg = || folder("XDG_CACHE_HOME").map(|cache| cache.join("huggingface"));
@@ -107,7 +126,7 @@ mod tests {
 
     fn from(vars: &[(&str, &str)]) -> Result<HubOptions, HubError> {
         let value =
-            |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
         options(value)
     }
 
@@ -152,6 +171,19 @@ mod tests {
             cache_of(&[("HOME", "/h"), ("HF_HOME", ""), ("HF_ENDPOINT", "")]),
             "/h/.cache/huggingface/hub"
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_that_is_not_utf_8_is_named_and_not_ignored() {
+        use std::os::unix::ffi::OsStringExt;
+        for name in ["HF_ENDPOINT", "HF_HUB_CACHE", "HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_DOWNLOAD_TIMEOUT"] {
+            let error = options(|asked| match asked {
+                "HOME" => Some("/nonexistent".into()),
+                _ => (asked == name).then(|| OsString::from_vec(b"hf_secret\xff".to_vec())),
+            });
+            assert_eq!(error.unwrap_err().to_string(), format!("the environment: {name} is not UTF-8"));
+        }
     }
 
     #[test]

@@ -170,6 +170,7 @@ mod tests {
         vec![
             HttpError::Connection(io::Error::from(io::ErrorKind::ConnectionRefused)),
             HttpError::Connection(io::Error::other("the cause")),
+            HttpError::Proxy { variable: "ALL_PROXY" },
             HttpError::Malformed(io::Error::other("the cause")),
             HttpError::Timeout(TimeoutPhase::Waiting),
             HttpError::TooSlow { received: 1, expected: 2, within: Duration::from_secs(1) },

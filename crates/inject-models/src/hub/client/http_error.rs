@@ -14,6 +14,12 @@ pub enum HttpError {
     /// The server cannot be reached, or the connection broke off.
     #[error("the connection failed")]
     Connection(#[source] io::Error),
+    /// The environment names a proxy that cannot be used.
+    #[error("{variable} does not name an http or https proxy; no other kind is supported")]
+    Proxy {
+        /// The environment variable. Its value may hold a password and is not shown.
+        variable: &'static str,
+    },
     /// The answer is not HTTP.
     #[error("a malformed answer")]
     Malformed(#[source] io::Error),

@@ -67,14 +67,14 @@ impl HubOptions {
     ///
     /// # Errors
     ///
-    /// [`HubError::Setting`] if the endpoint is not an http(s) URL, the token cannot be sent in a header, its file cannot be
+    /// [`HubError::Setting`] if a variable is not UTF-8, the endpoint is not an http(s) URL, the token cannot be sent in a header, its file cannot be
     /// read, the timeout is not a number of seconds, or nothing says where the cache is.
     ///
     /// # Source
     ///
     /// huggingface/huggingface_hub, `src/huggingface_hub/constants.py` and `utils/_auth.py`.
     pub fn from_env() -> Result<Self, HubError> {
-        environment::options(|name| std::env::var(name).ok())
+        environment::options(|name| std::env::var_os(name))
     }
 
     /// Asks another Hub. A trailing `/` is dropped. A plain http URL sends the token unencrypted.
@@ -117,8 +117,8 @@ impl HubOptions {
 
     /// Sets the longest time to connect to a server, and the longest time without a byte from it (10 s and 30 s by default).
     ///
-    /// An answer's head must be complete within the idle time. A body must also bring 1 KiB a second: over each idle time, and
-    /// as a whole. Another process that downloads the same file is waited for until its download has not grown for ten idle
+    /// An answer's head must be complete within the idle time. A body must also bring 1 KiB a second, over each idle time and
+    /// as a whole, and end within the idle time after its last byte. Only bytes of the file count. Another process that downloads the same file is waited for until its download has not grown for ten idle
     /// times.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! One commit of a repository on a Hub.
 
-use std::path::PathBuf;
+use std::{cell::RefCell, collections::BTreeSet, path::PathBuf};
 
 use super::{
     Answer, CONFIG, Files, HttpError, HubError, Site,
@@ -11,7 +11,7 @@ use super::{
     http_error::shown,
     limits::{is_optional, limit},
 };
-use crate::Progress;
+use crate::{Progress, Unit};
 
 pub(super) struct Remote<'a> {
     pub(super) site: &'a Site<'a>,
@@ -19,6 +19,8 @@ pub(super) struct Remote<'a> {
     pub(super) commit: Commit,
     /// The answer that named the commit, which is about `config.json`.
     config: Option<Answer>,
+    /// The files that the Hub said are absent since the fetch began.
+    absent: RefCell<BTreeSet<String>>,
 }
 
 /// The Hub's answer about a file.
@@ -32,28 +34,32 @@ enum Metadata {
 
 impl<'a> Remote<'a> {
     /// Asks the Hub which commit the revision stands for; a full commit hash needs no request.
-    pub(super) fn resolve(site: &'a Site<'a>) -> Result<Self, HubError> {
+    pub(super) fn resolve(
+        site: &'a Site<'a>,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Self, HubError> {
         let http = Http::new(site.options).ok_or_else(|| HubError::Setting {
             name: "HF_ENDPOINT",
             problem: format!("{:?} is not a URL", site.options.endpoint()),
         })?;
+        let absent = RefCell::default();
         if let Some(commit) = Commit::parse(site.repo.revision()) {
-            return Ok(Remote { site, http, commit, config: None });
+            return Ok(Remote { site, http, commit, config: None, absent });
         }
-        match metadata(site, &http, site.repo.revision(), CONFIG)? {
+        match metadata(site, &http, site.repo.revision(), CONFIG, progress)? {
             Metadata::Present(answer) => {
-                Ok(Remote { site, http, commit: answer.commit.clone(), config: Some(answer) })
+                Ok(Remote { site, http, commit: answer.commit.clone(), config: Some(answer), absent })
             }
             Metadata::Absent { .. } => Err(HubError::FileNotFound { at: site.at(CONFIG) }),
         }
     }
 
     /// Asks the Hub for its description of a file of this commit, once.
-    fn metadata(&self, file: &str) -> Result<Metadata, HubError> {
+    fn metadata(&self, file: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Metadata, HubError> {
         if let Some(answer) = self.config.as_ref().filter(|_| file == CONFIG) {
             return Ok(Metadata::Present(answer.clone()));
         }
-        match metadata(self.site, &self.http, self.commit.as_str(), file)? {
+        match metadata(self.site, &self.http, self.commit.as_str(), file, progress)? {
             Metadata::Present(answer) if answer.commit != self.commit => {
                 let error = HttpError::Header {
                     name: "X-Repo-Commit",
@@ -67,9 +73,20 @@ impl<'a> Remote<'a> {
     }
 }
 
-fn metadata(site: &Site<'_>, http: &Http, revision: &str, file: &str) -> Result<Metadata, HubError> {
+/// The report that the Hub was asked about a file, and has not answered.
+pub(super) fn awaited(file: &str) -> Progress<'_> {
+    Progress::new(file, Unit::Answers, 0, 1)
+}
+
+fn metadata(
+    site: &Site<'_>,
+    http: &Http,
+    revision: &str,
+    file: &str,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Metadata, HubError> {
     let reply = http
-        .head(&site.url(revision, file), file)
+        .head(&site.url(revision, file), file, &mut || progress(awaited(file)))
         .map_err(|failure| site.http(file, failure.host, failure.error))?;
     let host = reply.host.clone();
     // Another status below 400 is a redirect to another origin, which describes the file it leads to.
@@ -110,11 +127,12 @@ impl Files for Remote<'_> {
             }
             Cached::Absent => {}
         }
-        match self.metadata(file)? {
+        match self.metadata(file, progress)? {
             Metadata::Present(answer) => {
                 Download { remote: self, file, answer: &answer }.bring(progress).map(Some)
             }
             Metadata::Absent { certain } => {
+                self.absent.borrow_mut().insert(file.to_owned());
                 if certain && is_optional(file) {
                     // This only saves the next run a request, so a cache that cannot be written is not an error here.
                     let _ = cache.note_absent(&self.commit, file);
@@ -122,6 +140,13 @@ impl Files for Remote<'_> {
                 Ok(None)
             }
         }
+    }
+
+    fn doubt(&self, files: &[&str]) -> bool {
+        let doubted = files.iter().filter(|&&file| {
+            !self.absent.borrow().contains(file) && self.site.cache.forget_absence(&self.commit, file)
+        });
+        doubted.count() > 0
     }
 
     fn missing(&self, file: &str) -> HubError {

@@ -18,7 +18,7 @@ use super::{
 /// Blobs up to this size are hashed each time they are found: a few milliseconds.
 const SMALL: u64 = 16 << 20;
 /// Bytes that are read at once.
-pub(super) const BUFFER: usize = 1 << 16;
+const BUFFER: usize = 1 << 16;
 
 /// The blobs of one repository's folder.
 pub(super) struct Verified<'a> {

@@ -68,18 +68,44 @@ fn an_absence_is_remembered_only_with_its_commit_and_its_reason() {
         (no("", COMMIT), false),
         (refusal(404, "EntryNotFound"), false),
     ] {
-        let (server, cache) = (Server::start(SHARDED), TempDir::new().unwrap());
+        let files = [SHARDED, &[("tokenizer_config.json", "{}")]].concat();
+        let (server, cache) = (Server::start(&files), TempDir::new().unwrap());
         let options = options(&server, &cache);
         let said: Reply = answer.clone();
-        server.play(move |_, request, reply| match request.path.ends_with("/tokenizer.json") {
+        server.play(move |_, request, reply| match request.path.ends_with("/tokenizer_config.json") {
             true => Answer::Reply(said.clone()),
             false => Answer::Reply(reply),
         });
         fetch_text(REPO, &options).unwrap();
         server.be_honest();
         let snapshot = fetch_text(REPO, &options).unwrap();
-        let is_there = files_in(&snapshot.folder).contains_key("tokenizer.json");
+        let is_there = files_in(&snapshot.folder).contains_key("tokenizer_config.json");
         assert_eq!(is_there, !is_remembered, "{:?}", answer.headers);
+    }
+}
+
+#[test]
+fn an_absence_that_leaves_a_model_incomplete_is_not_believed_a_second_time() {
+    for (files, absent) in [
+        (SINGLE, "model.safetensors"),
+        (SHARDED, "model.safetensors.index.json"),
+        (&[SINGLE[0], ("pytorch_model.bin", "pickled")], "pytorch_model.bin"),
+        (SHARDED, "tokenizer.json"),
+        (&[SINGLE[0], SINGLE[1], ("vocab.json", "{}"), ("merges.txt", "")], "merges.txt"),
+        (&[SINGLE[0], SINGLE[1], ("tokenizer.model", "pieces")], "tokenizer.model"),
+    ] {
+        let (server, cache) = (Server::start(files), TempDir::new().unwrap());
+        let pinned = format!("{REPO}@{COMMIT}");
+        let options = options(&server, &cache);
+        server.play(move |_, request, reply| match request.path.ends_with(&format!("/{absent}")) {
+            true => Answer::Reply(refusal(404, "EntryNotFound").with("X-Repo-Commit", COMMIT)),
+            false => Answer::Reply(reply),
+        });
+        let is_of_weights = !absent.starts_with("tokenizer") && absent != "merges.txt";
+        assert_eq!(fetch_text(&pinned, &options).is_err(), is_of_weights, "{absent}");
+        server.be_honest();
+        let snapshot = fetch_text(&pinned, &options).unwrap();
+        assert!(files_in(&snapshot.folder).contains_key(absent), "{absent}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use inject_models::hub::{HttpError, HubError, HubOptions, TimeoutPhase};
+use inject_models::hub::{HttpError, HubError, HubOptions, Snapshot, TimeoutPhase};
 use tempfile::TempDir;
 
 use super::{
@@ -159,6 +159,51 @@ fn a_large_file_of_which_nothing_comes_is_timed_out_as_soon_as_a_small_one() {
     let HubError::Http { source: HttpError::Timeout(TimeoutPhase::Receiving), .. } = error else {
         panic!("{error:?} after {:?}", begin.elapsed())
     };
+}
+
+/// The outcome of a fetch from a server that sends `config.json` chunked: the begin at once, and then a byte every 20 ms. Panics if
+/// it does not come within minutes.
+fn fetch_slow_chunks(content: &str, size: usize, begin: &[u8], end: Vec<u8>) -> Result<Snapshot, HubError> {
+    let (server, cache) = (Server::start(&[("config.json", content), SINGLE[1]]), TempDir::new().unwrap());
+    let body = Body::SlowEnd(begin.to_vec(), end, Duration::from_millis(20));
+    server.play(move |_, request, reply| {
+        match (request.method.as_str(), request.path.ends_with("/config.json")) {
+            ("GET", true) => {
+                let reply = reply.without("Content-Length").with("Transfer-Encoding", "chunked");
+                Answer::Reply(Reply { body: body.clone(), ..reply })
+            }
+            ("HEAD", true) => Answer::Reply(reply.set("Content-Length", &size.to_string())),
+            _ => Answer::Reply(reply),
+        }
+    });
+    let options = options(&server, &cache).with_timeouts(Duration::from_secs(60), Duration::from_secs(1));
+    let (options, (send, receive)) = (options.unwrap(), channel());
+    thread::spawn(move || send.send(fetch_text(REPO, &options)));
+    let outcome = receive.recv_timeout(Duration::from_secs(150)).unwrap();
+    if let Ok(snapshot) = &outcome {
+        assert_eq!(files_in(&snapshot.folder)["config.json"], content);
+    }
+    outcome
+}
+
+#[test]
+fn parts_of_the_encoding_are_not_progress() {
+    // Bytes for ten minutes. At the slowest acceptable pace, the file takes an hour.
+    for (begin, end) in [("", "0"), ("5;", "x")] {
+        let error =
+            fetch_slow_chunks("{}", 4 << 20, begin.as_bytes(), end.repeat(30_000).into()).unwrap_err();
+        assert!(
+            matches!(error, HubError::Http { source: HttpError::Timeout(TimeoutPhase::Receiving), .. }),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_whole_does_not_wait_for_the_end_of_its_encoding() {
+    for end in ["0".repeat(30_000), format!("0\r\n{}", "X-Y: z\r\n".repeat(4_000))] {
+        fetch_slow_chunks("{ }", 3, b"3\r\n{ }\r\n", end.into()).unwrap();
+    }
 }
 
 #[test]

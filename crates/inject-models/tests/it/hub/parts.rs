@@ -8,7 +8,7 @@ use std::{path::Path, time::Duration};
 
 use inject_models::hub::{HttpError, HubError, Snapshot};
 
-use super::server::{Answer, Body, Reply, Request, refusal};
+use super::server::{Answer, Body, COMMIT, Reply, Request, refusal};
 use Expected::{Anything, Error, Fetched, Header, Late, Refused};
 
 type Play = Box<dyn Fn(&Request, Reply) -> Answer + Send + Sync>;
@@ -259,6 +259,12 @@ fn statuses(add: Add<'_>) {
             Box::new(move |_, _| Answer::Reply(refusal(status, ""))),
         );
     }
+    // The commit is the right one, and so is the reason that the Hub gives for a file that is not there.
+    add(
+        "status 404 of a file that is there",
+        Error,
+        Box::new(|_, _| Answer::Reply(refusal(404, "EntryNotFound").with("X-Repo-Commit", COMMIT))),
+    );
     add("status 101", Refused, any(|reply| Reply { status: 101, ..reply }));
     add("status 099", Refused, raw(Body::Bytes(b"HTTP/1.1 099 No\r\n\r\n".to_vec())));
 }

@@ -128,13 +128,18 @@ fn client_of_a_proxy() {
 
 /// The outcome of a client whose user names this endpoint: [`FETCHED`] or the error.
 fn fetch_by(proxy: &Proxy, endpoint: &str) -> String {
+    fetch_with(&[("ALL_PROXY", &format!("http://{}", proxy.address))], endpoint)
+}
+
+/// The same with other variables.
+fn fetch_with(variables: &[(&str, &str)], endpoint: &str) -> String {
     let folder = TempDir::new().unwrap();
     let name = format!("{}::client_of_a_proxy", module_path!().split_once("::").unwrap().1);
     let mut client = Command::new(env::current_exe().unwrap());
     for name in PROXIES {
         client.env_remove(name);
     }
-    client.env("ALL_PROXY", format!("http://{}", proxy.address));
+    client.envs(variables.iter().copied());
     client.env(ENDPOINT, endpoint).env(CACHE, folder.path().join("cache"));
     client.args(["--exact", &name]).stdout(Stdio::null()).stderr(Stdio::null());
     assert!(client.status().unwrap().success());
@@ -176,6 +181,23 @@ fn an_https_endpoint_is_sent_nothing_in_plain_text() {
     // The content type of a handshake, RFC 8446, section 5.1.
     let asked = proxy.asked.lock().unwrap();
     assert!(asked.iter().all(|(_, first)| first.first() == Some(&22)), "{asked:?}");
+}
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_an_error_and_not_passed_over() {
+    let server = Server::start(SINGLE);
+    let address = server.address(Place::Hub);
+    let socks = format!("socks5://{address}");
+    for (name, value) in
+        [("ALL_PROXY", socks.as_str()), ("https_proxy", "no proxy"), ("HTTP_PROXY", "ftp://x")]
+    {
+        let outcome = fetch_with(&[(name, value)], "http://hub.test");
+        assert!(outcome.contains(&format!("Proxy {{ variable: {name:?} }}")), "{outcome}");
+        // A server on this machine needs no proxy, and neither does one that the user excepts.
+        assert_eq!(fetch_with(&[(name, value)], &server.endpoint()), FETCHED);
+    }
+    let excepted = fetch_with(&[("ALL_PROXY", &socks), ("NO_PROXY", "hub.test")], "http://hub.test");
+    assert!(!excepted.contains("Proxy"), "{excepted}");
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub(super) enum Body {
     Endless(Vec<u8>),
     /// A byte at a time, each after a pause.
     Slow(Vec<u8>, Duration),
+    /// The first bytes at once, and the others a byte at a time.
+    SlowEnd(Vec<u8>, Vec<u8>, Duration),
     /// The bytes, and then silence.
     Stuck(Vec<u8>),
 }
@@ -87,6 +89,7 @@ impl Reply {
             Body::Bytes(bytes) | Body::Endless(bytes) | Body::Slow(bytes, _) | Body::Stuck(bytes) => {
                 bytes.clone()
             }
+            Body::SlowEnd(begin, end, _) => [begin.as_slice(), end].concat(),
         }
     }
 
@@ -132,14 +135,22 @@ pub(super) fn send_body(mut stream: &TcpStream, body: &Body, sent: &AtomicU64) -
         Body::Endless(bytes) => loop {
             send(stream, bytes, sent)?;
         },
-        Body::Slow(bytes, pause) => bytes.iter().try_for_each(|byte| {
-            std::thread::sleep(*pause);
-            send(stream, &[*byte], sent)
-        }),
+        Body::Slow(bytes, pause) => send_slowly(stream, bytes, *pause, sent),
+        Body::SlowEnd(begin, end, pause) => {
+            send(stream, begin, sent)?;
+            send_slowly(stream, end, *pause, sent)
+        }
         Body::Stuck(bytes) => {
             send(stream, bytes, sent)?;
             stream.set_read_timeout(Some(STUCK))?;
             stream.read(&mut [0]).map(|_| ())
         }
     }
+}
+
+fn send_slowly(stream: &TcpStream, bytes: &[u8], pause: Duration, sent: &AtomicU64) -> std::io::Result<()> {
+    bytes.iter().try_for_each(|byte| {
+        std::thread::sleep(pause);
+        send(stream, &[*byte], sent)
+    })
 }

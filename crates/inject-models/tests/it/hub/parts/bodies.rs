@@ -194,6 +194,11 @@ pub(super) fn all(add: Add<'_>) {
         Late,
         content(|_, reply| chunked(reply, Body::Slow(vec![b'0'; 200], PAUSE))),
     );
+    add(
+        "body: a chunk extension that never ends",
+        Late,
+        content(|_, reply| chunked(reply, Body::Slow([b"1;".to_vec(), vec![b'x'; 200]].concat(), PAUSE))),
+    );
 }
 
 /// A gzip stream of 64 MiB of zeros in 400 KB, without its checksum: a zero, and repetitions of it, in a block of fixed codes.
