@@ -39,6 +39,11 @@ pub(crate) fn install() {
             note(&format!("signals end the program at once: {error}"));
         }
     }
+    // Writing beyond the limit of a file's size is then an error, and not the end of the program.
+    #[cfg(unix)]
+    if let Err(error) = flag::register(signal_hook::consts::SIGXFSZ, Arc::default()) {
+        note(&format!("a file that grows beyond its limit ends the program: {error}"));
+    }
     *SIGNAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(signal);
 }
 

@@ -79,6 +79,28 @@ fn help_into_a_closed_pipe_is_not_an_error() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+#[test]
+fn help_into_a_full_output_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let output = program(dir.path()).arg("--help").stdout(full).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("error: cannot write to standard output: No space left"), "{err}");
+}
+
+#[test]
+fn a_file_that_may_not_grow_any_further_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -f 8; exec \"$0\" \"$@\""]).arg(program(dir.path()).get_program());
+    shell.args("extract --generate 300 --positions all --taps block-3 --out store".split(' '));
+    let output = shell.current_dir(dir.path()).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("error: ") && err.to_lowercase().contains("file too large"), "{err}");
+}
+
 /// An inversion of a store that takes minutes.
 fn long_inversion(folder: &Path) -> Child {
     let arguments = ["invert", "--states", "states", "--out", "out.jsonl", "--policy", "exhaustive"];
@@ -193,5 +215,22 @@ fn a_contained_panic_prints_no_backtrace_and_every_cause_is_in_one_line() {
         let parts = ["error: ", "tokenizer.json", "the tokenizers library failed: "];
         assert!(parts.iter().all(|part| error.contains(part)), "{err}");
         assert!(!err.contains("panicked at") && !err.contains("stack backtrace"), "{err}");
+    }
+}
+
+#[test]
+#[cfg(feature = "hub")]
+fn a_signal_ends_the_wait_for_a_hub_that_says_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    for (signal, status) in [("INT", 130), ("TERM", 143)] {
+        let hub = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut child = program(dir.path());
+        child.args(["extract", "--model", "owner/silent", "--ids", "1", "--out", "store"]);
+        child.env("HF_ENDPOINT", format!("http://{}", hub.local_addr().unwrap()));
+        child.env("HF_HUB_CACHE", dir.path().join("cache")).env("HF_HUB_DOWNLOAD_TIMEOUT", "3600");
+        let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let _connection = hub.accept().unwrap();
+        interrupt(child, signal, status, "interrupted");
+        assert!(!dir.path().join("store").exists());
     }
 }

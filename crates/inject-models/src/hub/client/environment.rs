@@ -7,12 +7,16 @@
 use std::{
     cell::RefCell,
     ffi::OsString,
-    fs, io,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use super::{HubError, HubOptions, options::setting};
+
+/// Longest file of a token. The Hub's tokens have 37 characters.
+const MAX_TOKEN: u64 = 4096;
 
 /// The options that the variables ask for, as [`HubOptions::from_env`] describes.
 ///
@@ -112,16 +116,28 @@ fn clean(token: String) -> Option<String> {
     Some(token.trim().to_owned()).filter(|token| !token.is_empty())
 }
 
+/// Reads the token of a file, which may be a device without end.
 fn read_token(path: &Path) -> Result<Option<String>, HubError> {
-    match fs::read_to_string(path) {
+    let refused = |problem: &str| setting("HF_TOKEN_PATH", &format!("{}: {problem}", path.display()));
+    let read = || {
+        let mut token = String::new();
+        File::open(path)?.take(MAX_TOKEN + 1).read_to_string(&mut token)?;
+        Ok(token)
+    };
+    match read() {
+        Ok(token) if token.len() as u64 > MAX_TOKEN => {
+            Err(refused(&format!("more than {MAX_TOKEN} bytes, which is no token")))
+        }
         Ok(token) => Ok(clean(token)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(setting("HF_TOKEN_PATH", &format!("{}: {error}", path.display()))),
+        Err(error) => Err(refused(&error.to_string())),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn from(vars: &[(&str, &str)]) -> Result<HubOptions, HubError> {
@@ -229,5 +245,17 @@ mod tests {
         assert_eq!(token(&vars).unwrap(), "hf_old");
         vars.push(("HF_TOKEN", "hf_new\n"));
         assert_eq!(token(&vars).unwrap(), "hf_new");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_token_is_not_read_from_a_device_or_a_huge_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let huge = folder.path().join("huge");
+        File::create(&huge).unwrap().set_len(1 << 40).unwrap();
+        for path in ["/dev/zero", huge.to_str().unwrap()] {
+            let error = from(&[("HOME", "/h"), ("HF_TOKEN_PATH", path)]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("HF_TOKEN_PATH: {path}: more than 4096 bytes")), "{error}");
+        }
     }
 }

@@ -89,7 +89,7 @@ impl HubOptions {
         if !is_url || !trimmed.bytes().all(is_plain) {
             return Err(setting(
                 "HF_ENDPOINT",
-                &format!("{endpoint:?} is not a URL like {DEFAULT_ENDPOINT}"),
+                &format!("{:?} is not a URL like {DEFAULT_ENDPOINT}", without_user(endpoint)),
             ));
         }
         self.endpoint = trimmed.to_owned();
@@ -181,6 +181,17 @@ impl fmt::Debug for HubOptions {
     }
 }
 
+/// An endpoint without a user name and password, for a message.
+fn without_user(endpoint: &str) -> String {
+    match endpoint.rsplit_once('@') {
+        Some((user, host)) => {
+            let scheme = user.split_once("://").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}://...@{host}")
+        }
+        None => endpoint.to_owned(),
+    }
+}
+
 pub(super) fn setting(name: &'static str, problem: &str) -> HubError {
     HubError::Setting { name, problem: problem.to_owned() }
 }
@@ -209,17 +220,13 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_is_no_url_is_refused() {
-        for text in [
-            "huggingface.co",
-            "ftp://x",
-            "https://",
-            "http:///x",
-            "https://a b",
-            "https://a?b",
-            "https://u@a",
-        ] {
+        for text in ["huggingface.co", "ftp://x", "https://", "http:///x", "https://a b", "https://a?b"] {
             let error = HubOptions::new("/c").with_endpoint(text).unwrap_err().to_string();
             assert!(error.starts_with("HF_ENDPOINT") && error.contains(text), "{error}");
+        }
+        for text in ["https://u@a", "https://u:secret@a", "u:secret@a", "https://u:se@cret@a"] {
+            let error = HubOptions::new("/c").with_endpoint(text).unwrap_err().to_string();
+            assert!(error.starts_with("HF_ENDPOINT") && error.contains("://...@a\""), "{error}");
         }
     }
 }
