@@ -75,17 +75,24 @@ fn run_and_report(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             print_usage_error(&error);
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            return match output::delivered() {
+                _ if error.use_stderr() => ExitCode::from(2),
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => told(&failure),
+            };
         }
     };
     let outcome = run(&cli).and_then(|outcome| output::delivered().map(|()| outcome));
     match outcome {
         Ok(outcome) => outcome.into(),
-        Err(failure) => {
-            note(&format!("error: {failure}"));
-            ExitCode::from(failure.status())
-        }
+        Err(failure) => told(&failure),
     }
+}
+
+/// The exit status of a failure, which the user is told.
+fn told(failure: &Failure) -> ExitCode {
+    note(&format!("error: {failure}"));
+    ExitCode::from(failure.status())
 }
 
 /// Prints an error of the command line, or the help that was requested. The standard library speaks of Rust's types where a
@@ -101,10 +108,7 @@ fn print_usage_error(error: &clap::Error) {
         Some((cause, words)) => {
             note(error.render().to_string().replace(&cause.to_string(), words).trim_end());
         }
-        None => {
-            // A reader of --help may have seen enough.
-            let _ = error.print();
-        }
+        None => output::written(error.print()),
     }
 }
 

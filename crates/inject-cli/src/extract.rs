@@ -110,6 +110,7 @@ fn extract(options: &Options) -> Result<Outcome, Failure> {
         ));
         return Ok(Outcome::Complete);
     };
+    room::check_longest(prompts.ids())?;
     let values = extraction.rows(prompts.ids()) * decoder.config().d_model * extraction.taps().len();
     note(&format!(
         "{}, {}, {} of states",

@@ -1,7 +1,7 @@
 //! Signals that ask the program to stop.
 //!
-//! A signal sets a flag. The next report of progress, or the wait for a download, sees it and unwinds to the program's entry, so files are closed, locks are
-//! dropped, and no line is left half-written. A second signal ends the program at once.
+//! A signal sets a flag. The next report of progress, or the wait for a download, sees it and unwinds to the program's entry, so files
+//! are closed, locks are dropped, and no line is left half-written. A second signal ends the program at once.
 
 use std::{
     any::Any,
@@ -38,6 +38,11 @@ pub(crate) fn install() {
         if let Err(error) = listening {
             note(&format!("signals end the program at once: {error}"));
         }
+    }
+    // Writing beyond the limit of a file's size is then an error, and not the end of the program.
+    #[cfg(unix)]
+    if let Err(error) = flag::register(signal_hook::consts::SIGXFSZ, Arc::default()) {
+        note(&format!("a file that grows beyond its limit ends the program: {error}"));
     }
     *SIGNAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(signal);
 }

@@ -16,7 +16,12 @@ static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
 /// Writes a line of results to standard output.
 pub(crate) fn say(text: &str) {
     let mut stdout = io::stdout().lock();
-    if let Err(error) = writeln!(stdout, "{text}").and_then(|()| stdout.flush())
+    written(writeln!(stdout, "{text}").and_then(|()| stdout.flush()));
+}
+
+/// Takes note of the outcome of writing to standard output.
+pub(crate) fn written(outcome: io::Result<()>) {
+    if let Err(error) = outcome
         && error.kind() != io::ErrorKind::BrokenPipe
     {
         FAILED.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);

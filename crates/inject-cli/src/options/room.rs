@@ -34,6 +34,33 @@ pub(crate) fn for_prompts() -> usize {
     free.unwrap_or(0).max(MAX_FILE_BYTES)
 }
 
+/// Checks that the attention mask of the longest prompt fits into memory: a byte for each pair of its tokens, and the least that a
+/// pass takes. Rotary positions set no limit to the length.
+///
+/// # Errors
+///
+/// [`Failure`] with the number of the prompt and both sizes.
+pub(crate) fn check_longest(prompts: &[Vec<u32>]) -> Result<(), Failure> {
+    available().map_or(Ok(()), |available| check_longest_within(prompts, available))
+}
+
+fn check_longest_within(prompts: &[Vec<u32>], available: u64) -> Result<(), Failure> {
+    let Some((number, ids)) = prompts.iter().enumerate().max_by_key(|(_, ids)| ids.len()) else {
+        return Ok(());
+    };
+    let length = ids.len() as u64;
+    let mask = length.saturating_mul(length);
+    if mask <= available {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "prompt {number} has {}, whose attention mask takes {}, and {} of memory are available",
+        number::counted(ids.len(), "token"),
+        number::bytes(mask),
+        number::bytes(available)
+    )))
+}
+
 /// Checks that the weights of a model fit into memory as they are to be held.
 ///
 /// # Errors
@@ -122,6 +149,14 @@ mod tests {
     fn available_memory_is_that_of_the_system() {
         assert_eq!(in_meminfo("MemTotal:  9 kB\nMemAvailable:   2048 kB\n"), Some(2 << 20));
         assert_eq!(in_meminfo("MemTotal:  9 kB\n"), None);
+    }
+
+    #[test]
+    fn a_prompt_whose_mask_does_not_fit_is_named_with_its_number_and_both_sizes() {
+        let prompts = [vec![1], vec![2; 1000], vec![3; 999]];
+        assert!(check_longest_within(&prompts, 1_000_000).is_ok() && check_longest_within(&[], 0).is_ok());
+        let text = check_longest_within(&prompts, 999_999).unwrap_err().to_string();
+        assert!(text.starts_with("prompt 1 has 1,000 tokens, whose attention mask takes 1 MB"), "{text}");
     }
 
     #[test]

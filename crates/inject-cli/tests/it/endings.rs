@@ -82,6 +82,28 @@ fn help_into_a_closed_pipe_is_not_an_error() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+#[test]
+fn help_into_a_full_output_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let output = program(dir.path()).arg("--help").stdout(full).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("error: cannot write to standard output: No space left"), "{err}");
+}
+
+#[test]
+fn a_file_that_may_not_grow_any_further_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -f 8; exec \"$0\" \"$@\""]).arg(program(dir.path()).get_program());
+    shell.args("extract --generate 300 --positions all --taps block-3 --out store".split(' '));
+    let output = shell.current_dir(dir.path()).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("error: ") && err.to_lowercase().contains("file too large"), "{err}");
+}
+
 /// An inversion of a store that takes minutes.
 fn long_inversion(folder: &Path) -> Child {
     let arguments = ["invert", "--states", "states", "--out", "out.jsonl", "--policy", "exhaustive"];

@@ -277,6 +277,22 @@ fn open_positions_carry_no_token() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_prompt_of_more_tokens_than_fit_into_any_memory_is_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    // A mask of 16 TB.
+    fs::write(dir.path().join("ids.txt"), format!("1,2\n{}1\n", "1,".repeat(3_999_999))).unwrap();
+    let arguments = "extract --prompt-ids ids.txt --out store";
+    refused(
+        dir.path(),
+        &arguments.split(' ').collect::<Vec<_>>(),
+        1,
+        &["prompt 1 has 4,000,000 tokens", "16 TB"],
+    );
+    assert!(!dir.path().join("store").exists());
+}
+
+#[test]
 #[cfg(feature = "hub")]
 fn a_name_that_is_neither_a_folder_nor_in_the_cache_is_named_as_both() {
     let dir = tempfile::tempdir().unwrap();
