@@ -5,7 +5,7 @@ use crate::{
     sources::Tested,
     tuning::{
         CHANCE_DIMENSIONS, CHANCE_MARGIN, CHANCE_MOST, CHANCE_OF_OUTLIER, CHANCE_OF_TWIN, CHANCE_SAMPLE,
-        NEIGHBOURS_SAMPLE,
+        NEIGHBOURS_SAMPLE, NEIGHBOURS_TESTED,
     },
     yardstick::Yardstick,
 };
@@ -36,8 +36,11 @@ pub(crate) enum Basis {
         /// The distance to the token with the nearest embedding, relative to the norm.
         margin: LogNormal,
     },
-    /// Nothing is known of wrong tokens, so only a test of all of them tells.
-    Unknown,
+    /// Nothing is known of wrong tokens but the distances of those that were tested.
+    Tested {
+        /// The distance within which a candidate fits.
+        floor: f64,
+    },
 }
 
 /// Whether one fit at this distance is enough evidence, even if the prefix may be wrong. After a wrong prefix all tokens are wrong,
@@ -50,7 +53,7 @@ pub(crate) fn is_enough_alone(
 ) -> bool {
     match yardstick.basis(state) {
         None => true,
-        Some(Basis::Unknown) => false,
+        Some(Basis::Tested { .. }) => false,
         Some(Basis::Twins { length, noise, margin, .. }) => {
             margin.chance_within(distance / length) <= chance_allowed(noise, distance / length)
         }
@@ -90,10 +93,10 @@ pub(crate) struct Others {
 
 /// The expected number of untested tokens as near to the nearest tested one as that is to the given state, if the distance between it and
 /// the next tested one is typical of all. The noise is nearly orthogonal to differences of tokens, so squares of distances are
-/// subtracted. Infinite if few were tested.
-fn chance_by_sample(tested: &Tested, nearest: f64, untested: f64) -> f64 {
+/// subtracted. Infinite if fewer than `least` were tested.
+fn chance_by_sample(tested: &Tested, least: usize, nearest: f64, untested: f64) -> f64 {
     let next = tested.ranking().kept().iter().find(|ranked| ranked.distance > nearest);
-    let Some(next) = next.filter(|_| tested.len() >= NEIGHBOURS_SAMPLE) else { return f64::INFINITY };
+    let Some(next) = next.filter(|_| tested.len() >= least) else { return f64::INFINITY };
     let apart = (next.distance.powi(2) - nearest.powi(2)).sqrt();
     untested / tested.len() as f64 * (nearest / apart).powi(CHANCE_DIMENSIONS as i32)
 }
@@ -104,22 +107,24 @@ pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, o
     if tested.len() >= vocab_size {
         return true;
     }
+    let untested = (vocab_size - tested.len()) as f64 * places as f64;
+    // If the accepted token is wrong, the right one is at most this far from it: the noise is nearly orthogonal to their difference.
+    let nearest = |floor: f64| tested.fitting().first().map_or(floor, |nearest| nearest.distance);
     match yardstick.basis(state) {
         None => true,
-        Some(Basis::Unknown) => false,
-        // The margins were measured with a token's own states.
-        Some(Basis::Twins { .. }) if nearness != Nearness::Usual => false,
+        // Margins and neighbours are those of a token's own states.
+        Some(Basis::Twins { .. } | Basis::Tested { .. }) if nearness != Nearness::Usual => false,
+        Some(Basis::Tested { floor }) => {
+            let allowed = CHANCE_OF_TWIN * CHANCE_OF_OUTLIER;
+            chance_by_sample(tested, NEIGHBOURS_TESTED, nearest(floor), untested) <= allowed
+        }
         Some(Basis::Twins { floor, length, noise, margin }) => {
-            // If the accepted token is wrong, the right one is at most this far from it: the noise is nearly orthogonal to their
-            // difference.
-            let nearest = tested.fitting().first().map_or(floor, |nearest| nearest.distance);
-            let untested = (vocab_size - tested.len()) as f64 * places as f64;
+            let nearest = nearest(floor);
             let allowed = chance_allowed(noise, nearest / length);
             margin.chance_within(nearest / length) <= allowed
-                || chance_by_sample(tested, nearest, untested) <= allowed
+                || chance_by_sample(tested, NEIGHBOURS_SAMPLE, nearest, untested) <= allowed
         }
         Some(Basis::Volume { floor, length, known }) => {
-            let untested = (vocab_size - tested.len()) as f64 * places as f64;
             let power = known.min(CHANCE_DIMENSIONS) as i32;
             let within = |radius: f64, tokens: f64| tokens * (floor / radius).powi(power);
             let wrong = tested.ranking().kept().iter().find(|ranked| ranked.distance > floor);
@@ -150,7 +155,7 @@ mod tests {
         let state = [1.0, 1.0];
         let states = Array2::from_shape_vec((1, 2), state.to_vec()).unwrap();
         let target = TargetStates::new(states, Tap::Block(1), FloatFormat::F64).unwrap();
-        let yardstick = Yardstick::new(Acceptance::default(), &NoiseModel::exactly(1e-9), &target, 0, 0.0);
+        let yardstick = Yardstick::new(Acceptance::default(), &NoiseModel::exactly(1e-9), &target, 0, None);
         let mut tested = Tested::new();
         tested.compare(0, &[1.0, 1.1], &yardstick, &state);
         for id in 1..=others {
@@ -173,12 +178,37 @@ mod tests {
     fn a_sample_is_evidence_if_it_is_large_and_the_next_token_far() {
         let chance = |others, away| {
             let tested = tested(others, away);
-            chance_by_sample(&tested, tested.ranking().nearest().unwrap().distance, 48_000.0)
+            chance_by_sample(
+                &tested,
+                NEIGHBOURS_SAMPLE,
+                tested.ranking().nearest().unwrap().distance,
+                48_000.0,
+            )
         };
         // 48,000 / 512 (0.1 / sqrt(0.3^2 - 0.1^2))^12 is 3.6e-4.
         let far = chance(511, 0.3);
         assert!((3.4e-4..3.7e-4).contains(&far), "{far}");
         assert!(far <= CHANCE_OF_TWIN && chance(511, 0.2) > CHANCE_OF_TWIN);
         assert_eq!(chance(510, 0.3), f64::INFINITY);
+    }
+
+    #[test]
+    fn at_a_partial_sink_the_neighbours_are_evidence_if_they_are_far() {
+        // The noise across the sink is 1, and the next token lies `away`.
+        let is_enough = |others: u32, away: f64| {
+            let states =
+                Array2::from_shape_vec((2, 3), vec![24_000.0, 0.0, 0.0, 8_000.0, 0.0, 50.0]).unwrap();
+            let target = TargetStates::new(states, Tap::Block(1), FloatFormat::Bf16).unwrap();
+            let (yardstick, state) = (Yardstick::across_sink(&target, 1), target.state(1));
+            let mut tested = Tested::new();
+            tested.compare(0, &[5_000.0, 1.0, 50.0], &yardstick, state);
+            for id in 1..=others {
+                tested.compare(id, &[8_000.0, 0.0, 50.0 + away + f64::from(id)], &yardstick, state);
+            }
+            let others = Others { vocab_size: 49_152, places: 1, nearness: Nearness::Usual };
+            is_enough(&yardstick, state, &tested, others)
+        };
+        // 49,087 / 65 (1 / sqrt(R^2 - 1))^12 is at most 1e-5 from R = 4.6 on.
+        assert!(is_enough(64, 4.0) && !is_enough(64, 2.5) && !is_enough(60, 40.0));
     }
 }

@@ -31,12 +31,12 @@ pub(super) struct Trial {
 impl Trial {
     /// A test at a position that some candidates have already passed through.
     pub(super) fn at(at: usize, tested: Tested, comparison: &Comparison<'_>) -> Self {
-        Trial { at, tested, yardstick: comparison.yardstick(at, 0.0), doubtful: false, next: 0 }
+        Trial { at, tested, yardstick: comparison.yardstick(at, None), doubtful: false, next: 0 }
     }
 
     /// Compares the candidates so far by another yardstick.
     pub(super) fn begin_anew(&mut self, comparison: &Comparison<'_>) {
-        self.yardstick = comparison.yardstick(self.at, 0.0);
+        self.yardstick = comparison.yardstick(self.at, None);
         self.tested = self.tested.again(&self.yardstick, comparison.target.state(self.at));
         self.next = 0;
     }
