@@ -37,10 +37,7 @@ pub(crate) enum Basis {
         margin: LogNormal,
     },
     /// Nothing is known of wrong tokens but the distances of those that were tested.
-    Tested {
-        /// The distance within which a candidate fits.
-        floor: f64,
-    },
+    Tested,
 }
 
 /// Whether one fit at this distance is enough evidence, even if the prefix may be wrong. After a wrong prefix all tokens are wrong,
@@ -53,7 +50,7 @@ pub(crate) fn is_enough_alone(
 ) -> bool {
     match yardstick.basis(state) {
         None => true,
-        Some(Basis::Tested { .. }) => false,
+        Some(Basis::Tested) => false,
         Some(Basis::Twins { length, noise, margin, .. }) => {
             margin.chance_within(distance / length) <= chance_allowed(noise, distance / length)
         }
@@ -101,6 +98,17 @@ fn chance_by_sample(tested: &Tested, least: usize, nearest: f64, untested: f64) 
     untested / tested.len() as f64 * (nearest / apart).powi(CHANCE_DIMENSIONS as i32)
 }
 
+/// Whether the nearest of the tested tokens lies so much nearer than the next that no untested one is expected there, even if noise seldom
+/// reaches so far.
+pub(crate) fn sample_is_enough(tested: &Tested, others: Others) -> bool {
+    let Some(nearest) = tested.ranking().nearest().filter(|_| others.nearness == Nearness::Usual) else {
+        return false;
+    };
+    let untested = others.vocab_size.saturating_sub(tested.len()) as f64 * others.places as f64;
+    let chance = chance_by_sample(tested, NEIGHBOURS_TESTED, nearest.distance, untested);
+    chance <= CHANCE_OF_TWIN * CHANCE_OF_OUTLIER
+}
+
 /// Whether the fit of one token is enough evidence that no untested token fits.
 pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, others: Others) -> bool {
     let Others { vocab_size, places, nearness } = others;
@@ -108,18 +116,15 @@ pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, o
         return true;
     }
     let untested = (vocab_size - tested.len()) as f64 * places as f64;
-    // If the accepted token is wrong, the right one is at most this far from it: the noise is nearly orthogonal to their difference.
-    let nearest = |floor: f64| tested.fitting().first().map_or(floor, |nearest| nearest.distance);
     match yardstick.basis(state) {
         None => true,
         // Margins and neighbours are those of a token's own states.
-        Some(Basis::Twins { .. } | Basis::Tested { .. }) if nearness != Nearness::Usual => false,
-        Some(Basis::Tested { floor }) => {
-            let allowed = CHANCE_OF_TWIN * CHANCE_OF_OUTLIER;
-            chance_by_sample(tested, NEIGHBOURS_TESTED, nearest(floor), untested) <= allowed
-        }
+        Some(Basis::Twins { .. } | Basis::Tested) if nearness != Nearness::Usual => false,
+        Some(Basis::Tested) => sample_is_enough(tested, others),
         Some(Basis::Twins { floor, length, noise, margin }) => {
-            let nearest = nearest(floor);
+            // If the accepted token is wrong, the right one is at most this far from it: the noise is nearly orthogonal to their
+            // difference.
+            let nearest = tested.fitting().first().map_or(floor, |nearest| nearest.distance);
             let allowed = chance_allowed(noise, nearest / length);
             margin.chance_within(nearest / length) <= allowed
                 || chance_by_sample(tested, NEIGHBOURS_SAMPLE, nearest, untested) <= allowed

@@ -135,10 +135,9 @@ impl Yardstick {
         Yardstick { metric, rule, origin: NoiseOrigin::Producer }
     }
 
-    /// The same yardstick with a floor that just admits this distance.
+    /// The same yardstick with a floor that just admits this distance, which noise does not explain.
     pub(crate) fn admitting(mut self, distance: f64) -> Self {
-        self.rule =
-            Rule::Nearest { floor: distance, ratio: SEPARATED, likely: distance, wrong: f64::INFINITY };
+        self.rule = Rule::Nearest { floor: distance, ratio: SEPARATED, likely: 0.0, wrong: f64::INFINITY };
         self
     }
 
@@ -218,7 +217,7 @@ impl Yardstick {
             Metric::Damped { place, noise, .. } => {
                 Basis::Twins { floor, length: norm(state), noise: *noise, margin: place.margin }
             }
-            Metric::Across { .. } => Basis::Tested { floor },
+            Metric::Across { .. } => Basis::Tested,
         })
     }
 
