@@ -4,8 +4,8 @@ use crate::{
     calibration::LogNormal,
     sources::Tested,
     tuning::{
-        CHANCE_DIMENSIONS, CHANCE_MARGIN, CHANCE_MOST, CHANCE_OF_OUTLIER, CHANCE_OF_TWIN, CHANCE_SAMPLE,
-        NEIGHBOURS_SAMPLE, NEIGHBOURS_TESTED,
+        ALONE_BY_SAMPLE, CHANCE_DIMENSIONS, CHANCE_MARGIN, CHANCE_MOST, CHANCE_OF_OUTLIER, CHANCE_OF_TWIN,
+        CHANCE_SAMPLE, NEIGHBOURS_SAMPLE, NEIGHBOURS_TESTED,
     },
     yardstick::Yardstick,
 };
@@ -90,23 +90,21 @@ pub(crate) struct Others {
 
 /// The expected number of untested tokens as near to the nearest tested one as that is to the given state, if the distance between it and
 /// the next tested one is typical of all. The noise is nearly orthogonal to differences of tokens, so squares of distances are
-/// subtracted. Infinite if fewer than `least` were tested.
-fn chance_by_sample(tested: &Tested, least: usize, nearest: f64, untested: f64) -> f64 {
+/// subtracted. Infinite if few were tested.
+fn chance_by_sample(tested: &Tested, nearest: f64, untested: f64) -> f64 {
     let next = tested.ranking().kept().iter().find(|ranked| ranked.distance > nearest);
-    let Some(next) = next.filter(|_| tested.len() >= least) else { return f64::INFINITY };
+    let Some(next) = next.filter(|_| tested.len() >= NEIGHBOURS_SAMPLE) else { return f64::INFINITY };
     let apart = (next.distance.powi(2) - nearest.powi(2)).sqrt();
     untested / tested.len() as f64 * (nearest / apart).powi(CHANCE_DIMENSIONS as i32)
 }
 
-/// Whether the nearest of the tested tokens lies so much nearer than the next that no untested one is expected there, even if noise seldom
-/// reaches so far.
-pub(crate) fn sample_is_enough(tested: &Tested, others: Others) -> bool {
-    let Some(nearest) = tested.ranking().nearest().filter(|_| others.nearness == Nearness::Usual) else {
-        return false;
-    };
-    let untested = others.vocab_size.saturating_sub(tested.len()) as f64 * others.places as f64;
-    let chance = chance_by_sample(tested, NEIGHBOURS_TESTED, nearest.distance, untested);
-    chance <= CHANCE_OF_TWIN * CHANCE_OF_OUTLIER
+/// Whether the nearest of the tested tokens lies so much nearer than all others, among them its neighbours, that no untested one is expected
+/// there.
+fn is_alone(tested: &Tested) -> bool {
+    let ranking = tested.ranking();
+    let apart = ranking.nearest().zip(ranking.runner_up());
+    tested.len() > NEIGHBOURS_TESTED
+        && apart.is_some_and(|(nearest, other)| other.distance >= ALONE_BY_SAMPLE * nearest.distance)
 }
 
 /// Whether the fit of one token is enough evidence that no untested token fits.
@@ -120,14 +118,14 @@ pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, o
         None => true,
         // Margins and neighbours are those of a token's own states.
         Some(Basis::Twins { .. } | Basis::Tested) if nearness != Nearness::Usual => false,
-        Some(Basis::Tested) => sample_is_enough(tested, others),
+        Some(Basis::Tested) => is_alone(tested),
         Some(Basis::Twins { floor, length, noise, margin }) => {
             // If the accepted token is wrong, the right one is at most this far from it: the noise is nearly orthogonal to their
             // difference.
             let nearest = tested.fitting().first().map_or(floor, |nearest| nearest.distance);
             let allowed = chance_allowed(noise, nearest / length);
             margin.chance_within(nearest / length) <= allowed
-                || chance_by_sample(tested, NEIGHBOURS_SAMPLE, nearest, untested) <= allowed
+                || chance_by_sample(tested, nearest, untested) <= allowed
         }
         Some(Basis::Volume { floor, length, known }) => {
             let power = known.min(CHANCE_DIMENSIONS) as i32;
@@ -183,12 +181,7 @@ mod tests {
     fn a_sample_is_evidence_if_it_is_large_and_the_next_token_far() {
         let chance = |others, away| {
             let tested = tested(others, away);
-            chance_by_sample(
-                &tested,
-                NEIGHBOURS_SAMPLE,
-                tested.ranking().nearest().unwrap().distance,
-                48_000.0,
-            )
+            chance_by_sample(&tested, tested.ranking().nearest().unwrap().distance, 48_000.0)
         };
         // 48,000 / 512 (0.1 / sqrt(0.3^2 - 0.1^2))^12 is 3.6e-4.
         let far = chance(511, 0.3);
@@ -198,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn at_a_partial_sink_the_neighbours_are_evidence_if_they_are_far() {
+    fn at_a_partial_sink_the_tested_tokens_are_evidence_if_they_are_far() {
         // The noise across the sink is 1, and the next token lies `away`.
         let is_enough = |others: u32, away: f64| {
             let states =
@@ -208,12 +201,11 @@ mod tests {
             let mut tested = Tested::new();
             tested.compare(0, &[5_000.0, 1.0, 50.0], &yardstick, state);
             for id in 1..=others {
-                tested.compare(id, &[8_000.0, 0.0, 50.0 + away + f64::from(id)], &yardstick, state);
+                tested.compare(id, &[8_000.0, 0.0, 49.0 + away + f64::from(id)], &yardstick, state);
             }
             let others = Others { vocab_size: 49_152, places: 1, nearness: Nearness::Usual };
             is_enough(&yardstick, state, &tested, others)
         };
-        // 49,087 / 65 (1 / sqrt(R^2 - 1))^12 is at most 1e-5 from R = 4.6 on.
-        assert!(is_enough(64, 4.0) && !is_enough(64, 2.5) && !is_enough(60, 40.0));
+        assert!(is_enough(64, 8.1) && !is_enough(64, 7.9) && !is_enough(63, 40.0));
     }
 }

@@ -63,6 +63,10 @@ pub(crate) const SEPARATED: f64 = 2.0;
 /// The nearest token of the whole vocabulary is accepted beyond the floor if all others are farther by this factor. Derived
 /// in the same section.
 pub(crate) const SEPARATED_ALONE: f64 = 3.0;
+/// The nearest token of a sample is accepted beyond the floor, or at a partial sink, if all others are farther by this factor. At
+/// partial sinks of SmolLM2-135M right tokens were 11 times as near as any other or nearer, and wrong ones at most 4 times as near as
+/// their neighbours: docs/laboratory/results/producers.md.
+pub(crate) const ALONE_BY_SAMPLE: f64 = 8.0;
 /// Candidates tested at a first position where wrong tokens are expected to fit. A first choice.
 pub(crate) const CROWDED_FIRST: usize = 4096;
 /// The same at a later position. A first choice.

@@ -4,14 +4,14 @@ use std::{collections::BTreeSet, time::Instant};
 
 use crate::{
     acceptance::NoiseOrigin,
-    chance::{is_enough, is_enough_alone, sample_is_enough},
+    chance::{Nearness, is_enough, is_enough_alone},
     collisions::Ranked,
     error::InvertError,
     hypothesis::Settled,
     inversion::{Kept, Verdict},
     models::{PrefixCache, Progress},
     sources::Tested,
-    tuning::{NEIGHBOURS_SAMPLE, SEPARATED, SEPARATED_ALONE, TAP_DOUBTED},
+    tuning::{ALONE_BY_SAMPLE, NEIGHBOURS_SAMPLE, SEPARATED, SEPARATED_ALONE, TAP_DOUBTED},
     yardstick::Yardstick,
 };
 
@@ -41,8 +41,8 @@ impl Trial {
         self.next = 0;
     }
 
-    /// Accepts the nearest token beyond the floor if every other one of the whole vocabulary lies several times farther, or of so many
-    /// that they stand for the others: the noise of the producer is estimated, and this position has more. If the others of the whole
+    /// Accepts the nearest token beyond the floor if every other one of the whole vocabulary lies several times farther, or if
+    /// all of a large sample lie much farther: the noise of the producer is estimated, and this position has more. If the others of the whole
     /// vocabulary lie less far, the nearest is followed and not verified.
     pub(super) fn accept_separated(&mut self, comparison: &Comparison<'_>) {
         let ranking = self.tested.ranking();
@@ -50,7 +50,7 @@ impl Trial {
         let apart = if self.tested.len() >= comparison.vocab_size() {
             SEPARATED
         } else if self.is_representative(comparison) {
-            SEPARATED_ALONE
+            ALONE_BY_SAMPLE
         } else {
             return;
         };
@@ -62,11 +62,11 @@ impl Trial {
         }
     }
 
-    /// Whether the tested tokens stand for all others, and so many that the unit and the tap of the states were doubted.
+    /// Whether so many tokens were tested that they stand for the others, and that the unit and the tap of the states were doubted.
     fn is_representative(&self, comparison: &Comparison<'_>) -> bool {
         let first = self.at == comparison.target.given().len();
         let wanted = if first { TAP_DOUBTED } else { NEIGHBOURS_SAMPLE };
-        self.tested.len() >= wanted && sample_is_enough(&self.tested, comparison.others())
+        self.tested.len() >= wanted && comparison.others().nearness == Nearness::Usual
     }
 
     /// The untested tokens of the next batch of the scan, in the order of their ids. Empty at the end of the vocabulary.
