@@ -4,8 +4,8 @@ use crate::{
     calibration::LogNormal,
     sources::Tested,
     tuning::{
-        CHANCE_DIMENSIONS, CHANCE_MARGIN, CHANCE_MOST, CHANCE_OF_OUTLIER, CHANCE_OF_TWIN, CHANCE_SAMPLE,
-        NEIGHBOURS_SAMPLE,
+        ALONE_BY_SAMPLE, CHANCE_DIMENSIONS, CHANCE_MARGIN, CHANCE_MOST, CHANCE_OF_OUTLIER, CHANCE_OF_TWIN,
+        CHANCE_SAMPLE, NEIGHBOURS_SAMPLE, NEIGHBOURS_TESTED,
     },
     yardstick::Yardstick,
 };
@@ -36,8 +36,8 @@ pub(crate) enum Basis {
         /// The distance to the token with the nearest embedding, relative to the norm.
         margin: LogNormal,
     },
-    /// Nothing is known of wrong tokens, so only a test of all of them tells.
-    Unknown,
+    /// Nothing is known of wrong tokens but the distances of those that were tested.
+    Tested,
 }
 
 /// Whether one fit at this distance is enough evidence, even if the prefix may be wrong. After a wrong prefix all tokens are wrong,
@@ -50,7 +50,7 @@ pub(crate) fn is_enough_alone(
 ) -> bool {
     match yardstick.basis(state) {
         None => true,
-        Some(Basis::Unknown) => false,
+        Some(Basis::Tested) => false,
         Some(Basis::Twins { length, noise, margin, .. }) => {
             margin.chance_within(distance / length) <= chance_allowed(noise, distance / length)
         }
@@ -98,28 +98,36 @@ fn chance_by_sample(tested: &Tested, nearest: f64, untested: f64) -> f64 {
     untested / tested.len() as f64 * (nearest / apart).powi(CHANCE_DIMENSIONS as i32)
 }
 
+/// Whether the nearest of the tested tokens lies so much nearer than all others, among them its neighbours, that no untested one is expected
+/// there.
+fn is_alone(tested: &Tested) -> bool {
+    let ranking = tested.ranking();
+    let apart = ranking.nearest().zip(ranking.runner_up());
+    tested.len() > NEIGHBOURS_TESTED
+        && apart.is_some_and(|(nearest, other)| other.distance >= ALONE_BY_SAMPLE * nearest.distance)
+}
+
 /// Whether the fit of one token is enough evidence that no untested token fits.
 pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, others: Others) -> bool {
     let Others { vocab_size, places, nearness } = others;
     if tested.len() >= vocab_size {
         return true;
     }
+    let untested = (vocab_size - tested.len()) as f64 * places as f64;
     match yardstick.basis(state) {
         None => true,
-        Some(Basis::Unknown) => false,
-        // The margins were measured with a token's own states.
-        Some(Basis::Twins { .. }) if nearness != Nearness::Usual => false,
+        // Margins and neighbours are those of a token's own states.
+        Some(Basis::Twins { .. } | Basis::Tested) if nearness != Nearness::Usual => false,
+        Some(Basis::Tested) => is_alone(tested),
         Some(Basis::Twins { floor, length, noise, margin }) => {
             // If the accepted token is wrong, the right one is at most this far from it: the noise is nearly orthogonal to their
             // difference.
             let nearest = tested.fitting().first().map_or(floor, |nearest| nearest.distance);
-            let untested = (vocab_size - tested.len()) as f64 * places as f64;
             let allowed = chance_allowed(noise, nearest / length);
             margin.chance_within(nearest / length) <= allowed
                 || chance_by_sample(tested, nearest, untested) <= allowed
         }
         Some(Basis::Volume { floor, length, known }) => {
-            let untested = (vocab_size - tested.len()) as f64 * places as f64;
             let power = known.min(CHANCE_DIMENSIONS) as i32;
             let within = |radius: f64, tokens: f64| tokens * (floor / radius).powi(power);
             let wrong = tested.ranking().kept().iter().find(|ranked| ranked.distance > floor);
@@ -150,7 +158,7 @@ mod tests {
         let state = [1.0, 1.0];
         let states = Array2::from_shape_vec((1, 2), state.to_vec()).unwrap();
         let target = TargetStates::new(states, Tap::Block(1), FloatFormat::F64).unwrap();
-        let yardstick = Yardstick::new(Acceptance::default(), &NoiseModel::exactly(1e-9), &target, 0, 0.0);
+        let yardstick = Yardstick::new(Acceptance::default(), &NoiseModel::exactly(1e-9), &target, 0, None);
         let mut tested = Tested::new();
         tested.compare(0, &[1.0, 1.1], &yardstick, &state);
         for id in 1..=others {
@@ -180,5 +188,24 @@ mod tests {
         assert!((3.4e-4..3.7e-4).contains(&far), "{far}");
         assert!(far <= CHANCE_OF_TWIN && chance(511, 0.2) > CHANCE_OF_TWIN);
         assert_eq!(chance(510, 0.3), f64::INFINITY);
+    }
+
+    #[test]
+    fn at_a_partial_sink_the_tested_tokens_are_evidence_if_they_are_far() {
+        // The noise across the sink is 1, and the next token lies `away`.
+        let is_enough = |others: u32, away: f64| {
+            let states =
+                Array2::from_shape_vec((2, 3), vec![24_000.0, 0.0, 0.0, 8_000.0, 0.0, 50.0]).unwrap();
+            let target = TargetStates::new(states, Tap::Block(1), FloatFormat::Bf16).unwrap();
+            let (yardstick, state) = (Yardstick::across_sink(&target, 1), target.state(1));
+            let mut tested = Tested::new();
+            tested.compare(0, &[5_000.0, 1.0, 50.0], &yardstick, state);
+            for id in 1..=others {
+                tested.compare(id, &[8_000.0, 0.0, 49.0 + away + f64::from(id)], &yardstick, state);
+            }
+            let others = Others { vocab_size: 49_152, places: 1, nearness: Nearness::Usual };
+            is_enough(&yardstick, state, &tested, others)
+        };
+        assert!(is_enough(64, 8.1) && !is_enough(64, 7.9) && !is_enough(63, 40.0));
     }
 }

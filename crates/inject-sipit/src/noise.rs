@@ -9,7 +9,7 @@ use crate::{
     models::{Decoder, Logits, Tap, TokenBatch},
     tensors::read,
     transformation::Transformation,
-    tuning::{NOISE_CANDIDATES, NOISE_POSITIONS, NOISE_SAFETY},
+    tuning::{NOISE_CANDIDATES, NOISE_POSITIONS, NOISE_SAFETY, NOISE_SAFETY_EXAMINED},
 };
 use burn::tensor::DType;
 
@@ -95,6 +95,12 @@ impl NoiseModel {
     /// and the noise `seen` at this very state.
     pub fn bound(&self, state_norm: f64, seen: f64) -> f64 {
         NOISE_SAFETY * seen.max(self.relative * state_norm)
+    }
+
+    /// The same for a candidate that came near without fitting. Such a state is one of few, and the noise of another program may exceed
+    /// ours by more there.
+    pub(crate) fn bound_examined(&self, state_norm: f64, seen: f64) -> f64 {
+        NOISE_SAFETY_EXAMINED * seen.max(self.relative * state_norm)
     }
 }
 

@@ -12,6 +12,9 @@
 /// Factor on measured noise: another program sums in another order. Measured: depth, `least margin / floor`
 /// (60 or more, at sinks).
 pub(crate) const NOISE_SAFETY: f64 = 8.0;
+/// The same for a candidate that came near without fitting, and whose noise was measured. Of 71,685 states that transformers computed in
+/// f32, eight exceeded a factor of 8, by up to 14.5: docs/laboratory/results/producers.md.
+pub(crate) const NOISE_SAFETY_EXAMINED: f64 = 32.0;
 /// Positions at which an inverter measures noise. Measured: bench inversion, `noise`.
 pub(crate) const NOISE_POSITIONS: usize = 8;
 /// Length of the sequence on which an inverter measures noise. Measured: bench inversion, `noise`.
@@ -60,6 +63,10 @@ pub(crate) const SEPARATED: f64 = 2.0;
 /// The nearest token of the whole vocabulary is accepted beyond the floor if all others are farther by this factor. Derived
 /// in the same section.
 pub(crate) const SEPARATED_ALONE: f64 = 3.0;
+/// The nearest token of a sample is accepted beyond the floor, or at a partial sink, if all others are farther by this factor. At
+/// partial sinks of SmolLM2-135M right tokens were 11 times as near as any other or nearer, and wrong ones at most 4 times as near as
+/// their neighbours: docs/laboratory/results/producers.md.
+pub(crate) const ALONE_BY_SAMPLE: f64 = 8.0;
 /// Candidates tested at a first position where wrong tokens are expected to fit. A first choice.
 pub(crate) const CROWDED_FIRST: usize = 4096;
 /// The same at a later position. A first choice.

@@ -59,13 +59,13 @@ pub(crate) struct Measured {
 }
 
 impl Yardstick {
-    /// The yardstick of one position. `seen` is the distance between two computations of the candidate in question, or 0.
+    /// The yardstick of one position. `seen` is the distance between two computations of the candidate in question, if there were two.
     pub(crate) fn new(
         acceptance: Acceptance,
         noise: &NoiseModel,
         target: &TargetStates,
         position: usize,
-        seen: f64,
+        seen: Option<f64>,
     ) -> Self {
         let rounding: Vec<f64> = target.roundings(position).collect();
         let added = match acceptance {
@@ -77,8 +77,11 @@ impl Yardstick {
         };
         let state = target.state(position);
         let relative = target.transformation().error();
-        let bound =
-            noise.bound(norm(state), seen) + target.in_units(position, added) + relative * norm(state);
+        let computing = match seen {
+            None => noise.bound(norm(state), 0.0),
+            Some(seen) => noise.bound_examined(norm(state), seen),
+        };
+        let bound = computing + target.in_units(position, added) + relative * norm(state);
         let spread = bound / (state.len() as f64).sqrt();
         let scale = |r: &f64| (r * r + spread * spread).sqrt();
         let (quietest, loudest) = rounding
@@ -124,7 +127,7 @@ impl Yardstick {
 
     /// The yardstick of a later position that is an attention sink in part. Noise moves such a state along the direction of the first
     /// state by up to half its length, so that direction is left out. The noise across it is not known, so the floor is wide, and
-    /// only a test of the whole vocabulary verifies such a position.
+    /// only the tokens tested tell where the wrong ones lie.
     pub(crate) fn across_sink(target: &TargetStates, position: usize) -> Self {
         let floor = PARTIAL_SINK_FLOOR * norm(target.state(position));
         let rule = Rule::Nearest { floor, ratio: SEPARATED_ALONE, likely: floor, wrong: f64::INFINITY };
@@ -132,10 +135,9 @@ impl Yardstick {
         Yardstick { metric, rule, origin: NoiseOrigin::Producer }
     }
 
-    /// The same yardstick with a floor that just admits this distance.
+    /// The same yardstick with a floor that just admits this distance, which noise does not explain.
     pub(crate) fn admitting(mut self, distance: f64) -> Self {
-        self.rule =
-            Rule::Nearest { floor: distance, ratio: SEPARATED, likely: distance, wrong: f64::INFINITY };
+        self.rule = Rule::Nearest { floor: distance, ratio: SEPARATED, likely: 0.0, wrong: f64::INFINITY };
         self
     }
 
@@ -215,7 +217,7 @@ impl Yardstick {
             Metric::Damped { place, noise, .. } => {
                 Basis::Twins { floor, length: norm(state), noise: *noise, margin: place.margin }
             }
-            Metric::Across { .. } => Basis::Unknown,
+            Metric::Across { .. } => Basis::Tested,
         })
     }
 

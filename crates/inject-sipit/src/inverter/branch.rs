@@ -23,8 +23,8 @@ pub(super) struct Branch {
     pub(super) trial: Trial,
     /// The candidate that was examined, if one came near enough.
     pub(super) examined: Option<u32>,
-    /// The largest distance between two computations of one candidate here.
-    pub(super) seen: f64,
+    /// The largest distance between two computations of one candidate here, if one was examined.
+    pub(super) seen: Option<f64>,
     /// The origin of the candidates, batch by batch.
     origins: Vec<(&'static str, usize)>,
     /// Whether the whole vocabulary was tested.
@@ -46,7 +46,7 @@ impl Branch {
             origins: if tested.is_empty() { Vec::new() } else { vec![("draft", tested.len())] },
             trial: Trial::at(at, tested, comparison),
             examined: None,
-            seen: 0.0,
+            seen: None,
             spent: false,
             led: false,
         }

@@ -57,8 +57,8 @@ impl<'r> Comparison<'r> {
         self.inverter.decoder.config().vocab_size
     }
 
-    /// The yardstick of one position. `seen` is the distance between two computations of the nearest candidate, or 0.
-    pub(super) fn yardstick(&self, position: usize, seen: f64) -> Yardstick {
+    /// The yardstick of one position. `seen` is the distance between two computations of the nearest candidate, if there were two.
+    pub(super) fn yardstick(&self, position: usize, seen: Option<f64>) -> Yardstick {
         if let Some(producer) = &self.producer {
             let (calibration, state) = (&producer.calibration, self.target.state(position));
             let knows_sink = !self.target.missing().contains(&0);

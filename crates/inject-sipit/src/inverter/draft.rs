@@ -158,7 +158,7 @@ impl Recovery<'_, '_> {
         }
         for (place, &own) in drafted.iter().enumerate().skip(self.settled() - begin) {
             let position = begin + place;
-            let yardstick = self.comparison.yardstick(position, 0.0);
+            let yardstick = self.comparison.yardstick(position, None);
             for (id, state) in std::iter::once(own).chain(at_place(place)) {
                 let distance = yardstick.measure(state, target.state(position)).distance;
                 self.seen.record(position, Ranked { id, distance });

@@ -36,7 +36,8 @@ impl Branch {
             comparison.states(inverter.in_one_pass(&self.hypothesis.ids(), nearest.id, positions)?)?;
         comparison.cost.stage("noise").add_states(1 + positions, 2.0, start.elapsed().as_secs_f64());
         // The noise seen of one candidate is noise of this position, so the floor never becomes narrower again.
-        self.seen = distance(&alone, beside).max(distance(&together, beside)).max(self.seen);
+        let seen = distance(&alone, beside).max(distance(&together, beside));
+        self.seen = Some(self.seen.map_or(seen, |before| before.max(seen)));
         self.trial.yardstick = comparison.yardstick(at, self.seen);
         self.trial.tested.remeasure(&self.trial.yardstick, target.state(at));
         Ok(())
@@ -68,6 +69,25 @@ mod tests {
         settings::Settings,
         target::TargetStates,
     };
+
+    #[test]
+    fn another_program_may_have_more_noise_at_one_position() {
+        let (prompt, tap) = ([3, 11, 5, 12, 11, 7], Tap::Block(2));
+        let decoder = model("gpt2", &inject_testing::any_device()).decoder;
+        let inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
+        let computed = TargetStates::of_prompt(&decoder, tap, &prompt).unwrap();
+        let verdict = |factor: f64| {
+            let mut states = computed.states().to_owned();
+            let moved = factor * inverter.noise.relative() * norm(computed.state(3));
+            states[[3, 0]] += moved;
+            let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
+            let inversion =
+                inverter.invert(&target, &mut inverter.searcher(&Policy::new()), &mut silent).unwrap();
+            (inversion.positions[3].verdict.clone(), inversion.positions[3].token_id())
+        };
+        assert_eq!(verdict(20.0), (Verdict::Verified, Some(12)));
+        assert_eq!(verdict(60.0).0, Verdict::Failed);
+    }
 
     #[test]
     fn twins_within_a_floor_that_was_widened_are_both_named() {

@@ -36,6 +36,7 @@ impl Recovery<'_, '_> {
             if self.compare_anew_at_last(&mut branches)? {
                 continue;
             }
+            branches.iter_mut().for_each(|branch| branch.trial.accept_separated(&self.comparison));
             // A hypothesis that nothing fitted yet is followed to the end of the vocabulary, even if something fits after another.
             // Only then is the failure evidence against its tokens.
             let unsatisfied = branches.iter().filter(|branch| !branch.is_done(&self.comparison));
@@ -46,7 +47,6 @@ impl Recovery<'_, '_> {
             }
             self.test_batches(&mut branches, progress)?;
         }
-        branches.iter_mut().for_each(|branch| branch.trial.accept_separated(&self.comparison));
         // Out of budget, the best hypothesis that nothing excludes may be one that nothing fitted yet. It is kept all the same: what
         // fits after a worse one is not evidence against it.
         branches.sort_by(|a, b| a.is_excluded().cmp(&b.is_excluded()).then(by_strain(a, b)));

@@ -249,7 +249,7 @@ impl<'r> Placing<'r> {
                 Some(calibration) => {
                     Yardstick::of_producer(calibration.of(position, state), 0.0, target, row)
                 }
-                None => Yardstick::new(inverter.settings.acceptance, &inverter.noise, target, row, 0.0),
+                None => Yardstick::new(inverter.settings.acceptance, &inverter.noise, target, row, None),
             };
             (row, yardstick, norm(state))
         };

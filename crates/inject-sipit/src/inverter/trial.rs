@@ -4,14 +4,14 @@ use std::{collections::BTreeSet, time::Instant};
 
 use crate::{
     acceptance::NoiseOrigin,
-    chance::{is_enough, is_enough_alone},
+    chance::{Nearness, is_enough, is_enough_alone},
     collisions::Ranked,
     error::InvertError,
     hypothesis::Settled,
     inversion::{Kept, Verdict},
     models::{PrefixCache, Progress},
     sources::Tested,
-    tuning::{SEPARATED, SEPARATED_ALONE},
+    tuning::{ALONE_BY_SAMPLE, NEIGHBOURS_SAMPLE, SEPARATED, SEPARATED_ALONE, TAP_DOUBTED},
     yardstick::Yardstick,
 };
 
@@ -31,28 +31,42 @@ pub(super) struct Trial {
 impl Trial {
     /// A test at a position that some candidates have already passed through.
     pub(super) fn at(at: usize, tested: Tested, comparison: &Comparison<'_>) -> Self {
-        Trial { at, tested, yardstick: comparison.yardstick(at, 0.0), doubtful: false, next: 0 }
+        Trial { at, tested, yardstick: comparison.yardstick(at, None), doubtful: false, next: 0 }
     }
 
     /// Compares the candidates so far by another yardstick.
     pub(super) fn begin_anew(&mut self, comparison: &Comparison<'_>) {
-        self.yardstick = comparison.yardstick(self.at, 0.0);
+        self.yardstick = comparison.yardstick(self.at, None);
         self.tested = self.tested.again(&self.yardstick, comparison.target.state(self.at));
         self.next = 0;
     }
 
-    /// Accepts the nearest of the whole vocabulary beyond the floor if every other token lies several times farther: the noise of
-    /// the producer is estimated, and this position has more. If the others lie less far, the nearest is followed and not verified.
+    /// Accepts the nearest token beyond the floor if every other one of the whole vocabulary lies several times farther, or if
+    /// all of a large sample lie much farther: the noise of the producer is estimated, and this position has more. If the others of the whole
+    /// vocabulary lie less far, the nearest is followed and not verified.
     pub(super) fn accept_separated(&mut self, comparison: &Comparison<'_>) {
         let ranking = self.tested.ranking();
         let (Some(nearest), Some(other)) = (ranking.nearest(), ranking.runner_up()) else { return };
-        let whole = self.tested.len() >= comparison.vocab_size();
-        let alone = self.tested.fitting().is_empty() && other.distance >= SEPARATED * nearest.distance;
-        if comparison.producer.is_some() && whole && alone {
+        let apart = if self.tested.len() >= comparison.vocab_size() {
+            SEPARATED
+        } else if self.is_representative(comparison) {
+            ALONE_BY_SAMPLE
+        } else {
+            return;
+        };
+        let alone = self.tested.fitting().is_empty() && other.distance >= apart * nearest.distance;
+        if comparison.producer.is_some() && alone {
             self.doubtful = other.distance < SEPARATED_ALONE * nearest.distance;
             self.yardstick = self.yardstick.clone().admitting(nearest.distance);
             self.tested.remeasure(&self.yardstick, comparison.target.state(self.at));
         }
+    }
+
+    /// Whether so many tokens were tested that they stand for the others, and that the unit and the tap of the states were doubted.
+    fn is_representative(&self, comparison: &Comparison<'_>) -> bool {
+        let first = self.at == comparison.target.given().len();
+        let wanted = if first { TAP_DOUBTED } else { NEIGHBOURS_SAMPLE };
+        self.tested.len() >= wanted && comparison.others().nearness == Nearness::Usual
     }
 
     /// The untested tokens of the next batch of the scan, in the order of their ids. Empty at the end of the vocabulary.

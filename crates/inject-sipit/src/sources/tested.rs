@@ -181,8 +181,8 @@ mod tests {
     use super::*;
     use crate::{Acceptance, NoiseModel, TargetStates};
 
-    /// Returns the yardstick at a state, if two computations of a candidate were `seen` apart.
-    fn yardstick(state: &[f64], dtype: FloatFormat, seen: f64) -> Yardstick {
+    /// Returns the yardstick at a state, if two computations of a candidate were `seen` apart, where it was examined.
+    fn yardstick(state: &[f64], dtype: FloatFormat, seen: Option<f64>) -> Yardstick {
         let states = Array2::from_shape_vec((1, state.len()), state.to_vec()).unwrap();
         let target = TargetStates::new(states, Tap::Block(1), dtype).unwrap();
         Yardstick::new(Acceptance::default(), &NoiseModel::exactly(1e-9), &target, 0, seen)
@@ -192,14 +192,14 @@ mod tests {
     /// wider one.
     fn compared_again(state: &[f64], dtype: FloatFormat, away: &[f64], seen: f64) -> (Tested, f64) {
         let mut tested = Tested::new();
-        let first = yardstick(state, dtype, 0.0);
+        let first = yardstick(state, dtype, None);
         for (id, away) in (0..).zip(away) {
             let mut candidate = state.to_vec();
             candidate[1] += away;
             tested.compare(id, &candidate, &first, state);
         }
         assert!(tested.fitting().is_empty(), "{tested:?}");
-        let wider = yardstick(state, dtype, seen);
+        let wider = yardstick(state, dtype, Some(seen));
         tested.remeasure(&wider, state);
         (tested, wider.floor(state))
     }
@@ -210,9 +210,9 @@ mod tests {
 
     #[test]
     fn every_candidate_within_a_wider_floor_is_named() {
-        // The floor becomes 8 * 0.001.
+        // The floor becomes 32 * 0.00025.
         let (tested, floor) =
-            compared_again(&[1.0, 1.0], FloatFormat::F64, &[0.007, 0.009, 0.002, 0.5, 0.003], 0.001);
+            compared_again(&[1.0, 1.0], FloatFormat::F64, &[0.007, 0.009, 0.002, 0.5, 0.003], 0.000_25);
         assert!((floor - 0.008).abs() < 1e-6, "{floor}");
         assert_eq!(ids(tested.fitting()), [2, 4, 0]);
         assert!(!tested.more_fit());
@@ -223,7 +223,7 @@ mod tests {
     fn more_may_fit_if_all_kept_candidates_do() {
         let away = |count: usize| -> Vec<f64> { (0..count).map(|i| 0.002 + 1e-4 * i as f64).collect() };
         let fitting = |away: &[f64]| {
-            let (tested, _) = compared_again(&[1.0, 1.0], FloatFormat::F64, away, 0.001);
+            let (tested, _) = compared_again(&[1.0, 1.0], FloatFormat::F64, away, 0.000_25);
             (tested.fitting().len(), tested.more_fit())
         };
         assert_eq!(fitting(&away(16)), (16, false), "there are no other candidates");
@@ -238,7 +238,7 @@ mod tests {
         state[0] = 20_000.0;
         let (wanted, dtype) = (&state[..], FloatFormat::Bf16);
         let moved = |away: f64| [&[20_000.0 + away][..], &state[1..]].concat();
-        let (first, wider) = (yardstick(wanted, dtype, 0.0), yardstick(wanted, dtype, 0.5));
+        let (first, wider) = (yardstick(wanted, dtype, None), yardstick(wanted, dtype, Some(0.125)));
         let (near, far) = (moved(230.0), moved(800.0));
         let mut tested = Tested::new();
         for (id, candidate) in [(7, &far), (8, &near)] {

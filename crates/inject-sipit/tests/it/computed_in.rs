@@ -227,6 +227,30 @@ fn a_state_with_more_noise_than_others_is_followed_and_not_verified() {
 }
 
 #[test]
+fn a_state_with_more_noise_than_others_is_verified_if_all_tested_tokens_are_far() {
+    let (tap, at, vocab_size) = (Tap::Block(2), 4, 4096);
+    for device in inject_testing::compiled() {
+        let decoder = of_vocabulary("llama", vocab_size, 31, &device);
+        let exact = TargetStates::of_prompt(&decoder, tap, &PROMPT).unwrap();
+        let mut states = exact.states().to_owned();
+        let width = states.ncols() as f64;
+        let length = 0.05 * exact.state(at).iter().map(|value| value * value).sum::<f64>().sqrt();
+        for (i, value) in states.row_mut(at).iter_mut().enumerate() {
+            let sign = if (i * i + i / 3) % 2 == 0 { 1.0 } else { -1.0 };
+            *value += sign * length / width.sqrt();
+        }
+        let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
+        let settings = Settings::new().with_computed_in(ComputedIn::Format(FloatFormat::Bf16.into()));
+        let inversion = invert(&decoder, &target, &Policy::new(), settings).unwrap();
+        assert_eq!(inversion.token_ids(), PROMPT, "{inversion:?}");
+        let position = &inversion.positions[at];
+        assert_eq!(position.verdict, Verdict::Verified, "{position:?}");
+        assert!(position.noise_floor() == position.distance(), "{position:?}");
+        assert!(position.candidates_tested < vocab_size, "{position:?}");
+    }
+}
+
+#[test]
 fn where_wrong_tokens_fit_too_only_the_best_hypothesis_is_searched() {
     let (format, vocab_size, beam) = (NumberFormat::Int4, 2048, 8);
     for device in inject_testing::compiled() {
