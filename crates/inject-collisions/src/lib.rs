@@ -1,7 +1,8 @@
 //! Certified distances between hidden states: nearest, runner-up, margin.
 //!
-//! Every reported distance is computed directly, in f64, from the two states. The usual shortcut through norms and products
-//! returns 0 for a true distance of 0.1 on real states.
+//! The one idea: fast arithmetic only excludes pairs, by bounds that hold for any data, and every reported distance is computed
+//! directly, in f64, from the two states. The usual shortcut through norms and products returns 0 for a true distance of 0.1 on
+//! real states.
 //!
 //! ```
 //! use inject_collisions::{Ranking, distance};
@@ -31,7 +32,7 @@
 //!
 //! # Features
 //!
-//! `hub`, `gradient`, `training` and `parquet` enable the features of the same names of `inject-states`.
+//! All are off by default: `hub`, `gradient`, `training` and `parquet` enable the features of the same names of `inject-states`.
 
 pub mod answers;
 pub mod approximate_products;

@@ -50,6 +50,8 @@
 //!
 //! # Features
 //!
+//! All are off by default.
+//!
 //! - `hub`: the client of the Hugging Face Hub, [`hub`], and `ModelSource::fetch`. Without it no network code is compiled.
 //! - `gradient`: gradients of states with respect to embeddings, `Decoder::pulled_back`.
 //! - `training`: the module of that name, with losses and gradients for burn's optimisers.

@@ -32,9 +32,15 @@
 //! [`collisions`], [`states`] and [`models`] are the crates below this one. `burn` and `ndarray` are re-exported too, because
 //! their types occur in signatures. A program still depends on `burn` itself to enable a backend.
 //!
-//! Features, all off by default: `hub` compiles the client for the Hugging Face Hub; `parquet` reads prompts from .parquet files;
-//! `gradient` adds the two published searches that descend by gradients, and with them automatic differentiation; `training` is for crates
-//! that train decoders, and adds nothing here.
+//! # Features
+//!
+//! All are off by default.
+//!
+//! - `hub`: the client of the Hugging Face Hub.
+//! - `parquet`: prompts from .parquet files.
+//! - `gradient`: the two published searches that descend by gradients, and gradients in the secant search. It compiles automatic
+//!   differentiation.
+//! - `training`: nothing here. It enables the feature of the same name of `inject-models`.
 
 mod acceptance;
 mod calibration;

@@ -24,6 +24,13 @@
 //! The module of the same name has the options and the result of each; the last three share the module `training`, which needs
 //! the feature of that name. The documents 5-collisions.md, 6-precision.md and 7-training.md in the
 //! repository's docs/guide describe each protocol and the meaning of its numbers.
+//!
+//! # Features
+//!
+//! Both are off by default.
+//!
+//! - `training`: the studies that train small decoders.
+//! - `schema`: the JSON schema of every result.
 
 pub mod between_models;
 pub mod corpus;
