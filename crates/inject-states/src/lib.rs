@@ -35,7 +35,7 @@
 //! - [`store`]: states on disk, resumable and read in place.
 //! - [`foreign`]: states that other programs wrote.
 //! - [`prompts`]: prompts from files.
-//! - [`Disturbance`]: changes that states may have after a leak: rounding, noise, dropout, clipping.
+//! - [`Disturbance`]: changes that states may have after a leak: [`Rounding`], noise, dropout, clipping.
 //! - [`batches`]: the division of prompts into batches.
 //! - [`durable`]: files that survive a kill. [`random`]: random numbers that are the same on every platform.
 //!

@@ -3,7 +3,7 @@
 //! The one idea: a study is a list of units that do not depend on each other (a tap, a prefix, a length). A
 //! [`Journal`](journal::Journal) records each finished unit. So a study that is killed continues where it stopped, and shares
 //! that ran on several machines add up to the result of one run. A [`Run`] names the journal, the share of the study to do, and
-//! the receiver of progress.
+//! the receiver of progress. A result says how much of the study it has: its [`Completeness`].
 //!
 //! | function | question |
 //! |---|---|
