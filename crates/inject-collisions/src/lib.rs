@@ -1,7 +1,8 @@
 //! Certified distances between hidden states: nearest, runner-up, margin.
 //!
-//! Every reported distance is computed directly, in f64, from the two states. The usual shortcut through norms and products
-//! returns 0 for a true distance of 0.1 on real states.
+//! The one idea: fast arithmetic only excludes pairs, by bounds that hold for any data, and every reported distance is computed
+//! directly, in f64, from the two states. The usual shortcut through norms and products returns 0 for a true distance of 0.1 on
+//! real states.
 //!
 //! ```
 //! use inject_collisions::{Ranking, distance};
@@ -18,10 +19,10 @@
 //! - [`distance`], [`weighted_distance`], [`norm`]: L2 in f64. [`Metric`]: L2 or cosine.
 //! - [`StateRows`]: the states of one tap, in memory or in a store, each with the identity of its prompt.
 //! - [`Search`]: answers questions about all [`Pairs`] of rows. The answers are [`ClosestPairs`], [`NearestNeighbours`],
-//!   [`ThresholdCounts`], a [`Distribution`] and [`EqualRows`].
+//!   [`ThresholdCounts`], a [`Distribution`] and [`EqualRows`]. The [`Arithmetic`] affects the time and not the answers.
 //! - [`PairTile`]: a piece of the search for the closest pairs, for another process.
 //! - [`measure_noise_floors`], [`NoiseFloor`], [`Resolution`]: whether a smallest distance is more than rounding.
-//! - [`geometry`]: the shape of the whole cloud of states.
+//! - [`geometry`]: the shape of the whole cloud of states, as a [`Geometry`] and a [`Separation`].
 //! - [`Ranking`]: the nearest candidates, their margin, and how many were tested.
 //! - [`tokens_with_equal_embeddings`]: tokens that no state can distinguish.
 //! - [`approximate_products`], [`spatial_order`]: fast methods to choose the few rows whose exact distances matter.
@@ -31,7 +32,7 @@
 //!
 //! # Features
 //!
-//! `hub`, `gradient`, `training` and `parquet` enable the features of the same names of `inject-states`.
+//! All are off by default: `hub`, `gradient`, `training` and `parquet` enable the features of the same names of `inject-states`.
 
 pub mod answers;
 pub mod approximate_products;

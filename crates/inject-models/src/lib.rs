@@ -25,6 +25,7 @@
 //! - [`Note`]: a fact about a checkpoint that does not prevent its use.
 //! - [`ModelSource`]: a model as the user names it, a folder or a Hub id.
 //! - [`Tokenizer`]: text to token ids and back; [`Bos`] says whether prompts begin with the BOS token.
+//! - [`DecoderConfig`]: the shape of a decoder, block by block, as [`Family`] translates it from a config.json.
 //! - [`checkpoint`]: the headers and indices of weight files.
 //!
 //! # Computing
@@ -34,21 +35,25 @@
 //! - [`Tap`]: a named place where states are read.
 //! - [`PrefixCache`]: a sequence that is continued. Many candidates for its next token share it, and each
 //!   [`Alternative`] shares the pass of a run of tokens.
-//! - [`host`]: the values of tensors, from and to the device.
+//! - [`PassBytes`]: the weights that a pass reads. [`host`]: the values of tensors, from and to the device.
 //!
 //! # Changing
 //!
-//! - [`Precision`]: the format in which weights are held, and the format of the computation.
+//! - [`Precision`]: the format in which weights are held ([`Hold`]), and the format of the computation.
+//! - [`Circumstances`]: the circumstances on which the rounding of states depends: lanes, the form of the weights
+//!   ([`WeightsHeldAs`]) and the [`Instructions`] of the processor. [`rounds_products`] tells devices that need more care.
 //! - [`FloatFormat`] and [`NumberFormat`]: number formats of weights and states. [`Decoder::with_weights_in`] rounds the
 //!   weights to one, and [`Decoder::save_weights`] writes a checkpoint.
 //! - [`RandomCheckpoint`]: a checkpoint of random weights, at a [`PublishedShape`] or any other.
 //! - [`Matrix`]: the place of a matrix in a decoder, for experiments that change one.
-//! - [`Progress`]: the reports of long computations.
+//! - [`Progress`]: the reports of long computations, in a [`Unit`]. [`silent`] ignores them.
 //!
 //! Every tensor lives on the device of the model's parameters. This crate enables no backend: the caller's crate
 //! does.
 //!
 //! # Features
+//!
+//! All are off by default.
 //!
 //! - `hub`: the client of the Hugging Face Hub, [`hub`], and `ModelSource::fetch`. Without it no network code is compiled.
 //! - `gradient`: gradients of states with respect to embeddings, `Decoder::pulled_back`.

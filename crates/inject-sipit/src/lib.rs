@@ -20,21 +20,32 @@
 //!
 //! - [`recover`]: the short path, with default settings and the policy that is expected to cost least.
 //! - [`TargetStates`]: the states to invert, with their tap and number format.
-//! - [`Transformation`]: a change that the producer made to all states, such as a factor.
-//! - [`Inverter`] and [`Settings`]: draft, verify, repair, certify.
-//! - [`Policy`] and [`policy`]: the order in which sources of candidates are asked; [`PolicyChoice`] makes one.
+//! - [`Transformation`]: a change that the producer made to all states, such as a factor, or another order of their
+//!   [`Coordinates`].
+//! - [`Inverter`] and [`Settings`]: draft, verify, repair, certify. The [`ScanCost`] of certifying is known before it begins.
+//!   Rows in unknown order become an [`Unshuffled`] prompt.
+//! - [`Policy`] and [`policy`]: the order in which sources of candidates are asked; [`PolicyChoice`] makes one. A
+//!   [`Searcher`] is a policy at work, with everything that its sources learned from earlier prompts.
 //! - [`sources`]: the sources of candidates and the trait for your own.
 //! - [`lens`]: lenses draft a whole prompt from its states at once.
 //! - [`Acceptance`] and [`NoiseModel`]: the rule by which a candidate counts as the token.
+//! - [`Calibration`]: the noise of a producer that computes in another format. [`with_weights_of_producer`]: weights rounded as
+//!   the producer rounded them.
 //! - [`find_tap`]: the tap of states whose file does not name it.
 //! - [`Inversion`], [`Position`], [`Verdict`] and [`inversion`]: the result and its cost.
 //!
 //! [`collisions`], [`states`] and [`models`] are the crates below this one. `burn` and `ndarray` are re-exported too, because
 //! their types occur in signatures. A program still depends on `burn` itself to enable a backend.
 //!
-//! Features, all off by default: `hub` compiles the client for the Hugging Face Hub; `parquet` reads prompts from .parquet files;
-//! `gradient` adds the two published searches that descend by gradients, and with them automatic differentiation; `training` is for crates
-//! that train decoders, and adds nothing here.
+//! # Features
+//!
+//! All are off by default.
+//!
+//! - `hub`: the client of the Hugging Face Hub.
+//! - `parquet`: prompts from .parquet files.
+//! - `gradient`: the two published searches that descend by gradients, and gradients in the secant search. It compiles automatic
+//!   differentiation.
+//! - `training`: nothing here. It enables the feature of the same name of `inject-models`.
 
 mod acceptance;
 mod calibration;

@@ -11,12 +11,14 @@ use ndarray::{Array2, ArrayView2, s};
 
 use self::samples::Samples;
 use crate::{
-    Acceptance, Inverter, Settings, TargetStates,
+    acceptance::Acceptance,
     collisions::norm,
     error::InvertError,
+    inverter::Inverter,
     models::{Decoder, FloatFormat, Tap, config::NormConfig, silent},
     policy::PolicyChoice,
-    settings::{Budget, Scan, TapCheck},
+    settings::{Budget, Scan, Settings, TapCheck},
+    target::TargetStates,
     transformation::Transformation,
     tuning::TAP_CANDIDATES,
 };

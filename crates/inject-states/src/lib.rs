@@ -35,13 +35,19 @@
 //! - [`store`]: states on disk, resumable and read in place.
 //! - [`foreign`]: states that other programs wrote.
 //! - [`prompts`]: prompts from files.
-//! - [`Disturbance`]: changes that states may have after a leak: rounding, noise, dropout, clipping.
+//! - [`Disturbance`]: changes that states may have after a leak: [`Rounding`], noise, dropout, clipping.
 //! - [`batches`]: the division of prompts into batches.
 //! - [`durable`]: files that survive a kill. [`random`]: random numbers that are the same on every platform.
 //!
 //! The crate below is re-exported as [`models`], and with it `burn` and `ndarray`. A dependency on `burn` is needed only to enable a
-//! backend. Features: `hub`, `gradient` and `training` as in `inject-models`; `parquet` reads prompts from .parquet
-//! files.
+//! backend.
+//!
+//! # Features
+//!
+//! All are off by default.
+//!
+//! - `parquet`: prompts from .parquet files.
+//! - `hub`, `gradient`, `training`: the features of the same names of `inject-models`.
 
 pub mod batches;
 pub mod durable;

@@ -3,7 +3,7 @@
 //! The one idea: a study is a list of units that do not depend on each other (a tap, a prefix, a length). A
 //! [`Journal`](journal::Journal) records each finished unit. So a study that is killed continues where it stopped, and shares
 //! that ran on several machines add up to the result of one run. A [`Run`] names the journal, the share of the study to do, and
-//! the receiver of progress.
+//! the receiver of progress. A result says how much of the study it has: its [`Completeness`].
 //!
 //! | function | question |
 //! |---|---|
@@ -24,6 +24,13 @@
 //! The module of the same name has the options and the result of each; the last three share the module `training`, which needs
 //! the feature of that name. The documents 5-collisions.md, 6-precision.md and 7-training.md in the
 //! repository's docs/guide describe each protocol and the meaning of its numbers.
+//!
+//! # Features
+//!
+//! Both are off by default.
+//!
+//! - `training`: the studies that train small decoders.
+//! - `schema`: the JSON schema of every result.
 
 pub mod between_models;
 pub mod corpus;

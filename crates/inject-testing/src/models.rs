@@ -10,7 +10,8 @@ use burn::tensor::Device;
 use inject_models::{Decoder, DecoderConfig, FloatFormat, Model, Origin, Tap, config::Span};
 use safetensors::SafeTensors;
 
-/// One fixture per family.
+/// The fixtures on which the tests of the other crates run: one for each family except SmolLM3 and OLMo 2, which the tests of
+/// inject-models cover.
 pub const FAMILIES: [&str; 10] =
     ["gpt2", "gpt-neo", "llama", "mistral", "gemma3", "phi4", "qwen2", "qwen3", "gemma2", "gpt-neox"];
 

@@ -7,7 +7,7 @@ use inject_sipit::{
     with_weights_of_producer,
 };
 
-use crate::{Failure, output::note};
+use crate::{outcome::Failure, output::note};
 
 /// The weights to invert with, and the settings for them.
 pub(super) struct Weights {

@@ -137,7 +137,7 @@ fn search(random: &mut Random) -> Part {
     part(&format!("Find the first multiple of {step} above {limit}."), lines)
 }
 
-/// Returns a generator function.
+/// Returns a function that yields numbers, and its use in a loop or a sum.
 fn yielding(random: &mut Random) -> Part {
     let (names, step, words) = *random.pick(&[
         ("count_up|climb|numbers_from|stairs", "+= 1", "one more"),
@@ -175,7 +175,7 @@ fn yielding(random: &mut Random) -> Part {
     Part { import: None, about, definition, statements }
 }
 
-/// Returns a nested loop.
+/// Returns two loops, one in the other, that add up products.
 fn nested(random: &mut Random) -> Part {
     let (rows, columns) = (random.between(2, 9), random.between(2, 9));
     let (i, j) = *random.pick(&[("i", "j"), ("row", "column"), ("x", "y"), ("a", "b")]);

@@ -57,7 +57,7 @@ struct Identity {
 /// The numbers of one kind of position, without the matrices.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Place {
+struct PositionKind {
     typical_norm: f64,
     noise: LogNormal,
     margin: LogNormal,
@@ -67,8 +67,8 @@ struct Place {
 #[serde(deny_unknown_fields)]
 struct About {
     identity: Identity,
-    first: Place,
-    later: Place,
+    first: PositionKind,
+    later: PositionKind,
 }
 
 impl Identity {
@@ -92,7 +92,8 @@ impl Calibration {
     pub fn save(&self, folder: &Path, weight_hash: &str) -> Result<PathBuf, CalibrationError> {
         let path = folder.join(Self::file_name(self.tap, self.format));
         let identity = identity(weight_hash, self.tap, self.format);
-        let about = About { identity, first: Place::of(&self.first), later: Place::of(&self.later) };
+        let about =
+            About { identity, first: PositionKind::of(&self.first), later: PositionKind::of(&self.later) };
         let about = serde_json::to_string(&about)
             .map_err(|error| TensorFileError::malformed(&path, error.to_string()))?;
         let stored: Vec<Stored> = [("first", &self.first), ("later", &self.later)]
@@ -137,9 +138,9 @@ impl Calibration {
     }
 }
 
-impl Place {
+impl PositionKind {
     fn of(place: &PlaceNoise) -> Self {
-        Place { typical_norm: place.typical_norm, noise: place.noise, margin: place.margin }
+        PositionKind { typical_norm: place.typical_norm, noise: place.noise, margin: place.margin }
     }
 
     /// Adds the vectors of a place, from the tensors whose names begin with `name`.
@@ -162,7 +163,7 @@ impl Place {
         let directions = of("directions", count.saturating_mul(d_model))?;
         let loud = Loud { directions, damped: of("damped", count)?, variances };
         let states_along = of("means", count)?.into_iter().zip(of("shares", count)?).collect();
-        let Place { typical_norm, noise, margin } = self;
+        let PositionKind { typical_norm, noise, margin } = self;
         let positive = [noise.spread, margin.spread].iter().all(|spread| *spread > 0.0);
         if !positive || !loud.damped.iter().all(|share| (0.0..=1.0).contains(share)) {
             return Err(

@@ -34,7 +34,7 @@ pub struct Searcher<'a> {
 pub(crate) struct PromptSearch<'a> {
     prompt: Prompt<'a>,
     policy: &'a Policy,
-    sessions: Vec<Box<dyn Asked + 'a>>,
+    sessions: Vec<Box<dyn AnySession + 'a>>,
 }
 
 impl<'a> Searcher<'a> {
@@ -150,7 +150,7 @@ impl<'a> Open<'a> {
     }
 }
 
-/// A source whatever its memory.
+/// A source, whatever the type of its memory.
 pub(super) trait AnySource: Send + Sync {
     fn name(&self) -> &'static str;
     fn learner(&self) -> Box<dyn Learner<'_> + '_>;
@@ -160,11 +160,11 @@ pub(super) trait AnySource: Send + Sync {
 pub(super) trait Learner<'s> {
     fn copy(&self) -> Box<dyn Learner<'s> + 's>;
     fn learns(&self) -> bool;
-    fn begin<'a>(&'a self, prompt: &Prompt<'_>) -> Result<Box<dyn Asked + 'a>, InvertError>;
+    fn begin<'a>(&'a self, prompt: &Prompt<'_>) -> Result<Box<dyn AnySession + 'a>, InvertError>;
 }
 
-/// A session with the memory of its source.
-pub(super) trait Asked {
+/// A session together with the memory of its source.
+pub(super) trait AnySession {
     fn draft(&mut self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError>;
     fn propose(&mut self, at: &OpenPosition<'_>, turn: &Turn<'_>) -> Result<Vec<u32>, InvertError>;
 }
@@ -198,12 +198,12 @@ impl<'s, S: Source> Learner<'s> for Learning<'s, S> {
         size_of::<S::Memory>() > 0
     }
 
-    fn begin<'a>(&'a self, prompt: &Prompt<'_>) -> Result<Box<dyn Asked + 'a>, InvertError> {
+    fn begin<'a>(&'a self, prompt: &Prompt<'_>) -> Result<Box<dyn AnySession + 'a>, InvertError> {
         Ok(Box::new(Remembering { session: self.source.begin(prompt)?, memory: &self.memory }))
     }
 }
 
-impl<M> Asked for Remembering<'_, M> {
+impl<M> AnySession for Remembering<'_, M> {
     fn draft(&mut self, at: &OpenPosition<'_>, seen: &Provisional) -> Result<Option<Draft>, InvertError> {
         self.session.draft(at, seen, &mut self.memory.borrow_mut())
     }

@@ -56,7 +56,7 @@ impl IdList {
         Ok(())
     }
 
-    /// Returns the prompts.
+    /// Returns the prompts in the order in which they were added.
     pub fn into_ids(self) -> Vec<Vec<u32>> {
         self.ids
     }

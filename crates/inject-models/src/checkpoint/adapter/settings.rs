@@ -1,56 +1,15 @@
 //! The settings of an adapter.
 
+mod refused;
+
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use self::refused::{initialisation, refused, setting};
 use super::{AdapterError, patterns::Patterns};
 
-/// Keys without influence on the merged weights: bookkeeping, training, the choice of the modules that change or are replaced (the
-/// tensors tell, those of tied modules too), and the layout of weights in memory. `fan_in_fan_out` says that the weight is stored
-/// transposed, which the model's family knows.
-const WITHOUT_INFLUENCE: &[&str] = &[
-    "auto_mapping",
-    "base_model_name_or_path",
-    "corda_config",
-    "ensure_weight_tying",
-    "eva_config",
-    "exclude_modules",
-    "fan_in_fan_out",
-    "inference_mode",
-    "layers_pattern",
-    "layers_to_transform",
-    "loftq_config",
-    "lora_dropout",
-    "lora_ga_config",
-    "megatron_core",
-    "modules_to_save",
-    "peft_version",
-    "qalora_group_size",
-    "revision",
-    "runtime_config",
-    "target_modules",
-    "task_type",
-];
-
-/// Keys that ask for a computation that is not merged if they are set, and the only value that is understood.
-const REFUSED: &[(&str, &str)] = &[
-    ("alora_invocation_tokens", "null (an activated LoRA changes some positions and not others)"),
-    ("arrow_config", "null (a routed LoRA chooses among adapters by token)"),
-    ("kasa_config", "null (KaSA is not merged)"),
-    ("layer_replication", "null (layers are not repeated)"),
-    ("lora_bias", "false (a bias of the second factor is not merged)"),
-    ("megatron_config", "null (parallel layers of Megatron are not read)"),
-    ("monteclora_config", "null (MonteCLoRA is not merged)"),
-    ("target_parameters", "null (parameters outside of modules are not changed)"),
-    ("trainable_token_indices", "null (single rows of the embedding are not replaced)"),
-    ("use_bdlora", "null (BD-LoRA is not merged)"),
-    ("use_dora", "false (DoRA scales each output by a learned magnitude)"),
-    ("use_qalora", "false (QA-LoRA is not merged)"),
-    ("velora_config", "null (VeLoRA is not merged)"),
-];
-
-/// The contents of adapter_config.json.
+/// The contents of `adapter_config.json`. The patterns are read apart, because the order of their entries counts.
 #[derive(Debug, Deserialize)]
 pub(super) struct File {
     #[serde(default)]
@@ -152,32 +111,6 @@ fn first_match<T: Copy>(patterns: &[(Regex, T)], module: &str) -> Option<T> {
     patterns.iter().find(|(pattern, _)| pattern.is_match(module)).map(|&(_, value)| value)
 }
 
-/// Refuses initialisations that change the weights of the model itself when the adapter is attached.
-fn initialisation(value: &Value) -> Result<(), AdapterError> {
-    let harmless = match value {
-        Value::Null | Value::Bool(_) => true,
-        Value::String(name) => ["gaussian", "eva", "orthogonal"].contains(&name.as_str()),
-        _ => false,
-    };
-    if harmless {
-        return Ok(());
-    }
-    let expected = "true, false, `gaussian`, `eva` or `orthogonal`: others change the weights of the model too. Convert the \
-                    adapter to a plain LoRA with PEFT";
-    Err(setting("init_lora_weights", value, expected))
-}
-
-/// The fault of a key that is not read for its value.
-fn refused(key: &str, value: &Value) -> Option<AdapterError> {
-    if is_unset(value) || WITHOUT_INFLUENCE.contains(&key) {
-        return None;
-    }
-    let known = REFUSED.iter().find(|(refused, _)| *refused == key);
-    let expected =
-        known.map_or("no such key, or one that is not set: it is not known", |&(_, expected)| expected);
-    Some(setting(key, value, expected))
-}
-
 /// Keeps a fault, and returns a value in the place of the faulty one.
 fn stand_in<T>(faults: &mut Vec<AdapterError>, fault: AdapterError, value: T) -> T {
     faults.push(fault);
@@ -212,25 +145,6 @@ fn rank(key: &str, value: &Value) -> Result<usize, AdapterError> {
 
 fn alpha(key: &str, value: &Value) -> Result<f64, AdapterError> {
     value.as_f64().filter(|alpha| alpha.is_finite()).ok_or_else(|| setting(key, value, "a number"))
-}
-
-fn is_unset(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Array(values) => values.is_empty(),
-        Value::Object(values) => values.is_empty(),
-        Value::Bool(true) | Value::Number(_) | Value::String(_) => false,
-    }
-}
-
-fn setting(key: &str, found: &Value, expected: &'static str) -> AdapterError {
-    const LIMIT: usize = 120;
-    let mut found = found.to_string();
-    if let Some((end, _)) = found.char_indices().nth(LIMIT) {
-        found.truncate(end);
-        found.push_str("...");
-    }
-    AdapterError::Setting { key: key.to_owned(), found, expected }
 }
 
 #[cfg(test)]

@@ -127,7 +127,7 @@ fn grid(weight: &[usize], scales: &[usize], said: &[[usize; 2]]) -> Option<([usi
 }
 
 impl Float8 {
-    /// The number of scales.
+    /// The number of scales of the whole matrix.
     pub(super) fn scales(&self) -> usize {
         self.scales.shape.iter().product()
     }

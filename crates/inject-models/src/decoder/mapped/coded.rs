@@ -12,7 +12,7 @@ pub(crate) const CODES_TOGETHER: usize = 256;
 
 /// A matrix in a mapped file whose numbers share scales, tables and the like with their neighbours.
 pub(crate) trait Codes: Send + Sync {
-    /// The number of rows.
+    /// The number of rows, one for each output.
     fn rows(&self) -> usize;
 
     /// Restores some numbers of a row. The range begins at a multiple of [`CODES_TOGETHER`], and ends at one or at the end of the row.

@@ -37,7 +37,7 @@ impl Keys {
         }
     }
 
-    /// Records an unusable value.
+    /// Records a key whose value cannot be used, with the value that was found.
     pub(crate) fn bad(&self, key: &str, found: &impl serde::Serialize, expected: &str) {
         let expected = expected.to_owned();
         self.record(ConfigProblem::Value { key: self.full(key), found: shortened(found), expected });

@@ -7,7 +7,7 @@ use crate::{
     store::{
         error::StoreError,
         ids::extent::{self, PromptIter},
-        manifest::{self, Manifest},
+        manifest::{Manifest, json},
     },
 };
 
@@ -32,12 +32,12 @@ impl Journal {
 
     /// Reads the journal of a folder. Returns `None` if it has none.
     pub(crate) fn read(dir: &Path) -> Result<Option<Self>, StoreError> {
-        manifest::read_versioned(&dir.join(FILE), |json| &json["job"])
+        json::read_versioned(&dir.join(FILE), |json| &json["job"])
     }
 
     pub(crate) fn write(&self, dir: &Path) -> Result<(), StoreError> {
         let path = dir.join(FILE);
-        Ok(durable::replace(&path, &manifest::to_json(self, &path)?)?)
+        Ok(durable::replace(&path, &json::to_json(self, &path)?)?)
     }
 
     /// Shortens the durable part so that it ends before the prompt to which a row belongs.
