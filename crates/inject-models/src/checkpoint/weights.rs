@@ -17,7 +17,7 @@ use super::Checkpoint;
 use crate::{
     decoder::{HeldTable, HeldWeight},
     error::ModelError,
-    families::{Family, Names, Projection, Stored},
+    families::{Family, Ignored, Names, Projection, Stored},
     format::FloatFormat,
     precision::{Hold, Precision},
 };

@@ -6,7 +6,7 @@ use super::Weights;
 use crate::{
     config::DecoderConfig,
     error::{ModelError, TensorFault},
-    families::{Ignored, Stored},
+    families::Stored,
     random_checkpoint::shapes,
 };
 
@@ -48,11 +48,6 @@ impl Weights<'_> {
             0 | 1 => Ok(()),
             _ => Err(ModelError::Tensors { path: self.checkpoint.path.clone(), faults }),
         }
-    }
-
-    pub(super) fn is_ignored(&self, name: &str) -> bool {
-        let patterns = self.names.ignored.iter().chain(Ignored::IN_EVERY_FAMILY);
-        patterns.into_iter().any(|pattern| pattern.matches(name))
     }
 
     /// The name and the shape of a family's tensor in this checkpoint.
