@@ -79,8 +79,8 @@ pub(super) fn add(
     Ok(Ends { bos: text("bos_token"), eos: text("eos_token") })
 }
 
-/// Adds the tokens that the files beside a `tokenizer.json` describe. `own` are the added tokens of that file that the tokenizer does
-/// not have yet. They do not count if `tokenizer_config.json` has an `added_tokens_decoder`.
+/// Adds the tokens that the files beside a `tokenizer.json` describe. `own` are the added tokens of that file: they come before those of
+/// `added_tokens.json`, and do not count if `tokenizer_config.json` has an `added_tokens_decoder`.
 ///
 /// As in transformers, a token that the vocabulary does not have gets the next id, whatever id the files give it.
 ///
@@ -145,7 +145,12 @@ impl Beside {
         settings.extend(beside("special_tokens_map.json")?.unwrap_or_default());
         let file = "added_tokens.json";
         let ids = json::<BTreeMap<String, u32>>(&vocabulary.with_file_name(file))?.unwrap_or_default();
-        let added = ids.into_iter().map(|(token, id)| (id, AddedToken::from(token, false))).collect();
+        let special: HashSet<String> = special_of(&settings, &[]).map(Special::into_text).collect();
+        let token = |(token, id): (String, u32)| {
+            let is_special = special.contains(&token);
+            (id, AddedToken::from(token, is_special))
+        };
+        let added = ids.into_iter().map(token).collect();
         Ok(Beside { file, settings, added })
     }
 }
@@ -160,17 +165,6 @@ fn special_tokens(
     defaults: &[(&str, &str)],
     added: &BTreeMap<u32, AddedToken>,
 ) -> Vec<AddedToken> {
-    let named = NAMED.iter().filter_map(|key| named(settings, defaults, key));
-    // Some of these keys are flags, such as `add_bos_token`.
-    let others = settings.iter().filter(|(key, _)| key.ends_with("_token") && !NAMED.contains(&key.as_str()));
-    let lists = ["additional_special_tokens", "extra_special_tokens"].into_iter();
-    let listed = lists.filter_map(|key| settings.get(key)).flat_map(|list| match list {
-        Value::Array(list) => list.iter().collect(),
-        Value::Object(by_name) => by_name.values().collect(),
-        _ => Vec::new(),
-    });
-    let special: Vec<Special> =
-        named.chain(others.map(|(_, value)| value).chain(listed).filter_map(read)).collect();
     let by_text: HashMap<&str, &AddedToken> =
         added.values().map(|token| (token.content.as_str(), token)).collect();
     let with_settings = |special: Special| match special {
@@ -180,7 +174,26 @@ fn special_tokens(
             None => AddedToken::from(text, true),
         },
     };
-    special.into_iter().map(with_settings).collect()
+    special_of(settings, defaults).map(with_settings).collect()
+}
+
+/// Returns the special tokens that the settings name, in the same order.
+fn special_of<'a>(
+    settings: &'a Map<String, Value>,
+    defaults: &'a [(&str, &str)],
+) -> impl Iterator<Item = Special> + 'a {
+    let named = NAMED.iter().filter_map(|key| named(settings, defaults, key));
+    // Some of these keys are flags, such as `add_bos_token`.
+    let others = settings.iter().filter(|(key, _)| key.ends_with("_token") && !NAMED.contains(&key.as_str()));
+    let (older, list) = (settings.get("additional_special_tokens"), settings.get("extra_special_tokens"));
+    // A newer list takes the place of the older one, and named tokens stand beside it.
+    let lists = [list, older.filter(|_| !matches!(list, Some(Value::Array(_))))];
+    let listed = lists.into_iter().flatten().flat_map(|list| match list {
+        Value::Array(list) => list.iter().collect(),
+        Value::Object(by_name) => by_name.values().collect(),
+        _ => Vec::new(),
+    });
+    named.chain(others.map(|(_, value)| value).chain(listed).filter_map(read))
 }
 
 /// Returns the special token that a key names, or the default of the tokenizer class.

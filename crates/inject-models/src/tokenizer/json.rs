@@ -39,7 +39,7 @@ struct Numbered {
 /// A tokenizer before the tokens of other files are added to it.
 struct Read {
     tokenizer: tokenizers::Tokenizer,
-    /// The added tokens of the file, if the tokenizer does not have them yet.
+    /// The added tokens of the file.
     added: BTreeMap<u32, AddedToken>,
     /// The special tokens that it has if the files do not name others.
     defaults: &'static [(&'static str, &'static str)],
@@ -82,7 +82,8 @@ fn read(text: &[u8], path: &Path) -> tokenizers::Result<Read> {
     }
     let note = (class != Class::Plain).then(|| Note::OtherTokenizerClass { class: class.name().to_owned() });
     let tokenizer = tokenizers::Tokenizer::from_bytes(text)?;
-    Ok(Read { tokenizer, added: BTreeMap::new(), defaults: &[], note })
+    let added = tokenizer.get_added_tokens_decoder().into_iter().collect();
+    Ok(Read { tokenizer, added, defaults: &[], note })
 }
 
 /// Builds the tokenizer from the vocabulary of a file and the parts of a class. Returns `None` if the vocabulary is of another kind.
