@@ -45,6 +45,9 @@ impl Trial {
     /// all of a large sample lie much farther: the noise of the producer is estimated, and this position has more. If the others of the whole
     /// vocabulary lie less far, the nearest is followed and not verified.
     pub(super) fn accept_separated(&mut self, comparison: &Comparison<'_>) {
+        if comparison.producer.is_none() || !self.tested.fitting().is_empty() {
+            return;
+        }
         let ranking = self.tested.ranking();
         let (Some(nearest), Some(other)) = (ranking.nearest(), ranking.runner_up()) else { return };
         let apart = if self.tested.len() >= comparison.vocab_size() {
@@ -54,8 +57,7 @@ impl Trial {
         } else {
             return;
         };
-        let alone = self.tested.fitting().is_empty() && other.distance >= apart * nearest.distance;
-        if comparison.producer.is_some() && alone {
+        if other.distance >= apart * nearest.distance {
             self.doubtful = other.distance < SEPARATED_ALONE * nearest.distance;
             self.yardstick = self.yardstick.clone().admitting(nearest.distance);
             self.tested.remeasure(&self.yardstick, comparison.target.state(self.at));

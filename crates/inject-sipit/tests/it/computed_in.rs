@@ -8,7 +8,7 @@ use crate::{
 };
 use inject_sipit::{
     Acceptance, InvertError, Inverter, NoiseOrigin, Policy, Settings, TargetStates, Verdict,
-    collisions::distance,
+    collisions::{distance, norm},
     models::{Decoder, FloatFormat, Matrix, NumberFormat, Tap, silent},
     settings::ComputedIn,
     sources::{Draft, OpenPosition, Provisional},
@@ -195,6 +195,17 @@ fn a_token_farther_away_than_noise_reaches_is_compared_with_its_neighbours() {
     assert!(compared > 0);
 }
 
+/// The same states, one of them moved by `length` in a direction of its own.
+fn moved(exact: &TargetStates, at: usize, length: f64) -> TargetStates {
+    let mut states = exact.states().to_owned();
+    let width = states.ncols() as f64;
+    for (i, value) in states.row_mut(at).iter_mut().enumerate() {
+        let sign = if (i * i + i / 3) % 2 == 0 { 1.0 } else { -1.0 };
+        *value += sign * length / width.sqrt();
+    }
+    TargetStates::new(states, exact.tap(), FloatFormat::F64).unwrap()
+}
+
 #[test]
 fn a_state_with_more_noise_than_others_is_followed_and_not_verified() {
     let (tap, at) = (Tap::Block(2), 4);
@@ -208,14 +219,8 @@ fn a_state_with_more_noise_than_others_is_followed_and_not_verified() {
         let vocab_size = decoder.config().vocab_size as u32;
         let nearest =
             (0..vocab_size).filter(|&token| token != PROMPT[at]).map(apart).fold(f64::INFINITY, f64::min);
-        // Noise in a direction of its own, so others are 2.4 times as far away.
-        let mut states = exact.states().to_owned();
-        let width = states.ncols() as f64;
-        for (i, value) in states.row_mut(at).iter_mut().enumerate() {
-            let sign = if (i * i + i / 3) % 2 == 0 { 1.0 } else { -1.0 };
-            *value += sign * nearest / 2.2 / width.sqrt();
-        }
-        let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
+        // Others are 2.4 times as far away.
+        let target = moved(&exact, at, nearest / 2.2);
         let settings = Settings::new().with_computed_in(ComputedIn::Format(FloatFormat::Bf16.into()));
         let inversion = invert(&decoder, &target, &Policy::new(), settings).unwrap();
         assert_eq!(inversion.token_ids(), PROMPT, "{inversion:?}");
@@ -232,14 +237,7 @@ fn a_state_with_more_noise_than_others_is_verified_if_all_tested_tokens_are_far(
     for device in inject_testing::compiled() {
         let decoder = of_vocabulary("llama", vocab_size, 31, &device);
         let exact = TargetStates::of_prompt(&decoder, tap, &PROMPT).unwrap();
-        let mut states = exact.states().to_owned();
-        let width = states.ncols() as f64;
-        let length = 0.05 * exact.state(at).iter().map(|value| value * value).sum::<f64>().sqrt();
-        for (i, value) in states.row_mut(at).iter_mut().enumerate() {
-            let sign = if (i * i + i / 3) % 2 == 0 { 1.0 } else { -1.0 };
-            *value += sign * length / width.sqrt();
-        }
-        let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
+        let target = moved(&exact, at, 0.05 * norm(exact.state(at)));
         let settings = Settings::new().with_computed_in(ComputedIn::Format(FloatFormat::Bf16.into()));
         let inversion = invert(&decoder, &target, &Policy::new(), settings).unwrap();
         assert_eq!(inversion.token_ids(), PROMPT, "{inversion:?}");
