@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use super::{HubError, HubOptions, options::setting};
+use super::{
+    error::HubError,
+    options::{HubOptions, setting},
+};
 
 /// Longest token file. The Hub's tokens have some forty characters.
 const MAX_TOKEN_FILE: u64 = 64 << 10;

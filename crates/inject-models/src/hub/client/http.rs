@@ -11,13 +11,13 @@ use std::{
 };
 
 use ureq::{
-    Agent, Body, BodyReader,
+    Agent, Body, BodyReader, Proxy,
     http::{HeaderMap, Response, Uri, header},
 };
 
 use super::{
-    HttpError, HubOptions, TimeoutPhase,
-    http_error::shown,
+    http_error::{HttpError, TimeoutPhase, shown},
+    options::HubOptions,
     origin::{self, Origin},
     proxy,
     watch::Watch,
@@ -27,8 +27,6 @@ use super::{
 const MAX_REDIRECTS: usize = 10;
 /// Longest head of an answer. The Hub's own take some 4 KiB, with a signed URL and its security policy.
 const MAX_HEADER: usize = 64 << 10;
-/// Slowest acceptable connection, in bytes a second: slower than any modem, so only a stuck server is below it.
-pub(super) const SLOWEST: u64 = 1 << 10;
 
 /// The connections to one Hub.
 pub(super) struct Http {
@@ -72,7 +70,7 @@ pub(super) struct Content {
 
 /// A request without an answer.
 pub(super) struct Failure {
-    /// The host that failed, or that redirected to nowhere.
+    /// The host that failed, or that redirected to nowhere. Names the proxy, if one led there.
     pub(super) host: String,
     pub(super) error: HttpError,
 }
@@ -88,6 +86,8 @@ impl Http {
             .max_response_header_size(MAX_HEADER)
             .user_agent(concat!("inject/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
+            // Each request says which one it takes.
+            .proxy(None)
             .timeout_resolve(Some(options.connect_timeout()))
             .timeout_connect(Some(options.connect_timeout()))
             .timeout_send_request(Some(idle))
@@ -138,17 +138,22 @@ impl Http {
             at_home &= origin == self.home;
             host = origin.host().to_owned();
             // A proxy is for the world outside.
-            if !origin.is_loopback() {
-                proxy::check(&uri).map_err(|error| fail(&host, error))?;
-            }
+            let proxy = match origin.is_loopback() {
+                true => None,
+                false => proxy::to(&uri).map_err(|error| fail(&host, error))?,
+            };
+            let asked = match &proxy {
+                Some(proxy) => format!("the proxy {} on the way to {host}", proxy::address(proxy)),
+                None => host.clone(),
+            };
             let agent = self.agent();
             let watch = Watch::begin(agent.clone(), Instant::now() + self.longest, Arc::clone(&self.closed));
-            let response = self.request(&agent, ask, &uri, &origin, at_home).map_err(|error| {
+            let response = self.request(&agent, ask, &uri, proxy, at_home).map_err(|error| {
                 let error = match watch.is_over() {
                     true => HttpError::Timeout(TimeoutPhase::Waiting),
                     false => HttpError::of(error, TimeoutPhase::Waiting, MAX_HEADER),
                 };
-                fail(&host, error)
+                fail(&asked, error)
             })?;
             let reply = Reply::of(response, host.clone(), at_home, watch);
             if !matches!(reply.status, 301 | 302 | 303 | 307 | 308) {
@@ -184,7 +189,7 @@ impl Http {
         agent: &Agent,
         ask: Ask<'_>,
         uri: &Uri,
-        origin: &Origin,
+        proxy: Option<Proxy>,
         at_home: bool,
     ) -> Result<Response<Body>, ureq::Error> {
         let mut request = match ask {
@@ -197,11 +202,7 @@ impl Http {
         if let Ask::Content { from: from @ 1.. } = ask {
             request = request.header(header::RANGE, format!("bytes={from}-"));
         }
-        let mut config = request.config();
-        if origin.is_loopback() {
-            config = config.proxy(None);
-        }
-        config.build().call()
+        request.config().proxy(proxy).build().call()
     }
 }
 
@@ -260,4 +261,85 @@ impl Content {
 /// The meaning of an error while a body is read.
 fn broken_off(error: io::Error) -> HttpError {
     HttpError::of(error.into(), TimeoutPhase::Receiving, MAX_HEADER)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use ureq::{
+        config::Config,
+        unversioned::{
+            resolver::{ResolvedSocketAddrs, Resolver},
+            transport::{ConnectionDetails, Connector, NextTimeout, TcpConnector},
+        },
+    };
+
+    use super::*;
+
+    const CONNECT: Duration = Duration::from_secs(3600);
+    const IDLE: Duration = Duration::from_secs(7200);
+
+    /// A name server and a server that never answer. Each takes note of the time that it is allowed, and says at once that it is over.
+    #[derive(Clone, Debug, Default)]
+    struct Silent {
+        allowed: Arc<Mutex<Vec<(ureq::Timeout, Duration)>>>,
+        knows_the_host: bool,
+    }
+
+    impl Silent {
+        fn time_is_up(&self, timeout: NextTimeout) -> ureq::Error {
+            self.allowed.lock().unwrap().push((timeout.reason, *timeout.after));
+            ureq::Error::Timeout(timeout.reason)
+        }
+
+        /// The error of a request to a server with a name, and the time that it was given.
+        fn ask(&self) -> (HttpError, Duration) {
+            let options = HubOptions::new("/nonexistent/cache").with_timeouts(CONNECT, IDLE).unwrap();
+            let http = Http::new(&options.with_endpoint("http://hub.test").unwrap()).unwrap();
+            let config = http.agent.borrow().config().clone();
+            http.agent.replace(Agent::with_parts(config, self.clone(), self.clone()));
+            let Err(Failure { error, .. }) = http.head("http://hub.test/x", "x") else { panic!("an answer") };
+            (error, self.allowed.lock().unwrap()[0].1)
+        }
+    }
+
+    impl Resolver for Silent {
+        fn resolve(
+            &self,
+            _: &Uri,
+            _: &Config,
+            timeout: NextTimeout,
+        ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+            if !self.knows_the_host {
+                return Err(self.time_is_up(timeout));
+            }
+            let mut addresses = self.empty();
+            addresses.push(([127, 0, 0, 1], 9).into());
+            Ok(addresses)
+        }
+    }
+
+    impl Connector for Silent {
+        type Out = <TcpConnector as Connector>::Out;
+
+        fn connect(
+            &self,
+            details: &ConnectionDetails<'_>,
+            _: Option<()>,
+        ) -> Result<Option<Self::Out>, ureq::Error> {
+            Err(self.time_is_up(details.timeout))
+        }
+    }
+
+    #[test]
+    fn a_name_and_a_connection_are_waited_for_as_long_as_the_connect_timeout() {
+        for knows_the_host in [false, true] {
+            let silent = Silent { knows_the_host, ..Silent::default() };
+            let (error, allowed) = silent.ask();
+            assert!(matches!(error, HttpError::Timeout(TimeoutPhase::Connecting)), "{error:?}");
+            // Less the time that the client took to get so far.
+            assert!(allowed <= CONNECT && allowed > CONNECT / 2, "{allowed:?}");
+        }
+    }
 }

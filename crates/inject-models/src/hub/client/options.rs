@@ -8,7 +8,7 @@ use std::{
 
 use ureq::http::Uri;
 
-use super::{HubError, environment, origin::Origin};
+use super::{environment, error::HubError, origin::Origin};
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 /// The longest time to wait for a connection, as in `huggingface_hub`.

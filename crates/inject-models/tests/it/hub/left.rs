@@ -60,7 +60,7 @@ fn a_revision_that_is_gone_is_an_error_although_the_cache_has_it() {
 }
 
 #[test]
-fn an_absence_is_asked_about_each_time() {
+fn a_single_absence_is_not_believed() {
     let lie = || refusal(404, "EntryNotFound").with("X-Repo-Commit", COMMIT);
     for (files, absent) in [
         (SHARDED, "tokenizer.json"),
