@@ -35,6 +35,9 @@ use crate::{hub::repo::HubRepo, note::causes, progress::Progress};
 ///   snapshot in the cache is used, as `huggingface_hub` does, and [`Snapshot::from_cache`] says why. So it is if the Hub no longer
 ///   has a commit that the caller named by its hash. A missing branch, tag or file stays an error.
 ///
+/// A request takes the proxy that the environment names in `https_proxy` or `http_proxy`, by the scheme of the server, or else in
+/// `all_proxy`. It takes none to a server on this machine or in `no_proxy`. The names may be in upper case.
+///
 /// # Promises
 ///
 /// Whatever the Hub answers:

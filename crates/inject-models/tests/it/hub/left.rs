@@ -11,7 +11,9 @@ use inject_models::{
 use tempfile::TempDir;
 
 use super::{
-    SHARDED, SINGLE, cut_in_half, fetch_text, files_in, options,
+    SHARDED, SINGLE,
+    broken_off::cut_in_half,
+    fetch_text, files_in, options,
     server::{Answer, COMMIT, REPO, Server, refusal, sha256},
 };
 

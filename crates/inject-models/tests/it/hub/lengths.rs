@@ -10,7 +10,9 @@ use inject_models::hub::{HttpError, HubError, HubOptions, TimeoutPhase};
 use tempfile::TempDir;
 
 use super::{
-    SHARDED, SINGLE, cut_in_half, fetch_text, files_in, options,
+    SHARDED, SINGLE,
+    broken_off::cut_in_half,
+    fetch_text, files_in, options,
     server::{Answer, Body, Place, REPO, Reply, Server},
 };
 
