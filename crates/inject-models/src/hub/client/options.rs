@@ -118,7 +118,8 @@ impl HubOptions {
     /// Sets the longest time to connect to a server, and the longest time without a byte from it (10 s and 30 s by default).
     ///
     /// An answer's head must be complete within the idle time. A body must also bring 1 KiB of content a second over each idle time,
-    /// however its bytes arrive. Another process that downloads the same file is waited for until its download has not grown for ten idle
+    /// however its bytes arrive. A download that breaks off is continued until an attempt brings nothing, or until five in a row bring
+    /// less than that, each for itself or all attempts together. Another process that downloads the same file is waited for until its download has not grown for ten idle
     /// times.
     ///
     /// # Errors
