@@ -13,7 +13,7 @@ use super::{environment, error::HubError, origin::Origin};
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 /// The longest time to wait for a connection, as in `huggingface_hub`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Three times that of `huggingface_hub`: a download that breaks off here is not taken up again by itself.
+/// Three times that of `huggingface_hub`: an attempt that brings nothing is not repeated here.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longer times than this are as good as none.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -119,8 +119,8 @@ impl HubOptions {
     ///
     /// An answer's head must be complete within the idle time. A body must also bring 1 KiB of content a second over each idle time,
     /// however its bytes arrive. A download that breaks off is continued until an attempt brings nothing, or until five in a row bring
-    /// less than that, each for itself or all attempts together. Another process that downloads the same file is waited for until its download has not grown for ten idle
-    /// times.
+    /// less than that, each for itself or all attempts together. Another process that downloads the same file is waited for until its
+    /// download has not grown for ten idle times.
     ///
     /// # Errors
     ///
