@@ -55,11 +55,21 @@ fn named(server: &Uri, lookup: impl Fn(&str) -> Option<OsString>) -> Result<Opti
 /// A proxy, or the problem with its name, which may hold a password.
 fn usable(value: &OsStr) -> Result<Proxy, &'static str> {
     let text = value.to_str().ok_or("it is not UTF-8")?;
-    let proxy = Proxy::new(text).map_err(|_| "it is not a URL like http://proxy.example:8080")?;
+    let malformed = "it is not a URL like http://proxy.example:8080";
+    let proxy = Proxy::new(text).map_err(|_| malformed)?;
     match proxy.protocol() {
+        // The HTTP library would ask at the scheme's own port.
+        ProxyProtocol::Http | ProxyProtocol::Https if has_malformed_port(&proxy) => Err(malformed),
         ProxyProtocol::Http | ProxyProtocol::Https => Ok(proxy),
         _ => Err("it is a SOCKS proxy, expected one of http or https"),
     }
+}
+
+fn has_malformed_port(proxy: &Proxy) -> bool {
+    let place = proxy.uri().authority().map_or("", |authority| authority.as_str());
+    let place = place.rsplit('@').next().unwrap_or_default();
+    let port = place.strip_prefix(proxy.host()).and_then(|rest| rest.strip_prefix(':'));
+    port.is_some_and(|port| port.parse::<u16>().is_err())
 }
 
 /// Whether a list such as `localhost, .example.com, 10.0.0.1:8080` has a server. A name stands for the names below it, too.
@@ -163,13 +173,24 @@ mod tests {
 
     #[test]
     fn a_proxy_that_would_be_passed_over_is_a_problem() {
-        for text in ["http://proxy.example:8080", "https://user:password@proxy.example", "proxy.example:3128"]
-        {
+        for text in [
+            "http://proxy.example:8080",
+            "https://user:password@proxy.example",
+            "proxy.example:3128",
+            "http://[::1]:80",
+        ] {
             assert!(usable(text.as_ref()).is_ok(), "{text}");
         }
-        for text in
-            ["socks5://proxy.example", "socks4://proxy.example:1080", "ftp://proxy.example", "http://", "a b"]
-        {
+        for text in [
+            "socks5://proxy.example",
+            "socks4://proxy.example:1080",
+            "ftp://proxy.example",
+            "http://",
+            "a b",
+            "http://user:password@proxy.example:99999",
+            "http://proxy.example:x",
+            "proxy.example:",
+        ] {
             assert!(usable(text.as_ref()).is_err(), "{text}");
         }
         let proxy = usable("http://user:secret@proxy.example:3128".as_ref()).unwrap();
