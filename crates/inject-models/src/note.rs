@@ -6,7 +6,8 @@ use std::{error::Error, fmt, iter};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Note {
-    /// The Hub gave no usable answer, so its cache stood in for it. The branch or tag may stand for another commit by now.
+    /// The Hub gave no usable answer, so its cache stood in for it. A branch or tag may stand for another commit by now, and the commit may
+    /// have files that the cache does not hold.
     FromCache {
         /// The commit that is used.
         commit: String,

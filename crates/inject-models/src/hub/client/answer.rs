@@ -1,6 +1,11 @@
 //! The Hub's description of a file, checked once.
 
-use super::{HttpError, commit::Commit, http::Reply, http_error::shown, identity::Identity};
+use super::{
+    commit::Commit,
+    http::Reply,
+    http_error::{HttpError, shown},
+    identity::Identity,
+};
 
 /// Longest etag. The Hub's have 40 or 64 characters.
 const MAX_ETAG: usize = 128;

@@ -7,6 +7,7 @@
 //!   snapshots/<commit>/<file>              links into blobs
 //!   refs/<revision>                        the commit that a branch or tag stands for
 //!   .verified/<etag>                       ours: the length and time of a large blob whose hash was compared
+//!   .absent/<commit>                       ours: the files that fetches were told the commit lacks
 //! ```
 //!
 //! A blob's name is the hash of its content, and what is found in the cache is compared with it.
@@ -23,12 +24,14 @@ use std::{
 };
 
 use super::{
-    HubRepo,
+    absent::Absent,
     below::{Below, Trouble},
     commit::Commit,
     identity::Identity,
+    limits::{SAFETENSORS, SAFETENSORS_INDEX},
     verified::Verified,
 };
+use crate::hub::repo::HubRepo;
 
 /// Longest file under `refs/` that is read. A commit has 40 characters.
 const MAX_REF: u64 = 64;
@@ -95,6 +98,19 @@ impl RepoCache {
             None => Cached::Whole(path),
             Some((expected, found)) => Cached::Damaged { expected, found },
         })
+    }
+
+    /// Whether a file that is not in the snapshot need not be asked about: weights in one file need no list of files, and others are
+    /// known to be absent.
+    pub(super) fn is_known_to_lack(&self, commit: &Commit, file: &str) -> Result<bool, Trouble> {
+        let weights = self.link_path(commit, SAFETENSORS);
+        Ok(self.absent().is_known(commit, file)
+            || (file == SAFETENSORS_INDEX && self.below.file(&weights)?.is_some()))
+    }
+
+    /// Records that a whole fetch was told of these absences.
+    pub(super) fn note_absent(&self, commit: &Commit, files: &[String]) {
+        self.absent().note(commit, files);
     }
 
     /// Removes a file of a commit, and the blob that it is a link to.
@@ -200,6 +216,7 @@ impl RepoCache {
     }
 
     fn link(&self, name: &str, commit: &Commit, file: &str) -> Result<PathBuf, Trouble> {
+        self.absent().forget(commit, file);
         let path = self.link_path(commit, file);
         self.below.make_folder(path.parent().unwrap_or(Path::new("")))?;
         // Up from the file's folder to `snapshots/`, and once more; relative, so that the cache can be moved.
@@ -214,6 +231,10 @@ impl RepoCache {
             }
             Err(error) => Err(Trouble::at(&link)(error)),
         }
+    }
+
+    fn absent(&self) -> Absent<'_> {
+        Absent::new(&self.below, &self.name)
     }
 
     fn verified(&self) -> Verified<'_> {

@@ -1,24 +1,20 @@
 //! The way of one file into the cache.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{mem::replace, path::PathBuf, time::Instant};
 
 use super::{
-    Answer, HttpError, HubError, TimeoutPhase, Trouble,
-    answer::{check_coding, found},
-    http::{Reply, SLOWEST},
-    http_error::shown,
+    answer::{Answer, check_coding, found},
+    below::Trouble,
+    error::HubError,
+    http::Reply,
+    http_error::{HttpError, shown},
     identity::{Identity, sha256},
+    pace::{Attempts, Pace},
     part::Part,
     remote::Remote,
     verified::BUFFER,
 };
-use crate::{Progress, Unit};
-
-/// The number of times that an interrupted download is continued, as in `huggingface_hub`.
-const ATTEMPTS: usize = 5;
+use crate::progress::{Progress, Unit};
 
 /// One file of a commit, and the Hub's description of it.
 pub(super) struct Download<'a> {
@@ -49,30 +45,40 @@ impl Download<'_> {
         if let Some(path) = self.local(cache.link_if_whole(identity, *size, commit, self.file))? {
             return Ok(path);
         }
-        let mut attempt = 1;
+        let mut part = self.local(Part::open(cache, &key, self.answer))?;
+        let mut attempts = Attempts::new(self.remote.http.idle(), Instant::now());
+        let mut began_again = false;
         loop {
-            let mut part = self.local(Part::open(cache, &key, self.answer))?;
             let before = part.length;
             if before > 0 {
                 self.report(before, progress);
             }
-            let outcome = self.complete(&mut part, progress);
-            let (path, length) = (part.path.clone(), part.length);
-            let stop = match outcome.and_then(|()| self.checked(part)) {
-                Ok(name) => return self.local(cache.keep(&path, &name, commit, self.file)),
+            let outcome = self.complete(&mut part, progress).and_then(|()| self.checked(&mut part));
+            let stop = match outcome {
+                Ok(name) => return self.local(cache.keep(&part.path, &name, commit, self.file)),
                 Err(stop) => stop,
             };
+            // A hash will show whether the rest fits to what is there.
+            let is_kept =
+                *identity != Identity::Opaque && !matches!(&stop, Stop::Server(_, error) if !error.is_cut());
             let again = match &stop {
-                Stop::Server(_, error) if error.is_cut() => length > before,
+                Stop::Server(_, error) if error.is_cut() => {
+                    let brought = if is_kept { part.length.saturating_sub(before) } else { 0 };
+                    part.length > before && attempts.is_next_due(brought, Instant::now())
+                }
                 // The bytes of an earlier download may have been the wrong ones.
-                Stop::Server(_, HttpError::Content { .. } | HttpError::Status(416)) => before > 0,
+                Stop::Server(_, HttpError::Content { .. } | HttpError::Status(416)) => {
+                    before > 0 && !replace(&mut began_again, true)
+                }
                 _ => false,
             };
-            if matches!(&stop, Stop::Server(_, error) if !error.is_cut()) || *identity == Identity::Opaque {
-                self.local(cache.remove_part(&path))?;
+            match (again, is_kept) {
+                (_, true) => {}
+                (true, false) => self.local(part.restart())?,
+                (false, false) => self.local(cache.remove_part(&part.path))?,
             }
             match stop {
-                _ if again && attempt < ATTEMPTS => attempt += 1,
+                _ if again => {}
                 Stop::Server(host, error) => return Err(self.remote.site.http(self.file, host, error)),
                 Stop::Other(error) => return Err(error),
             }
@@ -164,9 +170,8 @@ impl Download<'_> {
     }
 
     /// The name of the blob, if the content is the one that was announced.
-    fn checked(&self, part: Part<'_>) -> Result<String, Stop> {
-        let path = part.path.clone();
-        let found = self.own(part.finish().map_err(Trouble::at(&path)))?;
+    fn checked(&self, part: &mut Part<'_>) -> Result<String, Stop> {
+        let found = self.own(part.finish())?;
         match self.answer.identity.hash() {
             Some(expected) if expected != found => {
                 let error = HttpError::Content { found, expected: expected.to_owned() };
@@ -186,95 +191,5 @@ impl Download<'_> {
 
     fn own<T>(&self, outcome: Result<T, Trouble>) -> Result<T, Stop> {
         self.local(outcome).map_err(Stop::Other)
-    }
-}
-
-/// Watches that bytes come faster than a stuck server sends them.
-struct Pace {
-    window: Duration,
-    since: Instant,
-    received: u64,
-}
-
-impl Pace {
-    fn new(window: Duration, now: Instant) -> Self {
-        Pace { window, since: now, received: 0 }
-    }
-
-    /// The bytes that the slowest acceptable connection brings in a time.
-    fn expected(within: Duration) -> u64 {
-        (within.as_secs_f64() * SLOWEST as f64) as u64
-    }
-
-    /// The time at which a window is over without its bytes, if no more come.
-    fn deadline(&self) -> Instant {
-        let windows = if self.received < Pace::expected(self.window) { 1 } else { 2 };
-        self.since + windows * self.window
-    }
-
-    /// The error of a deadline that has passed.
-    fn missed(&self, now: Instant) -> HttpError {
-        let (received, within) = (self.received, now - self.since);
-        let expected = Pace::expected(within);
-        match (1..expected).contains(&received) {
-            true => HttpError::TooSlow { received, expected, within },
-            false => HttpError::Timeout(TimeoutPhase::Receiving),
-        }
-    }
-
-    /// Counts bytes that were received by now.
-    fn note(&mut self, read: u64, now: Instant) -> Result<(), HttpError> {
-        self.received += read;
-        let within = now - self.since;
-        if within < self.window {
-            return Ok(());
-        }
-        let expected = Pace::expected(within);
-        if self.received < expected {
-            return Err(HttpError::TooSlow { received: self.received, expected, within });
-        }
-        *self = Pace::new(self.window, now);
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn each_window_must_have_its_bytes_however_many_came_before() {
-        let begin = Instant::now();
-        let mut pace = Pace::new(10 * SECOND, begin);
-        // A flood, then just enough.
-        pace.note(1 << 30, begin + 10 * SECOND).unwrap();
-        pace.note(10 * SLOWEST, begin + 20 * SECOND).unwrap();
-        pace.note(10 * SLOWEST - 1, begin + 29 * SECOND).unwrap();
-        let error = pace.note(0, begin + 30 * SECOND).unwrap_err();
-        let HttpError::TooSlow { received, expected, within } = error else { panic!("{error:?}") };
-        assert_eq!((received, expected, within), (10 * SLOWEST - 1, 10 * SLOWEST, 10 * SECOND));
-    }
-
-    #[test]
-    fn a_deadline_is_the_end_of_the_first_window_without_its_bytes() {
-        let begin = Instant::now();
-        let mut pace = Pace::new(10 * SECOND, begin);
-        pace.note(10 * SLOWEST - 1, begin + SECOND).unwrap();
-        assert_eq!(pace.deadline(), begin + 10 * SECOND);
-        pace.note(1, begin + 2 * SECOND).unwrap();
-        assert_eq!(pace.deadline(), begin + 20 * SECOND);
-        pace.note(0, begin + 11 * SECOND).unwrap_err();
-        let mut pace = Pace::new(10 * SECOND, begin);
-        pace.note(1 << 30, begin + 11 * SECOND).unwrap();
-        assert_eq!(pace.deadline(), begin + 21 * SECOND);
-    }
-
-    #[test]
-    fn nothing_is_too_slow_within_a_window() {
-        let begin = Instant::now();
-        let mut pace = Pace::new(10 * SECOND, begin);
-        (1..10).for_each(|second| pace.note(0, begin + second * SECOND).unwrap());
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{fmt, io, path::PathBuf, time::Duration};
 
-use super::{HttpError, HubRepo};
+use super::http_error::HttpError;
+use crate::hub::repo::HubRepo;
 
 /// A file of a repository, and the Hub that was asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +93,7 @@ pub enum HubError {
     Http {
         /// The file that could not be fetched.
         at: Box<HubFile>,
-        /// The host whose answer was not usable.
+        /// The host whose answer was not usable, with the proxy that leads to it if nothing came from there.
         host: String,
         /// The error of the exchange.
         source: HttpError,
@@ -146,9 +147,14 @@ pub enum HubError {
 
 impl HubError {
     /// Whether a complete snapshot in the cache may stand in for the Hub, as in `huggingface_hub`: yes if the Hub
-    /// could not or would not answer, no if its answer was that there is no such revision or file.
-    pub(super) fn leaves_the_cache_valid(&self) -> bool {
-        matches!(self, HubError::Http { .. } | HubError::Gated { .. } | HubError::RepoNotFound { .. })
+    /// could not or would not answer, no if its answer was that there is no such revision or file. A commit that the
+    /// caller named by its hash is the same whether the Hub still has it or not.
+    pub(super) fn leaves_valid(&self, is_named_by_hash: bool) -> bool {
+        match self {
+            HubError::Http { .. } | HubError::Gated { .. } | HubError::RepoNotFound { .. } => true,
+            HubError::RevisionNotFound { .. } => is_named_by_hash,
+            _ => false,
+        }
     }
 }
 
@@ -157,7 +163,7 @@ mod tests {
     use std::{error::Error, time::Duration};
 
     use super::*;
-    use crate::hub::TimeoutPhase;
+    use crate::hub::client::http_error::TimeoutPhase;
 
     fn at() -> Box<HubFile> {
         let endpoint = "http://hub".to_owned();

@@ -1,5 +1,8 @@
 //! Requests to the Hub, over ureq: who sees the token, which redirects are followed, how long anything may take.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     cell::RefCell,
     io::{self, Read, Take},
@@ -11,13 +14,13 @@ use std::{
 };
 
 use ureq::{
-    Agent, Body, BodyReader,
+    Agent, Body, BodyReader, Proxy,
     http::{HeaderMap, Response, Uri, header},
 };
 
 use super::{
-    HttpError, HubOptions, TimeoutPhase,
-    http_error::shown,
+    http_error::{HttpError, TimeoutPhase, shown},
+    options::HubOptions,
     origin::{self, Origin},
     proxy,
     watch::Watch,
@@ -27,8 +30,6 @@ use super::{
 const MAX_REDIRECTS: usize = 10;
 /// Longest head of an answer. The Hub's own take some 4 KiB, with a signed URL and its security policy.
 const MAX_HEADER: usize = 64 << 10;
-/// Slowest acceptable connection, in bytes a second: slower than any modem, so only a stuck server is below it.
-pub(super) const SLOWEST: u64 = 1 << 10;
 
 /// The connections to one Hub.
 pub(super) struct Http {
@@ -72,7 +73,7 @@ pub(super) struct Content {
 
 /// A request without an answer.
 pub(super) struct Failure {
-    /// The host that failed, or that redirected to nowhere.
+    /// The host that failed, or that redirected to nowhere. Names the proxy, if one led there.
     pub(super) host: String,
     pub(super) error: HttpError,
 }
@@ -88,6 +89,8 @@ impl Http {
             .max_response_header_size(MAX_HEADER)
             .user_agent(concat!("inject/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
+            // Each request says which one it takes.
+            .proxy(None)
             .timeout_resolve(Some(options.connect_timeout()))
             .timeout_connect(Some(options.connect_timeout()))
             .timeout_send_request(Some(idle))
@@ -138,17 +141,22 @@ impl Http {
             at_home &= origin == self.home;
             host = origin.host().to_owned();
             // A proxy is for the world outside.
-            if !origin.is_loopback() {
-                proxy::check(&uri).map_err(|error| fail(&host, error))?;
-            }
+            let proxy = match origin.is_loopback() {
+                true => None,
+                false => proxy::to(&uri).map_err(|error| fail(&host, error))?,
+            };
+            let asked = match &proxy {
+                Some(proxy) => format!("the proxy {} on the way to {host}", proxy::address(proxy)),
+                None => host.clone(),
+            };
             let agent = self.agent();
             let watch = Watch::begin(agent.clone(), Instant::now() + self.longest, Arc::clone(&self.closed));
-            let response = self.request(&agent, ask, &uri, &origin, at_home).map_err(|error| {
+            let response = self.request(&agent, ask, &uri, proxy, at_home).map_err(|error| {
                 let error = match watch.is_over() {
                     true => HttpError::Timeout(TimeoutPhase::Waiting),
                     false => HttpError::of(error, TimeoutPhase::Waiting, MAX_HEADER),
                 };
-                fail(&host, error)
+                fail(&asked, error)
             })?;
             let reply = Reply::of(response, host.clone(), at_home, watch);
             if !matches!(reply.status, 301 | 302 | 303 | 307 | 308) {
@@ -184,7 +192,7 @@ impl Http {
         agent: &Agent,
         ask: Ask<'_>,
         uri: &Uri,
-        origin: &Origin,
+        proxy: Option<Proxy>,
         at_home: bool,
     ) -> Result<Response<Body>, ureq::Error> {
         let mut request = match ask {
@@ -197,11 +205,7 @@ impl Http {
         if let Ask::Content { from: from @ 1.. } = ask {
             request = request.header(header::RANGE, format!("bytes={from}-"));
         }
-        let mut config = request.config();
-        if origin.is_loopback() {
-            config = config.proxy(None);
-        }
-        config.build().call()
+        request.config().proxy(proxy).build().call()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs::File, io::Read, path::Path};
 use serde::de::Error as _;
 
 use super::{
-    HubError, HubFile,
+    error::{HubError, HubFile},
     http_error::shown,
     limits::{MAX_SHARDS, SAFETENSORS_INDEX, limit},
 };

@@ -8,12 +8,12 @@ use std::{
 
 use ureq::http::Uri;
 
-use super::{HubError, environment, origin::Origin};
+use super::{environment, error::HubError, origin::Origin};
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 /// The longest time to wait for a connection, as in `huggingface_hub`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Three times that of `huggingface_hub`: a download that breaks off here is not taken up again by itself.
+/// Three times that of `huggingface_hub`: an attempt that brings nothing is not repeated here.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longer times than this are as good as none.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -118,8 +118,9 @@ impl HubOptions {
     /// Sets the longest time to connect to a server, and the longest time without a byte from it (10 s and 30 s by default).
     ///
     /// An answer's head must be complete within the idle time. A body must also bring 1 KiB of content a second over each idle time,
-    /// however its bytes arrive. Another process that downloads the same file is waited for until its download has not grown for ten idle
-    /// times.
+    /// however its bytes arrive. A download that breaks off is continued until an attempt brings nothing, or until five in a row bring
+    /// less than that, each for itself or all attempts together. Another process that downloads the same file is waited for until its
+    /// download has not grown for ten idle times.
     ///
     /// # Errors
     ///

@@ -2,7 +2,8 @@
 
 use std::{
     fs::File,
-    io::{self, Seek, Write},
+    io::{Seek, Write},
+    mem::replace,
     path::PathBuf,
 };
 
@@ -59,9 +60,9 @@ impl<'a> Part<'a> {
         self.answer.size - self.length
     }
 
-    /// The hash of the bytes, which are on the disk when this returns.
-    pub(super) fn finish(self) -> io::Result<String> {
-        self.file.sync_all()?;
-        Ok(self.hash.finish())
+    /// The hash of the bytes, which are on the disk when this returns. Afterwards, the part can only be restarted.
+    pub(super) fn finish(&mut self) -> Result<String, Trouble> {
+        self.file.sync_all().map_err(Trouble::at(&self.path))?;
+        Ok(replace(&mut self.hash, RunningHash::new(&self.answer.identity, self.answer.size)).finish())
     }
 }

@@ -1,26 +1,38 @@
 //! One commit of a repository on a Hub.
 
-use std::path::PathBuf;
+use std::{cell::RefCell, path::PathBuf};
 
 use super::{
-    Answer, CONFIG, Files, HttpError, HubError, Site, cache::Cached, commit::Commit, download::Download,
-    http::Http, http_error::shown, limits::limit,
+    answer::Answer,
+    cache::Cached,
+    commit::Commit,
+    download::Download,
+    error::HubError,
+    http::{Http, Reply},
+    http_error::{HttpError, shown},
+    limits::{CONFIG, limit},
+    site::Site,
+    snapshot::{Files, Snapshot, Wanted},
 };
-use crate::Progress;
+use crate::progress::Progress;
 
 pub(super) struct Remote<'a> {
     pub(super) site: &'a Site<'a>,
     pub(super) http: Http,
     pub(super) commit: Commit,
-    /// The answer that named the commit, which is about `config.json`.
+    /// The answer that named the commit, which is about `config.json`. `None` if the user named the commit.
     config: Option<Answer>,
+    /// The files that the Hub stated to be absent.
+    absent: RefCell<Vec<String>>,
 }
 
 /// The Hub's answer about a file.
 enum Metadata {
     Present(Answer),
-    /// The commit has no such file.
-    Absent,
+    /// The commit has no such file. It is `stated` if the answer says so in as many words: another server's 404 may mean anything.
+    Absent {
+        stated: bool,
+    },
 }
 
 impl<'a> Remote<'a> {
@@ -31,13 +43,14 @@ impl<'a> Remote<'a> {
             problem: format!("{:?} is not a URL", site.options.endpoint()),
         })?;
         if let Some(commit) = Commit::parse(site.repo.revision()) {
-            return Ok(Remote { site, http, commit, config: None });
+            return Ok(Remote { site, http, commit, config: None, absent: RefCell::default() });
         }
         match metadata(site, &http, site.repo.revision(), CONFIG)? {
             Metadata::Present(answer) => {
-                Ok(Remote { site, http, commit: answer.commit.clone(), config: Some(answer) })
+                let (commit, absent) = (answer.commit.clone(), RefCell::default());
+                Ok(Remote { site, http, commit, config: Some(answer), absent })
             }
-            Metadata::Absent => Err(HubError::FileNotFound { at: site.at(CONFIG) }),
+            Metadata::Absent { .. } => Err(HubError::FileNotFound { at: site.at(CONFIG) }),
         }
     }
 
@@ -58,6 +71,20 @@ impl<'a> Remote<'a> {
             metadata => Ok(metadata),
         }
     }
+
+    /// Keeps what the whole snapshot was fetched for: the branch or tag stands for its commit from now on, and what the commit lacks
+    /// is on record.
+    pub(super) fn conclude(&self, wanted: Wanted, snapshot: Snapshot) -> Result<Snapshot, HubError> {
+        let cache = &self.site.cache;
+        cache.note_absent(&self.commit, &self.absent.borrow());
+        // The snapshot of a tokenizer may lack the files of the model.
+        if wanted == Wanted::Model || self.site.cached_commit()?.is_none() {
+            cache
+                .point(self.site.repo, &self.commit)
+                .map_err(|trouble| self.site.trouble(CONFIG, trouble))?;
+        }
+        Ok(snapshot)
+    }
 }
 
 fn metadata(site: &Site<'_>, http: &Http, revision: &str, file: &str) -> Result<Metadata, HubError> {
@@ -69,12 +96,24 @@ fn metadata(site: &Site<'_>, http: &Http, revision: &str, file: &str) -> Result<
     let answer = match reply.status {
         200 | 301 | 302 | 303 | 307 | 308 => Answer::read(&reply, limit(file)).map(Metadata::Present),
         _ => match site.refusal(file, &reply) {
-            Some(HubError::FileNotFound { .. }) => Ok(Metadata::Absent),
+            Some(HubError::FileNotFound { .. }) => {
+                Ok(Metadata::Absent { stated: states_absence(&reply, revision) })
+            }
             Some(error) => return Err(error),
             None => Err(HttpError::Status(reply.status)),
         },
     };
     answer.map_err(|error| site.http(file, host, error))
+}
+
+/// Whether an answer states that a commit lacks a file.
+///
+/// # Source
+///
+/// huggingface/huggingface_hub, `file_download.py`, `_get_metadata_or_catch_error`.
+fn states_absence(reply: &Reply, commit: &str) -> bool {
+    let says = |name, expected| reply.header(name).is_ok_and(|found| found == Some(expected));
+    says("x-error-code", "EntryNotFound") && says("x-repo-commit", commit)
 }
 
 impl Files for Remote<'_> {
@@ -92,14 +131,23 @@ impl Files for Remote<'_> {
         match cache.file(&self.commit, file).map_err(trouble)? {
             Cached::Whole(path) => return Ok(Some(path)),
             Cached::Damaged { .. } => cache.forget(&self.commit, file).map_err(trouble)?,
-            // That there is no such file is asked each time. No hash would show that an earlier answer was wrong.
+            // For a branch it is asked each time, which makes up for answers that were wrong.
+            Cached::Absent
+                if self.config.is_none()
+                    && cache.is_known_to_lack(&self.commit, file).map_err(trouble)? =>
+            {
+                return Ok(None);
+            }
             Cached::Absent => {}
         }
         match self.metadata(file)? {
             Metadata::Present(answer) => {
                 Download { remote: self, file, answer: &answer }.bring(progress).map(Some)
             }
-            Metadata::Absent => Ok(None),
+            Metadata::Absent { stated } => {
+                self.absent.borrow_mut().extend(stated.then(|| file.to_owned()));
+                Ok(None)
+            }
         }
     }
 

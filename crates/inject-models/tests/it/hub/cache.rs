@@ -66,6 +66,7 @@ fn a_file_of_the_cache_that_leads_out_is_neither_written_nor_read() {
         (format!("blobs/{weights}.incomplete"), true),
         (format!("../.locks/{FOLDER}/{config}.lock"), true),
         (format!(".verified/{config}"), true),
+        (format!(".absent/{COMMIT}"), true),
     ] {
         let server = Server::start(SINGLE);
         let (_outer, inside, outside) = with_outside();

@@ -11,7 +11,9 @@ use inject_models::{
 use tempfile::TempDir;
 
 use super::{
-    SHARDED, SINGLE, cut_in_half, fetch_text, files_in, options,
+    SHARDED, SINGLE,
+    broken_off::cut_in_half,
+    fetch_text, files_in, options,
     server::{Answer, COMMIT, REPO, Server, refusal, sha256},
 };
 
@@ -60,7 +62,7 @@ fn a_revision_that_is_gone_is_an_error_although_the_cache_has_it() {
 }
 
 #[test]
-fn an_absence_is_asked_about_each_time() {
+fn a_single_absence_is_not_believed() {
     let lie = || refusal(404, "EntryNotFound").with("X-Repo-Commit", COMMIT);
     for (files, absent) in [
         (SHARDED, "tokenizer.json"),

@@ -10,7 +10,9 @@ use inject_models::hub::{HttpError, HubError, HubOptions, TimeoutPhase};
 use tempfile::TempDir;
 
 use super::{
-    SHARDED, SINGLE, cut_in_half, fetch_text, files_in, options,
+    SHARDED, SINGLE,
+    broken_off::cut_in_half,
+    fetch_text, files_in, options,
     server::{Answer, Body, Place, REPO, Reply, Server},
 };
 
@@ -136,6 +138,46 @@ fn a_download_that_breaks_off_again_and_again_is_given_up() {
         assert!(matches!(error, HttpError::Connection(_)), "{error:?}");
         assert_eq!(server.take_contents().len(), expected);
     }
+}
+
+#[test]
+fn a_download_goes_on_for_as_long_as_each_attempt_brings_enough() {
+    // More attempts than may bring hardly anything, and than the slowest acceptable connection makes of the time that this takes.
+    const PIECE: usize = 1 << 16;
+    let (text, idle) = (" ".repeat(12 * PIECE), Duration::from_secs(1));
+    for (etag, piece, expected) in
+        [(None, PIECE, Ok(12)), (None, 1023, Err(5)), (Some("\"no-hash\""), PIECE, Err(5))]
+    {
+        let (server, cache) = (Server::start(&[("config.json", &text), SINGLE[1]]), TempDir::new().unwrap());
+        server.play(move |_, request, reply| {
+            let reply = etag.into_iter().fold(reply, |reply, etag| reply.set("ETag", etag));
+            let is_content = request.method == "GET" && request.path.ends_with("/config.json");
+            match is_content {
+                true => bytes(&reply, reply.bytes().into_iter().take(piece).collect()),
+                false => Answer::Reply(reply),
+            }
+        });
+        let options = options(&server, &cache).with_timeouts(Duration::from_secs(10), idle).unwrap();
+        let outcome = fetch_text(REPO, &options);
+        let asked = server.take_contents().into_iter().filter(|file| file == "config.json").count();
+        assert_eq!(outcome.as_ref().map(|_| asked).map_err(|_| asked), expected, "{outcome:?}");
+    }
+}
+
+#[test]
+fn bytes_that_turn_out_wrong_are_asked_for_once_more_and_not_without_end() {
+    const PIECE: usize = 1 << 16;
+    let text = " ".repeat(4 * PIECE);
+    let (server, cache) = (Server::start(&[("config.json", &text), SINGLE[1]]), TempDir::new().unwrap());
+    server.play(move |_, request, reply| match request.method.as_str() {
+        "GET" => bytes(&reply, reply.bytes().iter().take(PIECE).map(|_| b'x').collect()),
+        _ => Answer::Reply(reply),
+    });
+    let second = Duration::from_secs(1);
+    let options = options(&server, &cache).with_timeouts(10 * second, second).unwrap();
+    let error = error_about("config.json", &server, &options);
+    assert!(matches!(error, HttpError::Content { .. }), "{error:?}");
+    assert_eq!(server.take_contents().len(), 8);
 }
 
 #[test]

@@ -217,18 +217,52 @@ fn a_proxy_that_says_a_byte_now_and_then_is_timed_out() {
 #[test]
 fn a_proxy_that_cannot_be_used_is_not_passed_over() {
     let server = Server::start(SINGLE);
-    for (variable, value) in [
-        ("ALL_PROXY", "socks5://user:secret@127.0.0.1:9"),
-        ("HTTPS_PROXY", "socks4://127.0.0.1:9"),
-        ("http_proxy", "gopher://user:secret@127.0.0.1:9"),
-        ("all_proxy", "http://"),
+    for (variable, value, endpoint) in [
+        ("ALL_PROXY", "socks5://user:secret@127.0.0.1:9", "http://hub.test"),
+        ("HTTPS_PROXY", "socks4://127.0.0.1:9", "https://hub.test"),
+        ("http_proxy", "gopher://user:secret@127.0.0.1:9", "http://hub.test"),
+        ("all_proxy", "http://", "https://hub.test"),
     ] {
-        let outcome = fetch_with(&[(variable, value)], "http://hub.test");
+        let outcome = fetch_with(&[(variable, value)], endpoint);
         assert!(outcome.contains(&format!("Proxy {{ variable: \"{variable}\"")), "{outcome}");
         assert!(!outcome.contains("secret"), "{outcome}");
         // Servers that are asked without a proxy.
-        let outcome = fetch_with(&[(variable, value), ("NO_PROXY", "other,hub.test")], "http://hub.test");
-        assert!(outcome != FETCHED && !outcome.contains("Proxy {"), "{outcome}");
+        let outcome = fetch_with(&[(variable, value), ("NO_PROXY", "other , hub.test ")], endpoint);
+        assert!(outcome != FETCHED && !outcome.contains("roxy"), "{outcome}");
         assert_eq!(fetch_with(&[(variable, value)], &server.endpoint()), FETCHED);
+    }
+}
+
+#[test]
+fn a_proxy_that_cannot_be_used_does_not_matter_beside_the_one_that_is_used() {
+    let server = Server::start(SINGLE);
+    server.state().store = "http://store.test".to_owned();
+    let proxy = Proxy::start(&server);
+    let address = format!("http://{}", proxy.address);
+    for unusable in ["all_proxy", "ALL_PROXY", "https_proxy", "HTTP_PROXY"] {
+        let variables = [(unusable, "socks5://127.0.0.1:9"), ("http_proxy", &address)];
+        assert_eq!(fetch_with(&variables, "http://hub.test"), FETCHED, "{unusable}");
+    }
+    assert_eq!(proxy.targets(), ["hub.test:80", "store.test:80"]);
+}
+
+#[test]
+fn a_proxy_that_is_not_there_or_refuses_is_named_with_the_server_and_without_its_password() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let refusing = TcpListener::bind("127.0.0.1:0").unwrap();
+    let refuses = refusing.local_addr().unwrap();
+    // The thread ends with the process.
+    thread::spawn(move || {
+        for mut client in refusing.incoming().map_while(Result::ok) {
+            let _ = client.read(&mut [0; 1 << 12]);
+            let _ = client.write_all(b"HTTP/1.1 407 Who\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    for (address, cause) in [(closed, "refused"), (refuses, "407")] {
+        let outcome =
+            fetch_with(&[("ALL_PROXY", &format!("http://user:secret@{address}"))], "http://hub.test");
+        let host = format!("host: \"the proxy {address} on the way to hub.test\"");
+        assert!(outcome.contains(&host) && outcome.contains(cause), "{outcome}");
+        assert!(!outcome.contains("secret"), "{outcome}");
     }
 }

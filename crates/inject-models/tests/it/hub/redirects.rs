@@ -1,5 +1,7 @@
 //! Redirects, refusals and timeouts, each with its own error; and the way of the token.
 
+#[cfg(target_os = "linux")]
+use std::net::{TcpListener, TcpStream};
 use std::{error::Error, time::Duration};
 
 use inject_models::hub::{HttpError, HubError, HubOptions, TimeoutPhase};
@@ -101,6 +103,25 @@ fn a_server_that_says_nothing_is_timed_out_in_each_phase() {
     let HubError::Http { source: HttpError::Timeout(TimeoutPhase::Receiving), .. } = error else {
         panic!("{error:?}")
     };
+}
+
+/// The operating system answers no more once the queue of a server that accepts nobody is full.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_server_that_takes_no_connection_is_timed_out() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok();
+    let queue: Vec<_> = std::iter::from_fn(connect).take(900).collect();
+    assert!(queue.len() < 900, "a queue without end");
+    let (cache, connect, idle) =
+        (TempDir::new().unwrap(), Duration::from_millis(500), Duration::from_secs(60));
+    let options = HubOptions::new(cache.path()).with_endpoint(&format!("http://{address}")).unwrap();
+    let error = fetch_text(REPO, &options.with_timeouts(connect, idle).unwrap()).unwrap_err();
+    assert!(
+        matches!(error, HubError::Http { source: HttpError::Timeout(TimeoutPhase::Connecting), .. }),
+        "{error:?}"
+    );
 }
 
 #[test]
