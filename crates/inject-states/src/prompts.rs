@@ -18,7 +18,7 @@
 //!
 //! An empty text is not a prompt: it is skipped, in all formats, and counted ([`Prompts::left_out`]). In `.txt` a blank line is an empty
 //! text. Between JSON objects and the rows of a table it is white space, and not counted. So the prompts and the empty texts together
-//! are as many as the rows that the loaders of Hugging Face's `datasets` read.
+//! are as many as the rows that the loaders of Hugging Face's `datasets` read (5.2.0).
 //!
 //! A file may be a pipe if its name has one of the endings and it is read once. [`check_rereadable`] refuses one that is to be read again.
 //!
