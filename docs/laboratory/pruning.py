@@ -8,7 +8,7 @@
 The first form runs `PROGRAM study collisions --minima-only` on that many generated prompts of the model in the program: the states
 of their last positions. The second form takes the states of all positions of so many prompts, and searches them with
 `ENGINE collisions`, where ENGINE is `inject-engine`. It reports seconds and memory too. The third form compares models: it takes the
-states of all positions of 2,700 prompts at one tap of each, and searches 12,500 to 100,000 of them with DISTANCES, the program of
+states of all positions of 8,100 prompts at one tap of each, and searches 12,500 to 300,000 of them with DISTANCES, the program of
 benches/distances.rs. MODEL is `bundled`, or what `PROGRAM extract --model` takes. A run whose results are in FOLDER already
 is not repeated. Every form prints tables in Markdown, and the fit with its error.
 
@@ -28,9 +28,9 @@ import time
 
 TAPS = ["block-1", "block-3", "block-5", "final-norm"]
 EXTRAPOLATED = [1e6, 1e8, 1e9]
-# The prompts whose states are compared between models, and the rows of benches/distances.rs.
-PROMPTS = 2_700
-ROWS = [12_500, 25_000, 50_000, 100_000]
+# The prompts whose states are compared between models, and the rows: those of benches/distances.rs, and more.
+PROMPTS = 8_100
+ROWS = [12_500, 25_000, 50_000, 100_000, 300_000]
 # The standard errors of a two-sided interval of 95 %, by the degrees of freedom: the 97.5 % quantile of Student's t
 # (NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2).
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306}
@@ -91,7 +91,7 @@ def of_models(distances, program, folder, places):
         labels = [f"distances/states-{tap}/{rows}x{width}/closest" for rows in ROWS]
         measured = folder / f"{states.name}.md"
         if not measured.exists():
-            environment = os.environ | {"INJECT_STORE": str(states), "INJECT_TAP": tap}
+            environment = os.environ | {"INJECT_STORE": str(states), "INJECT_TAP": tap, "INJECT_ROWS": str(ROWS[-1])}
             search = subprocess.run([distances, *labels], check=True, stdout=subprocess.PIPE, env=environment)
             measured.write_bytes(search.stdout)
         cells = [line.split("|") for line in measured.read_text().splitlines()]

@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(measured.load(Ordering::Relaxed), 0, "planning measured the piece");
         // Carried out, it begins with the piece, whose store is not there.
         query.collect().await.unwrap_err();
-        assert_eq!(measured.load(Ordering::Relaxed), 1);
+        assert_ne!(measured.load(Ordering::Relaxed), 0, "the row is not a piece");
     }
 
     #[test]
