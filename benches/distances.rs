@@ -97,7 +97,7 @@ fn measure(
         };
         let seconds = begin.elapsed().as_secs_f64();
         let share = computed as f64 / search.pair_count() as f64;
-        println!("| {label} | {seconds:.3} | {share:.1e} | {:.6} |", minimum.unwrap_or(f64::NAN));
+        println!("| {label} | {seconds:.3} | {share:.3e} | {:.6} |", minimum.unwrap_or(f64::NAN));
     }
     Ok(())
 }

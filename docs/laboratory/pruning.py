@@ -3,11 +3,14 @@
 
     python3 pruning.py PROGRAM FOLDER [COUNT ...]          counts: 10000 30000 100000 without any
     python3 pruning.py --rows ENGINE PROGRAM FOLDER [COUNT ...]
+    python3 pruning.py --bench DISTANCES PROGRAM FOLDER MODEL=TAP ...
 
 The first form runs `PROGRAM study collisions --minima-only` on that many generated prompts of the model in the program: the states
 of their last positions. The second form takes the states of all positions of so many prompts, and searches them with
-`ENGINE collisions`, where ENGINE is `inject-engine`. It reports seconds and memory too. A run whose results are in FOLDER already
-is not repeated. Either form prints tables in Markdown, and the fit with its error.
+`ENGINE collisions`, where ENGINE is `inject-engine`. It reports seconds and memory too. The third form compares models: it takes the
+states of all positions of 8,100 prompts at one tap of each, and searches 12,500 to 300,000 of them with DISTANCES, the program of
+benches/distances.rs. MODEL is `bundled`, or what `PROGRAM extract --model` takes. A run whose results are in FOLDER already
+is not repeated. Every form prints tables in Markdown, and the fit with its error.
 
 The share of the closest-pair search at one tap is s(n) = computed / pairs. A power law s(n) = c n^b is fitted to log s at the
 counts by least squares. The error of an extrapolated value is that of the fit, with the scatter about the line as the error
@@ -25,6 +28,9 @@ import time
 
 TAPS = ["block-1", "block-3", "block-5", "final-norm"]
 EXTRAPOLATED = [1e6, 1e8, 1e9]
+# The prompts whose states are compared between models, and the rows: those of benches/distances.rs, and more.
+PROMPTS = 8_100
+ROWS = [12_500, 25_000, 50_000, 100_000, 300_000]
 # The standard errors of a two-sided interval of 95 %, by the degrees of freedom: the 97.5 % quantile of Student's t
 # (NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2).
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306}
@@ -71,6 +77,31 @@ def of_rows(engine, program, folder, counts):
     return found
 
 
+def of_models(distances, program, folder, places):
+    """As `of_rows`, by the model and its tap. A cell has the number of distances."""
+    found = {}
+    for place in places:
+        model, tap = place.split("=")
+        name = f"{pathlib.Path(model).name} {tap}"
+        states = folder / name.replace(" ", "-")
+        options = [] if model == "bundled" else ["--model", model]
+        extract = [program, "extract", *options, "--generate", str(PROMPTS), "--positions", "all", "--taps", tap]
+        subprocess.run([*extract, "--out", states], check=True, stdout=subprocess.DEVNULL)
+        width = json.loads((states / "manifest.json").read_text())["spec"]["d_model"]
+        labels = [f"distances/states-{tap}/{rows}x{width}/closest" for rows in ROWS]
+        measured = folder / f"{states.name}.md"
+        if not measured.exists():
+            environment = os.environ | {"INJECT_STORE": str(states), "INJECT_TAP": tap, "INJECT_ROWS": str(ROWS[-1])}
+            search = subprocess.run([distances, *labels], check=True, stdout=subprocess.PIPE, env=environment)
+            measured.write_bytes(search.stdout)
+        cells = [line.split("|") for line in measured.read_text().splitlines()]
+        shares = {cell[1].strip(): float(cell[3]) for cell in cells[2:]}
+        for rows, label in zip(ROWS, labels):
+            share = shares[label]
+            found[name, rows] = share, f"{share * rows * (rows - 1) / 2:,.0f} ({share:.1e})"
+    return found
+
+
 def fit(points):
     """The slope and value of a line through (x, y), and the standard error of a prediction at x."""
     n = len(points)
@@ -84,18 +115,9 @@ def fit(points):
     return slope, at, error
 
 
-def main():
-    arguments = sys.argv[1:]
-    of_all = arguments[:1] == ["--rows"]
-    places = arguments[1:4] if of_all else arguments[:2]
-    if len(places) != (3 if of_all else 2):
-        sys.exit(__doc__)
-    counts = [int(count) for count in arguments[4 if of_all else 2:]]
-    *programs, folder = places
-    if of_all:
-        measured = of_rows(*programs, pathlib.Path(folder), counts or [260, 780, 2_600, 7_800, 26_000])
-    else:
-        measured = of_prompts(*programs, pathlib.Path(folder), counts or [10_000, 30_000, 100_000])
+def tables(measured):
+    """Prints what was measured and what follows from it, by the tap and the count."""
+    names = list(dict.fromkeys(name for name, _ in measured))
     counts = sorted({count for _, count in measured})
     if len(counts) - 2 not in STUDENT:
         sys.exit(f"{len(counts)} counts: expected 3 to {max(STUDENT) + 2}, for the error of the fit")
@@ -103,16 +125,31 @@ def main():
     print("| tap | " + " | ".join(f"{count:,}" for count in counts) + " | slope | c |")
     print("|---" * (3 + len(counts)) + "|")
     beyond = []
-    for tap in TAPS:
-        points = [(math.log(count), math.log(measured[tap, count][0])) for count in counts]
+    for name in names:
+        points = [(math.log(count), math.log(measured[name, count][0])) for count in counts]
         slope, at, error = fit(points)
-        cells = [measured[tap, count][1] for count in counts]
-        print(f"| {tap} | " + " | ".join(cells) + f" | {slope:.2f} | {math.exp(at(0)):.2g} |")
+        cells = [measured[name, count][1] for count in counts]
+        print(f"| {name} | " + " | ".join(cells) + f" | {slope:.2f} | {math.exp(at(0)):.2g} |")
         logs = [math.log(n) for n in EXTRAPOLATED]
         values = [f"{math.exp(at(x)):.0e} (x/÷ {math.exp(errors * error(x)):.1f})" for x in logs]
-        beyond.append(f"| {tap} | " + " | ".join(values) + " |")
+        beyond.append(f"| {name} | " + " | ".join(values) + " |")
     print("\n| tap | " + " | ".join(f"at {n:.0e}" for n in EXTRAPOLATED) + " |")
     print("|---" * (1 + len(EXTRAPOLATED)) + "|\n" + "\n".join(beyond))
+
+
+def main():
+    arguments = sys.argv[1:]
+    match arguments:
+        case ["--rows", engine, program, folder, *counts]:
+            counts = [int(count) for count in counts] or [260, 780, 2_600, 7_800, 26_000]
+            tables(of_rows(engine, program, pathlib.Path(folder), counts))
+        case ["--bench", distances, program, folder, *places] if places:
+            tables(of_models(distances, program, pathlib.Path(folder), places))
+        case [program, folder, *counts] if not program.startswith("--"):
+            counts = [int(count) for count in counts] or [10_000, 30_000, 100_000]
+            tables(of_prompts(program, pathlib.Path(folder), counts))
+        case _:
+            sys.exit(__doc__)
 
 
 if __name__ == "__main__":

@@ -111,3 +111,18 @@ async fn plan(session: &SessionContext, pieces: &[PieceDescriptor]) -> Result<Ar
     let query = session.read_table(Arc::new(table))?.aggregate(Vec::new(), vec![merged])?;
     query.create_physical_plan().await
 }
+
+#[cfg(test)]
+mod tests {
+    use ballista_core::extension::SessionConfigHelperExt;
+
+    use super::*;
+
+    #[test]
+    fn the_scheduler_reads_that_a_task_is_one_piece() {
+        let sent = session_config().to_key_value_pairs();
+        let read = SessionConfig::new_with_ballista().update_from_key_value_pair(&sent);
+        assert_eq!(read.ballista_config().max_partitions_per_task(), 1);
+        assert!(read.ballista_config().client_pull());
+    }
+}

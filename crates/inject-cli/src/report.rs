@@ -1,7 +1,5 @@
 //! Reports: one page for a browser, with its tables as CSV files and its figures as pictures beside it.
 
-use std::time::SystemTime;
-
 use crate::{
     options::OutputFolder,
     outcome::Failure,
@@ -34,11 +32,11 @@ const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em aut
     pre{white-space:pre-wrap;background:#f6f6f6;padding:.5em;margin:.3em 0}dt{font-weight:bold}dd{margin:0 0 .3em 0}";
 
 impl Report {
-    /// Creates an empty report, which says which command made it, when, and with which version.
+    /// Creates an empty report, which says which command gives these results, and with which version. The page of merged shares is that
+    /// of one run, so it contains neither the time nor the division.
     pub fn new(title: impl Into<String>) -> Self {
         let facts = vec![
-            ("Command", command_line(std::env::args())),
-            ("Date", humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
+            ("Command", command_line(undivided(std::env::args().skip(1)))),
             ("Version", format!("inject {}", env!("CARGO_PKG_VERSION"))),
         ];
         Report { title: title.into(), facts, parts: Vec::new() }
@@ -132,15 +130,27 @@ impl Report {
     }
 }
 
-/// A command line that a shell takes back.
+/// Leaves out the options that say where the results go and which share is computed. The values of an option end where the next one
+/// begins.
+fn undivided(arguments: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let mut left_out = false;
+    arguments.filter(move |argument| {
+        if let Some(option) = argument.strip_prefix("--") {
+            let name = option.split('=').next();
+            left_out = name.is_some_and(|name| ["out", "share", "merge", "json"].contains(&name));
+        }
+        !left_out
+    })
+}
+
+/// A command line of the program that a shell takes back.
 fn command_line(arguments: impl Iterator<Item = String>) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=@+%".contains(c);
     let quoted = |argument: String| match !argument.is_empty() && argument.chars().all(plain) {
         true => argument,
         false => format!("'{}'", argument.replace('\'', r"'\''")),
     };
-    let mut arguments = arguments.skip(1).map(quoted);
-    std::iter::once("inject".to_owned()).chain(&mut arguments).collect::<Vec<_>>().join(" ")
+    std::iter::once("inject".to_owned()).chain(arguments.map(quoted)).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -150,8 +160,21 @@ mod tests {
 
     #[test]
     fn a_command_line_comes_back_from_a_shell() {
-        let arguments = ["target/release/inject", "invert", "--text", "It's <b>."].map(str::to_owned);
+        let arguments = ["invert", "--text", "It's <b>."].map(str::to_owned);
         assert_eq!(command_line(arguments.into_iter()), r"inject invert --text 'It'\''s <b>.'");
+    }
+
+    #[test]
+    fn all_shares_and_their_merge_have_one_command() {
+        let whole = "study margins --count 2 --prompts p.txt --taps block-1";
+        for divided in [
+            "study margins --share 1/2 --count 2 --prompts p.txt --out a/b --taps block-1",
+            "study margins --count 2 --prompts p.txt --merge a b c --taps block-1 --json",
+            "study margins --count 2 --out=a --json --prompts p.txt --share=1/2 --merge=a --taps block-1 --merge b",
+        ] {
+            let arguments = divided.split(' ').map(str::to_owned);
+            assert_eq!(undivided(arguments).collect::<Vec<_>>().join(" "), whole, "{divided}");
+        }
     }
 
     #[test]
@@ -166,14 +189,8 @@ mod tests {
         table.push([1_usize.into()]);
         report.table("t", table);
         let html = report.html().unwrap();
-        for part in [
-            "A &lt;study>",
-            "<dt>Command<dd>inject",
-            "<dt>Date<dd>20",
-            "inject 0.",
-            "a &amp; b",
-            "width=device-width",
-        ] {
+        for part in ["A &lt;study>", "<dt>Command<dd>inject", "inject 0.", "a &amp; b", "width=device-width"]
+        {
             assert!(html.contains(&part.replace("study>", "study&gt;")), "{part} is not in {html}");
         }
         let folder = tempfile::tempdir().unwrap();

@@ -82,20 +82,58 @@ fn may_pass(kind: io::ErrorKind) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use inject_collisions::{models::Tap, states::store::StoreError};
+    use std::{
+        num::NonZeroUsize,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use datafusion::prelude::{SessionContext, lit};
+    use inject_collisions::{
+        Metric,
+        models::Tap,
+        states::store::{Positions, StoreError, StoreSpec},
+    };
     use inject_studies::{StudyError, corpus::CorpusPiece};
+    use serde_json::json;
 
     use super::*;
+    use crate::descriptor::PairOptions;
 
     #[test]
     fn only_errors_of_storage_that_may_pass_are_tried_again() {
-        let piece = CorpusPiece::all(&[Tap::Block(1)], std::num::NonZeroUsize::MIN).remove(0);
+        let piece = CorpusPiece::all(&[Tap::Block(1)], NonZeroUsize::MIN).remove(0);
         let unfinished = StoreError::NotAStore { path: "states".into() };
         let source = Box::new(StudyError::from(unfinished));
         let error = PieceError::Measure { piece, store: "states".into(), source };
         let DataFusionError::Execution(text) = failure(&error) else { panic!("tried again") };
         assert_eq!(words::found(&text), Some(chain(&error)));
         assert!(may_pass(io::ErrorKind::StaleNetworkFileHandle) && !may_pass(io::ErrorKind::NotFound));
+    }
+
+    /// The optimiser computes a function of constants itself, unless the function is volatile.
+    #[tokio::test]
+    async fn no_piece_is_measured_while_its_query_is_planned() {
+        let spec = StoreSpec::new("none", "0", vec![Tap::Block(1)], Positions::Last, 4);
+        let manifest = json!({
+            "format_version": 1, "created_by": "", "spec": spec, "prompt_count": 2, "token_count": 2, "row_count": 2,
+            "prompts_sha256": "", "noise": null
+        });
+        let piece = CorpusPiece::all(&[Tap::Block(1)], NonZeroUsize::MIN).remove(0);
+        let options = PairOptions::new(NonZeroUsize::MIN, Metric::L2, 1 << 20);
+        let row = json!({ "store": "/nowhere", "manifest": manifest, "piece": piece, "options": options });
+        let measured = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&measured);
+        let function = measure_piece(Arc::new(move |_: &PieceDescriptor| {
+            count.fetch_add(1, Ordering::Relaxed);
+        }));
+        assert_eq!(function.signature().volatility, Volatility::Volatile);
+        let query = SessionContext::new().read_empty().unwrap();
+        let query = query.select(vec![function.call(vec![lit(row.to_string())])]).unwrap();
+        query.clone().create_physical_plan().await.unwrap();
+        assert_eq!(measured.load(Ordering::Relaxed), 0, "planning measured the piece");
+        // Carried out, it begins with the piece, whose store is not there.
+        query.collect().await.unwrap_err();
+        assert_ne!(measured.load(Ordering::Relaxed), 0, "the row is not a piece");
     }
 
     #[test]

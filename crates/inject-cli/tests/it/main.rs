@@ -11,6 +11,8 @@ mod error_chains;
 mod files;
 mod golden;
 mod layering;
+#[cfg(unix)]
+mod pipes;
 mod random_model;
 #[cfg(unix)]
 mod read_only;

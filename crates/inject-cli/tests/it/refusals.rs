@@ -121,51 +121,6 @@ fn devices_and_pipes_are_refused() {
     }
 }
 
-#[cfg(unix)]
-#[test]
-fn prompts_that_are_read_more_than_once_cannot_come_from_a_pipe() {
-    let dir = tempfile::tempdir().unwrap();
-    let pipe = dir.path().join("pipe.jsonl");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let commands = [
-        "extract --prompts pipe.jsonl --taps block-1 --share 1/2 --out a",
-        "extract --prompt-ids pipe.jsonl --taps block-1 --share 2/2 --out a",
-        "lens --prompts pipe.jsonl --share 1/2 --out a",
-        "lens --prompt-ids pipe.jsonl --merge a.safetensors --out a",
-        "study margins --prompts pipe.jsonl --out a",
-        "study precision --prompts pipe.jsonl --out a",
-        "study stress --prompts pipe.jsonl --share 1/2 --out a",
-        "study collisions --prompts pipe.jsonl --merge a.jsonl --out a",
-        "study exhaustive --prompt-ids pipe.jsonl --share 2/3 --out a",
-        "depth --prompts pipe.jsonl --lengths 4,8 --out a",
-        "compare-policies --prompts pipe.jsonl --share 1/2 --out a",
-    ];
-    for command in commands {
-        // One that opens the pipe would wait for ever.
-        let mut child = program(dir.path())
-            .args(command.split(' '))
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        while child.try_wait().unwrap().is_none() {
-            if std::time::Instant::now() > end {
-                child.kill().unwrap();
-                panic!("`{command}` waits for the pipe");
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        let ended = child.wait_with_output().unwrap();
-        let text = String::from_utf8(ended.stderr).unwrap();
-        assert_eq!(ended.status.code(), Some(1), "{command}: {text}");
-        for part in ["error: pipe.jsonl: expected an ordinary file", "write the prompts to a file first"] {
-            assert!(text.contains(part), "{command}: {text}");
-        }
-        assert!(!dir.path().join("a").exists(), "{command}");
-    }
-}
-
 #[test]
 fn empty_prompts_are_counted_once() {
     let dir = tempfile::tempdir().unwrap();

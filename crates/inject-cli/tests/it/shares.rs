@@ -4,11 +4,11 @@ use std::{fs, path::Path, process::Child, thread::sleep, time::Duration};
 
 use super::support::{program, refused, run, succeed};
 
-/// Starts the program in the background.
-fn start(dir: &Path, arguments: &str) -> Child {
+/// Starts the program in the background, with its words on standard error in a file.
+fn start(dir: &Path, arguments: &str, said: &str) -> Child {
     let mut command = program(dir);
     command.args(arguments.split_whitespace());
-    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    command.stdout(std::process::Stdio::null()).stderr(fs::File::create(dir.join(said)).unwrap());
     command.spawn().unwrap()
 }
 
@@ -21,7 +21,8 @@ fn run_shares(dir: &Path, of: usize, command: &str, results: &str, begun: &dyn F
     };
     let killed = of / 2 + 1;
     let others = (1..=of).filter(|&number| number != killed);
-    let others: Vec<(usize, Child)> = others.map(|number| (number, start(dir, &arguments(number)))).collect();
+    let start = |number| (number, start(dir, &arguments(number), &format!("said-{number}")));
+    let others: Vec<(usize, Child)> = others.map(start).collect();
     kill_in_mid_run(dir, &arguments(killed), &dir.join(results.replace("{}", &killed.to_string())), begun);
     for (number, mut child) in others {
         assert!(child.wait().unwrap().success(), "share {number} of {of}");
@@ -33,7 +34,7 @@ fn run_shares(dir: &Path, of: usize, command: &str, results: &str, begun: &dyn F
 /// Starts a process and kills it as soon as it has `begun`. One that was over sooner is started anew.
 fn kill_in_mid_run(dir: &Path, arguments: &str, results: &Path, begun: &dyn Fn(&Path) -> bool) {
     for _ in 0..20 {
-        let mut child = start(dir, arguments);
+        let mut child = start(dir, arguments, KILLED);
         while !begun(results) && child.try_wait().unwrap().is_none() {
             sleep(Duration::from_millis(1));
         }
@@ -46,6 +47,9 @@ fn kill_in_mid_run(dir: &Path, arguments: &str, results: &Path, begun: &dyn Fn(&
     }
     panic!("`{arguments}` was always over before it was killed");
 }
+
+/// The file with the words of the process that is killed.
+const KILLED: &str = "said-by-the-killed";
 
 /// Whether a file of results has a line after its header.
 fn has_results(path: &Path) -> bool {
@@ -243,9 +247,13 @@ fn shares_of_the_vocabulary_are_merged_into_the_lenses_of_one_process() {
     let lens = "lens --taps block-1,block-3 --count 40 --out";
     succeed(dir, &format!("{lens} whole"));
     for of in [1, 2, 7] {
-        // All shares go into one folder, each under a name of its own. A killed one leaves nothing or all.
+        // All shares go into one folder, each under a name of its own. A killed one leaves no file, or the whole file.
         let results = format!("{of}/lens-share-{{}}-of-{of}.safetensors");
-        run_shares(dir, of, &format!("{lens} {of}"), &results, &|_| dir.join(of.to_string()).exists());
+        // It says the cost when it has read everything and begins to compute.
+        let begun = |_: &Path| {
+            fs::read_to_string(dir.join(KILLED)).is_ok_and(|said| said.contains(" tokens of text, "))
+        };
+        run_shares(dir, of, &format!("{lens} {of}"), &results, &begun);
         let shares = backwards(of, &format!("{of}/lens-share-{{}}-of-{of}.safetensors"));
         succeed(dir, &format!("{lens} merged-{of} --merge {shares}"));
         assert_same_store(dir, &format!("merged-{of}"), "whole");

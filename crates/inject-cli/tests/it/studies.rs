@@ -1,6 +1,6 @@
 //! The studies: shares add up to the whole, and every study has a report.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use super::support::{refused, run, succeed};
 
@@ -29,6 +29,13 @@ fn read(folder: &Path, name: &str, extension: &str) -> String {
     fs::read_to_string(folder.join(name).with_extension(extension)).unwrap()
 }
 
+/// The files of a folder by their names. States that a study extracted are in folders of their own.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+    files.map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap())).collect()
+}
+
 #[test]
 fn the_shares_of_every_study_add_up_to_the_whole() {
     for (study, names) in STUDIES {
@@ -55,16 +62,19 @@ fn the_shares_of_every_study_add_up_to_the_whole() {
             let page = read(&dir.join("first"), "report", "html");
             assert_eq!(page.contains(&format!("{name} is incomplete")), missing > 0, "{study}");
             assert!(ran.out.contains(&format!("{name} is complete\n")), "{}", ran.out);
-            assert_eq!(
-                read(&dir.join("second"), name, "json"),
-                read(&dir.join("whole"), name, "json"),
-                "{study}: {name}"
-            );
+        }
+        let [found, expected] = ["second", "whole"].map(|folder| files(&dir.join(folder)));
+        assert!(found.keys().eq(expected.keys()), "{study}: {:?}", found.keys());
+        for (name, bytes) in &expected {
+            assert!(&found[name] == bytes, "{study}: {name} differs");
+        }
+        for name in names {
+            assert!(expected.contains_key(&format!("{name}.json")), "{study}: {:?}", expected.keys());
+            assert!(expected.contains_key(&format!("{name}.jsonl")), "{study}: {:?}", expected.keys());
         }
         let page = read(&dir.join("whole"), "report", "html");
-        for part in
-            ["<dt>Command<dd>inject study", "<dt>Date", "<dt>Version", "width=device-width", "<table>"]
-        {
+        let command = format!("<dt>Command<dd>inject {study}<dt>");
+        for part in [&*command, "<dt>Version", "width=device-width", "<table>"] {
             assert!(page.contains(part), "{study}: {part}");
         }
     }

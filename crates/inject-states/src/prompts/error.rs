@@ -41,10 +41,18 @@ pub enum PromptProblem {
     )]
     ReadOnce,
     /// The ending of the file's name is not that of a known format.
-    #[error("unknown ending `{found}`: expected one of {known}")]
+    #[error("{}: expected one of {known}", ending(found))]
     UnknownEnding {
-        /// The ending, without the dot.
+        /// The ending, without the dot. Empty if there is none.
         found: String,
+        /// The endings of the known formats.
+        known: &'static str,
+    },
+    /// A pipe or a device without a known ending, such as standard input.
+    #[error(
+        "a pipe or a device, which has no ending that says its format: write the prompts to a file whose name has one of {known}"
+    )]
+    PipeWithoutEnding {
         /// The endings of the known formats.
         known: &'static str,
     },
@@ -145,7 +153,7 @@ pub enum PromptProblem {
     /// More token ids than are kept at once.
     #[error(transparent)]
     TooManyIds(#[from] TooManyIds),
-    /// More empty texts one after another than are skipped.
+    /// More empty texts or blank lines one after another than are skipped.
     #[error("more than {most} empty texts one after another")]
     TooManyEmpty {
         /// The number that is skipped without an error.
@@ -188,6 +196,11 @@ pub enum PromptProblem {
         /// The message of the panic.
         message: String,
     },
+}
+
+/// An ending in words.
+fn ending(found: &str) -> String {
+    if found.is_empty() { "no ending".to_owned() } else { format!("unknown ending `{found}`") }
 }
 
 impl PromptProblem {

@@ -21,6 +21,18 @@ impl Input {
     }
 }
 
+/// Returns the problem with a file whose ending says no format: an ordinary file needs another name, and anything else is not a file.
+pub(super) fn without_format(path: &Path, found: String, known: &'static str) -> PromptProblem {
+    match std::fs::metadata(path) {
+        Ok(about) if about.is_file() => PromptProblem::UnknownEnding { found, known },
+        Ok(about) if about.is_dir() => io::Error::from(io::ErrorKind::IsADirectory).into(),
+        Ok(_) => PromptProblem::PipeWithoutEnding { known },
+        // The usual name of standard input, unless a file has it.
+        Err(_) if path == Path::new("-") => PromptProblem::PipeWithoutEnding { known },
+        Err(error) => error.into(),
+    }
+}
+
 /// Checks that the prompts of a file can be read more than once: a pipe would keep the second reader waiting for ever.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ use super::{
     PromptProblem, bounded,
     field::{Field, Missing},
     input::Input,
+    reader::MOST_EMPTY,
 };
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
@@ -53,10 +54,19 @@ impl Lines {
         }
     }
 
-    /// Returns a field of the object on the next line, of at most `most` bytes. It is empty on a line of white space.
+    /// Returns a field of the object on the next line that is not blank, of at most `most` bytes.
     pub(super) fn next_json(&mut self, most: usize, field: &Field) -> Result<Option<String>, PromptProblem> {
-        let Some(text) = self.next_bytes(most.saturating_mul(6).saturating_add(JSON_AROUND))? else {
-            return Ok(None);
+        let longest = most.saturating_mul(6).saturating_add(JSON_AROUND);
+        let mut blank = 0;
+        let text = loop {
+            match self.next_bytes(longest)? {
+                None => return Ok(None),
+                Some(text) if !text.trim_ascii().is_empty() => break text,
+                Some(_) if blank == MOST_EMPTY => {
+                    return Err(PromptProblem::TooManyEmpty { most: MOST_EMPTY });
+                }
+                Some(_) => blank += 1,
+            }
         };
         let text = text_of_json(self.line, &text, field)?;
         if text.len() > most {
@@ -90,14 +100,12 @@ impl Lines {
     }
 }
 
-/// Returns the text of a field, or nothing for white space.
+/// Returns the text of a field of an object.
 fn text_of_json(line: usize, text: &str, field: &Field) -> Result<String, PromptProblem> {
     let malformed = |source: serde_json::Error| PromptProblem::json(line, &source);
     // serde would also take an array of one string for the object.
-    match text.trim_ascii_start().bytes().next() {
-        None => return Ok(String::new()),
-        Some(b'{') => {}
-        Some(_) => return Err(PromptProblem::NotAnObject { line }),
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(PromptProblem::NotAnObject { line });
     }
     let value: Value = match field == &Field::default() {
         // Skips the other fields, and names the place of what is wrong.

@@ -6,7 +6,12 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use super::{
-    PromptError, PromptProblem, field::Field, input::ending, lines::Lines, table::Table, values::Values,
+    PromptError, PromptProblem,
+    field::Field,
+    input::{ending, without_format},
+    lines::Lines,
+    table::Table,
+    values::Values,
 };
 
 /// The endings [`Prompts::open`] knows.
@@ -53,8 +58,8 @@ pub const MAX_FILE_BYTES: usize = 1 << 30;
 /// The memory that it takes to keep a prompt of one byte, or of one id: its place in the list, and the smallest piece of memory.
 pub(super) const KEPT: usize = 64;
 
-/// The empty texts that are skipped one after another. A small Parquet file can stand for billions.
-const MOST_EMPTY: usize = 1 << 22;
+/// The empty texts, or blank lines, that are skipped one after another. A small Parquet file can stand for billions.
+pub(super) const MOST_EMPTY: usize = 1 << 22;
 
 impl Prompts {
     /// The default limit of one prompt, in bytes: several times the longest context of today's models.
@@ -128,7 +133,7 @@ impl Prompts {
         Ok(prompts)
     }
 
-    /// Returns the number of empty texts that were skipped so far, empty lines among them.
+    /// Returns the number of empty texts that were skipped so far. A blank line is one only in `.txt`, where every line is a text.
     pub fn left_out(&self) -> usize {
         self.left_out
     }
@@ -183,7 +188,7 @@ impl Texts {
             "parquet" if !packed => Err(PromptProblem::NoParquet),
             _ => {
                 let found = if packed { format!("{ending}.gz") } else { ending };
-                Err(PromptProblem::UnknownEnding { found, known: ENDINGS })
+                Err(without_format(path, found, ENDINGS))
             }
         }
     }

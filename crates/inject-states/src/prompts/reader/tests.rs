@@ -38,10 +38,11 @@ fn an_empty_file_has_no_prompts() {
 fn empty_prompts_are_left_out_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let contents = [
-        ("a.txt", "a\n\n\nb\n", 2),
-        ("a.jsonl", "{\"text\": \"\"}\n{\"text\": \"a\"}\n{\"text\": \"b\"}\n", 1),
-        ("a.json", "[\"\", \"a\", \"\", \"b\", \"\"]", 3),
-        ("a.csv", "text,more\na,1\n,2\nb,3\n", 1),
+        // A line of text may be blank. Between objects or rows there is no text to count.
+        ("a.txt", "a\n\n\r\nb\n\n", 3),
+        ("a.jsonl", "\n{\"text\": \"\"}\n\n \t\n{\"text\": \"a\"}\n\r\n{\"text\": \"b\"}\n\n", 1),
+        ("a.json", "\n[\"\", \"a\", \n\n\"\", \"b\", \"\"]\n\n", 3),
+        ("a.csv", "\ntext,more\n\na,1\n,2\n\r\nb,3\n\n", 1),
     ];
     for (name, content, expected) in contents {
         let path = folder.path().join(name);
@@ -257,9 +258,15 @@ fn a_text_is_read_before_the_value_without_one_is_named() {
 #[test]
 fn empty_texts_without_end_are_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.txt");
     let most = "\n".repeat(MOST_EMPTY);
-    for (text, is_read) in [(format!("{most}a\n{most}b"), true), (format!("{most}\na"), false)] {
+    let [a, b] = ["a", "b"].map(|text| format!("{{\"text\": \"{text}\"}}"));
+    for (name, text, is_read) in [
+        ("a.txt", format!("{most}a\n{most}b"), true),
+        ("a.txt", format!("{most}\na"), false),
+        ("a.jsonl", format!("{most}{a}\n{most}{b}"), true),
+        ("a.jsonl", format!("{most}\n{a}"), false),
+    ] {
+        let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
         match read_prompts(&path).map_err(|error| error.problem) {
             Ok(prompts) if is_read => assert_eq!(prompts, ["a", "b"]),
@@ -284,6 +291,36 @@ fn an_unknown_ending_lists_the_known_ones() {
         let problem = read(name, b"a").unwrap_err();
         assert!(matches!(problem, PromptProblem::UnknownEnding { .. }), "{problem}");
         assert!(problem.to_string().contains("`.txt`, `.jsonl`, `.ndjson`"), "{problem}");
+    }
+}
+
+#[test]
+fn a_name_without_an_ending_is_told_from_what_is_not_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let problem = |path: &Path| Prompts::open(path).unwrap_err().problem;
+    let path = folder.path().join("prompts");
+    assert!(matches!(problem(&path), PromptProblem::Io(_)), "there is no file");
+    assert!(matches!(problem(folder.path()), PromptProblem::Io(_)), "a folder");
+    std::fs::write(&path, "a").unwrap();
+    assert!(problem(&path).to_string().starts_with("no ending: expected one of `.txt`"));
+    assert!(matches!(problem(Path::new("-")), PromptProblem::PipeWithoutEnding { .. }));
+    #[cfg(unix)]
+    {
+        let pipe = |name: &str| {
+            let path = folder.path().join(name);
+            assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+            path
+        };
+        for name in ["pipe", "pipe.log"] {
+            let message = problem(&pipe(name)).to_string();
+            assert!(message.starts_with("a pipe") && message.contains("`.jsonl`"), "{message}");
+        }
+        // A pipe whose name says the format is read, once.
+        let path = pipe("pipe.txt");
+        let written = path.clone();
+        let writer = std::thread::spawn(move || std::fs::write(written, "a\nb\n").unwrap());
+        assert_eq!(read_prompts(&path).unwrap(), ["a", "b"]);
+        writer.join().unwrap();
     }
 }
 
