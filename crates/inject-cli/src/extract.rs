@@ -9,7 +9,7 @@ use inject_sipit::{
     models::{Bos, FloatFormat, Progress},
     states::{
         Extraction, Share, SharePrompts, extract_to_store,
-        store::{self, Positions, Store, StoreError, StoreSpec},
+        store::{self, NoiseFloors, Positions, Store, StoreError, StoreSpec},
     },
 };
 
@@ -180,11 +180,8 @@ const CONTINUE: &str = "the same command continues where this one stopped";
 fn summary(store: &Store) -> String {
     let manifest = store.manifest();
     let mut lines = Vec::new();
-    if let Some(noise) = manifest.noise.as_ref().filter(|noise| noise.prompts_sampled > 0) {
-        let sampled = counted(noise.prompts_sampled, "prompt");
-        lines.push(format!("noise floor over {sampled}: the largest L2 distance between a state computed in a batch and the same state computed alone"));
-        let floors = noise.floors.iter().filter_map(|(tap, floor)| Some((tap.to_string(), (*floor)?)));
-        lines.extend(floors.map(|(tap, floor)| format!("  {tap:<12} {}", number::measured(floor))));
+    if let Some(noise) = &manifest.noise {
+        lines.extend(noise_floors(noise));
     }
     let what = match &manifest.spec.share {
         None => "a store".to_owned(),
@@ -198,4 +195,15 @@ fn summary(store: &Store) -> String {
         counted(manifest.spec.taps.len(), "tap")
     ));
     lines.join("\n")
+}
+
+fn noise_floors(noise: &NoiseFloors) -> Vec<String> {
+    if noise.floors.values().all(Option::is_none) {
+        return vec!["noise floor not measured: no prompt of the sample was computed in two ways that differ".to_owned()];
+    }
+    let sampled = counted(noise.prompts_sampled, "prompt");
+    let mut lines = vec![format!("noise floor over {sampled}: the largest L2 distance between a state computed in a batch and the same state computed alone")];
+    let floor = |floor: &Option<f64>| floor.map_or_else(|| "not measured".to_owned(), number::measured);
+    lines.extend(noise.floors.iter().map(|(tap, found)| format!("  {:<12} {}", tap.to_string(), floor(found))));
+    lines
 }

@@ -75,7 +75,7 @@ pub use ndarray;
 pub use self::{
     disturb::{Disturbance, DisturbanceError, Rounding, ScaledBy},
     extract::{
-        ExtractError, Extraction, SharePrompts, extract_share_to_store, extract_to_store, measure_noise,
+        ExtractError, Extraction, SharePrompts, extract_share_to_store, extract_to_store, is_noise, measure_noise,
         prompt_states,
     },
     share::{CoverError, Share, ShareError, ShareResult},
