@@ -36,7 +36,8 @@ impl Hidden {
     fn new(span: Span, held: usize, run: usize, device: &Device) -> Self {
         let keys = held + run;
         let kept = run.saturating_mul(keys) <= Self::LARGEST_KEPT;
-        let whole = kept.then(|| mask((held..keys).map(|query| span.keys(query)), 0..keys, device).unsqueeze());
+        let whole =
+            kept.then(|| mask((held..keys).map(|query| span.keys(query)), 0..keys, device).unsqueeze());
         Hidden { span, held, whole, device: device.clone() }
     }
 
