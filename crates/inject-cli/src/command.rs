@@ -15,7 +15,7 @@ use crate::{
     compare_policies, depth, extract, interrupt, invert, lens, outcome,
     outcome::{Failure, Outcome},
     output::{self, note},
-    panics, random_model, sizes, study, train_tiny,
+    panics, random_model, sizes, study, threads, train_tiny,
 };
 
 /// Recovers prompts from the hidden states of language models, and measures the distances between states.
@@ -82,6 +82,7 @@ fn run_and_report(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
         }
     };
+    threads::install();
     let outcome = run(&cli).and_then(|outcome| output::delivered().map(|()| outcome));
     match outcome {
         Ok(outcome) => outcome.into(),

@@ -9,7 +9,7 @@ use inject_sipit::{
     models::{Bos, FloatFormat, Progress},
     states::{
         Extraction, Share, SharePrompts, extract_to_store,
-        store::{self, Positions, Store, StoreError, StoreSpec},
+        store::{self, NoiseFloors, Positions, Store, StoreError, StoreSpec},
     },
 };
 
@@ -60,9 +60,9 @@ pub(crate) struct Options {
     bos: Bos,
     #[command(flatten)]
     model: ModelOptions,
-    /// Megabytes that one batch may take
-    #[arg(long, value_name = "MB", default_value_t = Megabytes::of_bytes(Extraction::DEFAULT_MEMORY_BUDGET))]
-    memory: Megabytes,
+    /// Megabytes that one batch may take. If given, a prompt that takes more is refused [default: 512]
+    #[arg(long, value_name = "MB")]
+    memory: Option<Megabytes>,
 }
 
 /// The options of an extraction, which have no effect on a merge.
@@ -102,7 +102,8 @@ fn extract(options: &Options) -> Result<Outcome, Failure> {
     let model = options.model.load()?;
     let decoder = &model.decoder;
     let taps = options.taps.of(&model)?;
-    let extraction = Extraction::new(taps, options.positions)?.with_memory_budget(options.memory.bytes());
+    let extraction = Extraction::new(taps, options.positions)?
+        .with_memory_budget(Megabytes::bytes_or(options.memory, Extraction::DEFAULT_MEMORY_BUDGET));
     let Some(prompts) = Prompts::read(options, &model, &extraction)? else {
         say(&format!(
             "share {} is empty: there are fewer blocks of prompts than shares",
@@ -110,7 +111,8 @@ fn extract(options: &Options) -> Result<Outcome, Failure> {
         ));
         return Ok(Outcome::Complete);
     };
-    room::check_longest(prompts.ids())?;
+    let lens = prompts.ids().iter().map(Vec::len);
+    room::check_longest(decoder, extraction.taps().len(), lens, options.memory)?;
     let values = extraction.rows(prompts.ids()) * decoder.config().d_model * extraction.taps().len();
     note(&format!(
         "{}, {}, {} of states",
@@ -180,11 +182,8 @@ const CONTINUE: &str = "the same command continues where this one stopped";
 fn summary(store: &Store) -> String {
     let manifest = store.manifest();
     let mut lines = Vec::new();
-    if let Some(noise) = manifest.noise.as_ref().filter(|noise| noise.prompts_sampled > 0) {
-        let sampled = counted(noise.prompts_sampled, "prompt");
-        lines.push(format!("noise floor over {sampled}: the largest L2 distance between a state computed in a batch and the same state computed alone"));
-        let floors = noise.floors.iter().filter_map(|(tap, floor)| Some((tap.to_string(), (*floor)?)));
-        lines.extend(floors.map(|(tap, floor)| format!("  {tap:<12} {}", number::measured(floor))));
+    if let Some(noise) = &manifest.noise {
+        lines.extend(noise_floors(noise));
     }
     let what = match &manifest.spec.share {
         None => "a store".to_owned(),
@@ -198,4 +197,22 @@ fn summary(store: &Store) -> String {
         counted(manifest.spec.taps.len(), "tap")
     ));
     lines.join("\n")
+}
+
+fn noise_floors(noise: &NoiseFloors) -> Vec<String> {
+    if noise.floors.values().all(Option::is_none) {
+        return vec![
+            "noise floor not measured: no prompt of the sample was computed in two ways that differ"
+                .to_owned(),
+        ];
+    }
+    let sampled = counted(noise.prompts_sampled, "prompt");
+    let mut lines = vec![format!(
+        "noise floor over {sampled}: the largest L2 distance between a state computed in a batch and the same state computed alone"
+    )];
+    let floor = |floor: &Option<f64>| floor.map_or_else(|| "not measured".to_owned(), number::measured);
+    lines.extend(
+        noise.floors.iter().map(|(tap, found)| format!("  {:<12} {}", tap.to_string(), floor(found))),
+    );
+    lines
 }

@@ -18,6 +18,7 @@ use crate::{
     options::{
         LoadedModel, ModelOptions, OutputFolder, TapsOption,
         prompts::{open_prompts, read_ids},
+        room,
     },
     outcome::{Failure, Outcome},
     output::{note, say},
@@ -188,6 +189,7 @@ impl TextOptions {
             }
         };
         prompts.iter_mut().for_each(|ids| ids.truncate(self.longest.get()));
+        room::check_longest(&model.decoder, 1, prompts.iter().map(Vec::len), None)?;
         Ok(prompts)
     }
 

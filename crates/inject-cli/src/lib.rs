@@ -34,6 +34,7 @@ mod sizes;
 mod study;
 mod table;
 mod text_file;
+mod threads;
 mod train_tiny;
 
 pub mod plot;

@@ -6,6 +6,7 @@ use burn::tensor::Element;
 use inject_states::{
     ExtractError, Extraction,
     batches::spread_evenly,
+    is_noise,
     models::{Decoder, Logits, ModelError, PrefixCache, Tap, TokenBatch, host::to_host, silent},
     store::Positions,
 };
@@ -17,13 +18,15 @@ use crate::metric::Metric;
 ///
 /// # Units
 ///
-/// The units of the metric in which the floor was measured. For L2, zero means that the states had the same bits.
+/// The units of the metric in which the floor was measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct NoiseFloor {
-    /// The distance to a state computed in a batch with other prompts. `None` if every prompt was alone in its batch.
+    /// The distance to a state computed in a batch with other prompts. `None` if every prompt was alone in its batch, or was computed
+    /// there by the same operations.
     pub batched: Option<f64>,
-    /// The distance to a state computed as one of many candidates after a cached prefix.
+    /// The distance to a state computed as one of many candidates after a cached prefix. `None` if every prompt was computed there by
+    /// the same operations, as prompts of one token are.
     pub cached: Option<f64>,
     /// The distance to a state computed on another device.
     pub other_device: Option<f64>,
@@ -47,8 +50,8 @@ const OTHERS: usize = 63;
 /// Measures the noise floor of each tap on up to `sample` evenly spaced prompts, at their last positions. A floor must be measured
 /// in the metric of the distances that it is compared with.
 ///
-/// `other` is the same model on another device. A prompt that is alone in its batch is ignored in the measurement of batching,
-/// because it would be computed twice in the same way.
+/// `other` is the same model on another device. A prompt that is computed twice in the same way says nothing, and is ignored: in the
+/// measurement of batching, one that is alone in its batch, and everywhere one whose distances [are not noise](is_noise).
 ///
 /// # Errors
 ///
@@ -76,16 +79,18 @@ pub fn measure_noise_floors(
         let cached = last_state_as_candidate(decoder, extraction.taps(), prompt)?;
         for (tap, floor) in &mut floors {
             let alone = alone[tap].as_slice().expect("states are row-major");
-            let from_alone = |state: &[f32]| metric.distance(alone, state);
-            let beside = together[tap].row(row);
+            let raise = |floor: &mut Option<f64>, state: &[f32]| {
+                let distance = metric.distance(alone, state);
+                if is_noise(decoder, *tap, prompt.len(), distance) {
+                    *floor = Some(floor.unwrap_or(0.0).max(distance));
+                }
+            };
             if accompanied[row] {
-                let beside = from_alone(beside.as_slice().expect("states are row-major"));
-                floor.batched = Some(floor.batched.unwrap_or(0.0).max(beside));
+                raise(&mut floor.batched, together[tap].row(row).as_slice().expect("states are row-major"));
             }
-            floor.cached = Some(floor.cached.unwrap_or(0.0).max(from_alone(&cached[tap])));
+            raise(&mut floor.cached, &cached[tap]);
             if let Some(elsewhere) = &elsewhere {
-                let elsewhere = elsewhere[tap].as_slice().expect("states are row-major");
-                floor.other_device = Some(floor.other_device.unwrap_or(0.0).max(from_alone(elsewhere)));
+                raise(&mut floor.other_device, elsewhere[tap].as_slice().expect("states are row-major"));
             }
         }
     }

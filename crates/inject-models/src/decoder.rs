@@ -47,6 +47,7 @@ use burn::{
 use rayon::prelude::*;
 
 use self::{
+    attention::PIECE,
     block::Block,
     cache::{Cache, KeysValues},
     lanes::Lanes,
@@ -292,5 +293,21 @@ impl Decoder {
     /// Bytes.
     pub fn bytes_per_token(&self, len: usize, taps: usize) -> usize {
         self.dtype().size() * self.config.numbers_per_token(len, taps)
+    }
+
+    /// Estimates the memory that a pass over one prompt of `len` tokens occupies while its widest block is computed. Unlike
+    /// [`Decoder::bytes_per_token`], which divides a batch of short prompts, it takes account of the attention of long prompts, which is
+    /// computed piece by piece.
+    ///
+    /// # Units
+    ///
+    /// Bytes.
+    pub fn bytes_of_prompt(&self, len: usize, taps: usize) -> usize {
+        /// The scores, those after the mask, and the weights.
+        const COPIES: usize = 3;
+        let heads = self.config.blocks.iter().map(|block| block.attention.n_heads).max().unwrap_or(0);
+        let scores = COPIES * heads * PIECE.min(len);
+        let of_token = self.config.numbers_per_token(0, taps).saturating_add(scores);
+        len.saturating_mul(self.dtype().size().saturating_mul(of_token))
     }
 }

@@ -94,10 +94,19 @@ pub fn loss_and_gradients(
         let loss: Vec<f32> = to_host(loss)?;
         Ok((loss[0], gradients))
     };
+    let gradients_of = &gradients_of;
     let computed: Vec<Result<_, ModelError>> = thread::scope(|scope| {
         let parts = windows.chunks(windows.len().div_ceil(parts.get()));
-        let running: Vec<_> = parts.map(|part| scope.spawn(|| gradients_of(part))).collect();
-        running.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        let running = parts.map(|part| {
+            thread::Builder::new().spawn_scoped(scope, move || gradients_of(part)).map_err(|_| part)
+        });
+        let running: Vec<_> = running.collect();
+        let finished = running.into_iter().map(|begun| match begun {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            // The system allows no further thread.
+            Err(part) => gradients_of(part),
+        });
+        finished.collect()
     });
     let (mut sum, mut accumulator) = (0.0, GradientsAccumulator::new());
     // In the order of the batch, whichever thread was first: additions round.

@@ -13,7 +13,7 @@ use inject_models::{Decoder, Forward, Logits, Progress, Tap, TokenBatch, Unit, h
 
 pub use self::{
     error::ExtractError,
-    noise::measure_noise,
+    noise::{is_noise, measure_noise},
     share_prompts::SharePrompts,
     to_store::{extract_share_to_store, extract_to_store},
 };

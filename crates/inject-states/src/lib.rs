@@ -75,8 +75,8 @@ pub use ndarray;
 pub use self::{
     disturb::{Disturbance, DisturbanceError, Rounding, ScaledBy},
     extract::{
-        ExtractError, Extraction, SharePrompts, extract_share_to_store, extract_to_store, measure_noise,
-        prompt_states,
+        ExtractError, Extraction, SharePrompts, extract_share_to_store, extract_to_store, is_noise,
+        measure_noise, prompt_states,
     },
     share::{CoverError, Share, ShareError, ShareResult},
     states::States,

@@ -29,10 +29,12 @@ pub(crate) struct BosPolicy(String);
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct NoiseFloor {
-    /// Computed in a batch with other prompts. Null if every prompt was alone in its batch.
+    /// Computed in a batch with other prompts. Null if every prompt was alone in its batch, or was computed there by the same
+    /// operations.
     #[schemars(schema_with = "number_or_null")]
     batched: Option<f64>,
-    /// Computed as one of many candidates after a cached prefix.
+    /// Computed as one of many candidates after a cached prefix. Null if every prompt was computed there by the same operations, as
+    /// prompts of one token are.
     #[schemars(schema_with = "number_or_null")]
     cached: Option<f64>,
     /// Computed on another device. Null if there was none.

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     number::counted,
+    options::room,
     outcome::{Failure, Outcome},
     output::{note, say},
     progress::Meter,
@@ -82,6 +83,7 @@ fn target(options: &Options, model: &Model) -> Result<(TargetStates, Option<Vec<
         (None, Some(text)) => model.tokenizer()?.encode(text, input.bos)?,
         (None, None) => model.tokenizer()?.encode(DEFAULT_PROMPT, input.bos)?,
     };
+    options.policy.check_longest(&model.decoder, [prompt.len()])?;
     let tap = options.tap.or_middle(model)?;
     Ok((TargetStates::of_prompt(&model.decoder, tap, &prompt)?, Some(prompt)))
 }
@@ -126,6 +128,8 @@ pub(super) fn target_of(
         None => (states, options.input.missing()),
     };
     let rows = states.nrows() + missing.len();
+    let before = known.as_ref().map_or(0, Vec::len);
+    options.policy.check_longest(&model.decoder, [rows.max(ids.as_ref().map_or(0, Vec::len)) + before])?;
     let (given, ids) = match (known, ids) {
         (Some(given), ids) => (given, ids),
         (None, Some(mut ids)) if !missing.is_empty() => {
@@ -235,6 +239,9 @@ pub(super) fn open(options: &Options, model: &Model, path: &Path) -> Result<Stat
     }
     if let Some(row) = input.row {
         read = read.row(row);
+    }
+    if let Some(bytes) = room::for_unpacking(options.policy.memory) {
+        read = read.most_unpacked(bytes);
     }
     let renamed = [("by `tensor`", "by --tensor"), ("by `axes`", "by --axes"), ("by `row`", "by --row")];
     StatesFile::open_with(path, &read).map_err(|error| Failure::from(error).rephrased(&renamed))

@@ -40,6 +40,7 @@ pub(super) fn run(options: &Options, folder: &Path) -> Result<Outcome, Failure> 
     let states = store.tap(options.tap.named().or(deepest).unwrap_or(Tap::FinalNorm))?;
     let model = options.model.load()?;
     check_weights(&store, &model)?;
+    options.policy.check_longest(&model.decoder, store.prompts().map(<[u32]>::len))?;
 
     let share = match options.share {
         None => None,

@@ -17,8 +17,13 @@ impl Megabytes {
         Megabytes(if megabytes == 0 { 1 } else { megabytes })
     }
 
-    pub(crate) fn bytes(self) -> usize {
+    pub(crate) const fn bytes(self) -> usize {
         self.0 << 20
+    }
+
+    /// The bytes of an option that may be absent.
+    pub(crate) fn bytes_or(given: Option<Self>, default: usize) -> usize {
+        given.map_or(default, Megabytes::bytes)
     }
 }
 

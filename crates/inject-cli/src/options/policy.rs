@@ -7,7 +7,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 use clap::Args;
 use inject_sipit::{
     Acceptance, Policy, PolicyChoice, Settings,
-    models::Tap,
+    models::{Decoder, Tap},
     settings::{Budget, ComputedIn, OnFailure, Scan},
     sources::{Gradient, HardPrompts, LensProposals, Prior, RandomOrder, Secant},
 };
@@ -15,7 +15,7 @@ use inject_sipit::{
 pub(crate) use self::kind::PolicyKind;
 use crate::{
     lenses::{Checksums, required_lens},
-    options::{LoadedModel, Megabytes},
+    options::{LoadedModel, Megabytes, room},
     outcome::Failure,
 };
 
@@ -67,15 +67,25 @@ pub(crate) struct PolicyOptions {
     /// The most seconds to spend on each prompt
     #[arg(long, value_name = "SECONDS")]
     pub(crate) max_seconds: Option<f64>,
-    /// Megabytes that one batch may take
-    #[arg(long, value_name = "MB", default_value_t = Megabytes::of_bytes(Settings::default().memory_budget))]
-    pub(crate) memory: Megabytes,
+    /// Megabytes that one batch may take. If given, a prompt that takes more is refused, and a compressed file of states that unpacks to
+    /// more [default: 512]
+    #[arg(long, value_name = "MB")]
+    #[serde(serialize_with = "or_default")]
+    pub(crate) memory: Option<Megabytes>,
     /// Candidates of the gradient policies after each step. The paper and its code test one
     #[arg(long, value_name = "COUNT", default_value = "1")]
     pub(crate) snap: NonZeroUsize,
     /// The seed of the policies random, gradient, gradient-released and hard-prompts [default: 8]
     #[arg(long, value_name = "SEED")]
     pub(crate) seed: Option<u64>,
+}
+
+/// The memory of a batch where none is given.
+const MEMORY: usize = 512 << 20;
+
+/// Writes the memory of a batch as files of results have always had it, given or not.
+fn or_default<S: serde::Serializer>(given: &Option<Megabytes>, to: S) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&given.unwrap_or(Megabytes::of_bytes(MEMORY)), to)
 }
 
 /// The seed of policies where none is given.
@@ -99,7 +109,7 @@ impl Default for PolicyOptions {
             go_on: false,
             max_candidates: None,
             max_seconds: None,
-            memory: Megabytes::of_bytes(settings.memory_budget),
+            memory: None,
             snap: NonZeroUsize::MIN,
             seed: None,
         }
@@ -107,6 +117,19 @@ impl Default for PolicyOptions {
 }
 
 impl PolicyOptions {
+    /// Checks that prompts of these lengths fit into memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`room::check_longest`].
+    pub(crate) fn check_longest(
+        &self,
+        decoder: &Decoder,
+        lens: impl IntoIterator<Item = usize>,
+    ) -> Result<(), Failure> {
+        room::check_longest(decoder, 1, lens, self.memory)
+    }
+
     /// The settings these options ask for.
     ///
     /// # Errors
@@ -141,7 +164,7 @@ impl PolicyOptions {
                     .with_candidates(self.max_candidates)
                     .with_time(self.max_seconds.map(seconds).transpose()?),
             )
-            .with_memory_budget(self.memory.bytes()))
+            .with_memory_budget(Megabytes::bytes_or(self.memory, MEMORY)))
     }
 
     /// Refuses counts and distances that nothing can satisfy.

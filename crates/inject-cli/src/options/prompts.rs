@@ -14,6 +14,7 @@ use inject_sipit::{
     states::prompts::{IdPrompts, PromptError, Prompts, check_rereadable},
 };
 
+use super::room;
 use crate::{number, outcome::Failure, output::note, random_tokens::RandomTokens};
 
 /// The source of prompts as text.
@@ -89,6 +90,11 @@ pub(crate) fn read_ids(path: &Path) -> Result<Vec<Vec<u32>>, PromptError> {
     open_ids(path)?.prompts.read_all()
 }
 
+/// Checks that prompts of these lengths fit into the memory that is free.
+fn check_longest(model: &Model, lens: impl IntoIterator<Item = usize>) -> Result<(), Failure> {
+    room::check_longest(&model.decoder, 1, lens, None)
+}
+
 impl PromptOptions {
     /// Generated text of a seed.
     pub(crate) fn generated(seed: u64) -> Self {
@@ -116,9 +122,11 @@ impl PromptOptions {
     ) -> Result<Vec<Vec<u32>>, Failure> {
         if let Some(ids) = self.ids()? {
             let long = ids.into_iter().filter(|ids| ids.len() >= length.get());
+            check_longest(model, [length.get()])?;
             return Ok(self.different_ids(long, count, length, "different prompts as long"));
         }
         let (tokenizer, length) = (model.tokenizer()?, length.get());
+        check_longest(model, [length])?;
         // Several texts may go into one prompt, each of at least one token.
         let texts = self.texts_or_generated(count.saturating_mul(length.max(TRIES)))?;
         let mut seen = HashSet::new();
@@ -169,7 +177,9 @@ impl PromptOptions {
         longest: NonZeroUsize,
     ) -> Result<Vec<Vec<u32>>, Failure> {
         if let Some(ids) = self.ids()? {
-            return Ok(self.different_ids(ids.into_iter(), count, longest, "different prompts"));
+            let prompts = self.different_ids(ids.into_iter(), count, longest, "different prompts");
+            check_longest(model, prompts.iter().map(Vec::len))?;
+            return Ok(prompts);
         }
         let tokenizer = model.tokenizer()?;
         let mut seen = HashSet::new();
@@ -185,6 +195,7 @@ impl PromptOptions {
             }
         }
         self.tell_if_fewer(prompts.len(), count, "different prompts");
+        check_longest(model, prompts.iter().map(Vec::len))?;
         Ok(prompts)
     }
 
@@ -271,6 +282,7 @@ impl PromptOptions {
         count: usize,
         length: NonZeroUsize,
     ) -> Result<Vec<Vec<u32>>, Failure> {
+        check_longest(model, [length.get()])?;
         let bos = self.first_token(model)?;
         let mut tokens = RandomTokens::seeded(self.prompt_seed, model.decoder.config().vocab_size);
         let prompt = |_| bos.into_iter().chain(&mut tokens).take(length.get()).collect();

@@ -8,6 +8,7 @@ use inject_sipit::{
     states::prompts::MAX_FILE_BYTES,
 };
 
+use super::Megabytes;
 use crate::{number, outcome::Failure, output::note};
 
 /// The memory that is free or can be freed, in bytes, if the system tells.
@@ -34,30 +35,69 @@ pub(crate) fn for_prompts() -> usize {
     free.unwrap_or(0).max(MAX_FILE_BYTES)
 }
 
-/// Checks that the attention mask of the longest prompt fits into memory: a byte for each pair of its tokens, and the least that a
-/// pass takes. Rotary positions set no limit to the length.
+/// Returns the bytes that a compressed file of states may unpack to: those of the option `--memory`, or else half of the memory that
+/// is free.
+pub(crate) fn for_unpacking(given: Option<Megabytes>) -> Option<u64> {
+    given.map(|given| given.bytes() as u64).or_else(|| available().map(|available| available / 2))
+}
+
+/// Checks that a pass over the longest prompt fits into the memory of the option `--memory`, if it is given, and into the memory that
+/// is free. A prompt is never divided, and rotary positions set no limit to its length.
 ///
 /// # Errors
 ///
 /// [`Failure`] with the number of the prompt and both sizes.
-pub(crate) fn check_longest(prompts: &[Vec<u32>]) -> Result<(), Failure> {
-    available().map_or(Ok(()), |available| check_longest_within(prompts, available))
+pub(crate) fn check_longest(
+    decoder: &Decoder,
+    taps: usize,
+    lens: impl IntoIterator<Item = usize>,
+    given: Option<Megabytes>,
+) -> Result<(), Failure> {
+    let given = given.map(|given| Bound::Option(given.bytes() as u64));
+    let bounds = given.into_iter().chain(available().map(Bound::Free));
+    // The one that is exceeded first.
+    let Some(bound) = bounds.min_by_key(Bound::bytes) else { return Ok(()) };
+    check_longest_within(decoder, taps, lens, bound)
 }
 
-fn check_longest_within(prompts: &[Vec<u32>], available: u64) -> Result<(), Failure> {
-    let Some((number, ids)) = prompts.iter().enumerate().max_by_key(|(_, ids)| ids.len()) else {
+/// A limit on the bytes of a pass.
+#[derive(Clone, Copy, Debug)]
+enum Bound {
+    /// The option `--memory`.
+    Option(u64),
+    /// The memory that is free.
+    Free(u64),
+}
+
+impl Bound {
+    fn bytes(&self) -> u64 {
+        match *self {
+            Bound::Option(bytes) | Bound::Free(bytes) => bytes,
+        }
+    }
+}
+
+fn check_longest_within(
+    decoder: &Decoder,
+    taps: usize,
+    lens: impl IntoIterator<Item = usize>,
+    bound: Bound,
+) -> Result<(), Failure> {
+    let Some((number, len)) = lens.into_iter().enumerate().max_by_key(|&(_, len)| len) else {
         return Ok(());
     };
-    let length = ids.len() as u64;
-    let mask = length.saturating_mul(length);
-    if mask <= available {
+    let takes = decoder.bytes_of_prompt(len, taps) as u64;
+    if takes <= bound.bytes() {
         return Ok(());
     }
+    let allowed = match bound {
+        Bound::Option(bytes) => format!("--memory allows {}", number::bytes(bytes)),
+        Bound::Free(bytes) => format!("{} of memory are available", number::bytes(bytes)),
+    };
     Err(Failure::new(format!(
-        "prompt {number} has {}, whose attention mask takes {}, and {} of memory are available",
-        number::counted(ids.len(), "token"),
-        number::bytes(mask),
-        number::bytes(available)
+        "prompt {number} has {}, whose computation takes about {}, and {allowed}",
+        number::counted(len, "token"),
+        number::bytes(takes),
     )))
 }
 
@@ -152,11 +192,25 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_whose_mask_does_not_fit_is_named_with_its_number_and_both_sizes() {
-        let prompts = [vec![1], vec![2; 1000], vec![3; 999]];
-        assert!(check_longest_within(&prompts, 1_000_000).is_ok() && check_longest_within(&[], 0).is_ok());
-        let text = check_longest_within(&prompts, 999_999).unwrap_err().to_string();
-        assert!(text.starts_with("prompt 1 has 1,000 tokens, whose attention mask takes 1 MB"), "{text}");
+    fn a_prompt_that_does_not_fit_is_named_with_its_number_and_both_sizes() {
+        let decoder = inject_testing::models::model("llama", &inject_testing::any_device()).decoder;
+        let within = |lens: &[usize], bound| check_longest_within(&decoder, 2, lens.iter().copied(), bound);
+        let takes = decoder.bytes_of_prompt(1000, 2) as u64;
+        assert!(takes > 1000 * 4 * (2 * 32), "the states of both taps at least");
+        assert!(within(&[1, 1000, 999], Bound::Free(takes)).is_ok() && within(&[], Bound::Free(0)).is_ok());
+        for (bound, said) in
+            [(Bound::Free(takes - 1), "are available"), (Bound::Option(takes - 1), "--memory")]
+        {
+            let text = within(&[1, 1000, 999], bound).unwrap_err().to_string();
+            assert!(text.starts_with("prompt 1 has 1,000 tokens, whose computation takes about "), "{text}");
+            assert!(text.contains(said), "{text}");
+        }
+        // Twice as long takes twice as much, and not four times.
+        assert_eq!(decoder.bytes_of_prompt(2000, 2) as u64, 2 * takes);
+        let lens = [usize::MAX];
+        assert!(check_longest(&decoder, 1, lens, None).is_err() || available().is_none());
+        let mebibyte = Some(Megabytes::of_bytes(1));
+        assert!(check_longest(&decoder, 1, [1000], mebibyte).is_err());
     }
 
     #[test]

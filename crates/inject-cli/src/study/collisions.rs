@@ -19,7 +19,7 @@ use super::spec_of;
 use crate::{
     device::DeviceKind,
     number::counted,
-    options::{DeviceOptions, Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption},
+    options::{DeviceOptions, Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption, room},
     outcome::{Failure, chain},
     output::note,
     progress::Meter,
@@ -77,9 +77,9 @@ pub(crate) struct Options {
     prompts: PromptOptions,
     #[command(flatten)]
     model: ModelOptions,
-    /// Megabytes that one batch or one search may take
-    #[arg(long, value_name = "MB", default_value = "1024")]
-    memory: Megabytes,
+    /// Megabytes that one batch or one search may take. If given, a prompt that takes more is refused [default: 1024]
+    #[arg(long, value_name = "MB")]
+    memory: Option<Megabytes>,
 }
 
 /// Runs the study.
@@ -101,9 +101,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         let found = counted(prompts.len(), "different prompt");
         return Err(Failure::new(format!("{found}: a distance needs at least two")));
     }
+    room::check_longest(decoder, taps.len(), prompts.iter().map(Vec::len), options.memory)?;
     note(&format!("{}, {}", counted(prompts.len(), "different prompt"), counted(taps.len(), "tap")));
 
-    let memory_budget = options.memory.bytes();
+    let memory_budget = Megabytes::bytes_or(options.memory, 1024 << 20);
     let extraction = Extraction::new(taps.clone(), Positions::Last)?.with_memory_budget(memory_budget);
     let states = options.states.clone().unwrap_or_else(|| study.folder().path().join("states"));
     let spec = spec_of(&model, &options.prompts, taps.clone())?;

@@ -16,7 +16,7 @@ use inject_studies::{
 use super::{quantile, spec_of};
 use crate::{
     number::{self, counted, measured},
-    options::{LoadedModel, Megabytes, ModelOptions, PromptOptions, StudyOptions, TapOption},
+    options::{LoadedModel, Megabytes, ModelOptions, PromptOptions, StudyOptions, TapOption, room},
     outcome::Failure,
     output::note,
     progress::Meter,
@@ -57,9 +57,9 @@ pub(crate) struct Options {
     prompts: PromptOptions,
     #[command(flatten)]
     model: ModelOptions,
-    /// Megabytes that one batch or one search may take
-    #[arg(long, value_name = "MB", default_value = "1024")]
-    memory: Megabytes,
+    /// Megabytes that one batch or one search may take. If given, a prompt that takes more is refused [default: 1024]
+    #[arg(long, value_name = "MB")]
+    memory: Option<Megabytes>,
 }
 
 /// Runs the study.
@@ -76,6 +76,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     // One position is left for the token that is added.
     let longest = model.longest(options.longest, 1);
     let prompts = options.prompts.different(&model, options.count.get(), longest)?;
+    room::check_longest(decoder, 1, prompts.iter().map(Vec::len), options.memory)?;
     let prefixes = closest(decoder, &prompts, tap, options.closest.get())?;
     let (k, v) = (prefixes.len() as u64, decoder.config().vocab_size as u64);
     let across = match options.across {
@@ -91,7 +92,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let spec = spec_of(&model, &options.prompts, vec![tap])?;
     let mut asked = ExhaustiveOptions::new(tap);
     asked.scope = if options.across { Scope::WithinAndAcross } else { Scope::Within };
-    asked.memory_budget = options.memory.bytes();
+    asked.memory_budget = Megabytes::bytes_or(options.memory, 1024 << 20);
     let states = study.folder().path().join("extensions");
     let found = study.carry_out(StudyName::Exhaustive, |run| {
         exhaustive(decoder, &spec, &prefixes, &states, &asked, run)

@@ -14,7 +14,7 @@ use inject_studies::{
 use super::quantile;
 use crate::{
     number::{self, counted},
-    options::{Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption},
+    options::{Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption, room},
     outcome::Failure,
     plot::{Axis, Figure, Mark},
     report::Report,
@@ -67,9 +67,9 @@ pub(crate) struct Options {
     prompts: PromptOptions,
     #[command(flatten)]
     model: ModelOptions,
-    /// Megabytes that one batch may take
-    #[arg(long, value_name = "MB", default_value = "512")]
-    memory: Megabytes,
+    /// Megabytes that one batch may take. If given, a prompt that takes more is refused [default: 512]
+    #[arg(long, value_name = "MB")]
+    memory: Option<Megabytes>,
 }
 
 /// Runs both studies.
@@ -95,8 +95,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         let found = counted(long.len(), "different prompt");
         return Err(Failure::new(format!("{found} of {longest} tokens, expected at least 2")));
     }
+    let lens_of_all = prompts.iter().chain(&long).map(Vec::len);
+    room::check_longest(&model.decoder, taps.len(), lens_of_all, options.memory)?;
     let positions = ChosenPositions::new(1, options.every);
-    let asked = MarginOptions::new(taps.clone(), positions).with_memory_budget(options.memory.bytes());
+    let asked = MarginOptions::new(taps.clone(), positions)
+        .with_memory_budget(Megabytes::bytes_or(options.memory, 512 << 20));
     let mut report = Report::new("One-step margins, and distances against length");
     report.fact("Model", model.id());
     report.fact("Weights", &hash);

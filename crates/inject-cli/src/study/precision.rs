@@ -22,7 +22,7 @@ use inject_studies::{
 pub(crate) use self::options::Options;
 use self::options::Part;
 use crate::{
-    options::{LoadedModel, TapsOption, study::Study},
+    options::{LoadedModel, Megabytes, TapsOption, room, study::Study},
     outcome::Failure,
     report::Report,
     table::Table,
@@ -43,6 +43,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         None => three_of(&taps),
         Some(list) => TapsOption { taps: list.clone() }.of(&model)?,
     };
+    room::check_longest(&model.decoder, taps.len(), [options.length.get()], options.memory)?;
     let asked = |part: Part| options.parts.contains(&part);
     let lenses = if asked(Part::Recovery) { options.lenses(&model, &whole_taps)? } else { BTreeMap::new() };
     let mut report = Report::new("Prompts in narrow formats and noise");
@@ -82,7 +83,7 @@ impl Experiment<'_> {
             .chain(states.map(|&disturbance| Storage::States(disturbance)));
         let mut asked = FormatOptions::new(self.taps.clone(), storages.collect());
         asked.seed = self.options.seed;
-        asked.memory_budget = self.options.memory.bytes();
+        asked.memory_budget = Megabytes::bytes_or(self.options.memory, 1024 << 20);
         let hash = self.model.weight_hash()?;
         let found = self
             .study
@@ -104,7 +105,7 @@ impl Experiment<'_> {
         asked.directions = part.directions;
         asked.dimensions.clone_from(&part.dimensions);
         asked.seed = self.options.seed;
-        asked.memory_budget = self.options.memory.bytes();
+        asked.memory_budget = Megabytes::bytes_or(self.options.memory, 1024 << 20);
         let quantised = weights.iter().map(|&format| {
             let decoder = self.model.decoder.clone().with_weights_in(format)?;
             Ok((Condition::UnknownWeights { weights: format }.to_string(), decoder))

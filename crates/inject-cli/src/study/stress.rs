@@ -14,7 +14,7 @@ use inject_studies::{
 
 use crate::{
     number::{self, count},
-    options::{LoadedModel, Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption},
+    options::{LoadedModel, Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption, room},
     outcome::Failure,
     plot::{Axis, Figure, Mark, distinct},
     report::Report,
@@ -50,9 +50,9 @@ pub(crate) struct Options {
     prompts: PromptOptions,
     #[command(flatten)]
     model: ModelOptions,
-    /// Megabytes that one search may take
-    #[arg(long, value_name = "MB", default_value_t = Megabytes::of_bytes(TapOptions::default().memory_budget))]
-    memory: Megabytes,
+    /// Megabytes that one search may take. If given, a prompt that takes more is refused [default: 2048]
+    #[arg(long, value_name = "MB")]
+    memory: Option<Megabytes>,
 }
 
 fn at_least_two(text: &str) -> Result<usize, String> {
@@ -80,7 +80,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         Some(prompts) => options.of_ids(&prompts)?,
         None => options.of_texts(&texts, &model)?,
     };
-    let tap_options = TapOptions::default().with_memory_budget(options.memory.bytes());
+    let lens = sets.iter().flat_map(|set| set.prompts.iter().map(Vec::len)).chain([options.repeats + 1]);
+    room::check_longest(&model.decoder, taps.len(), lens, options.memory)?;
+    let tap_options = TapOptions::default();
+    let memory = Megabytes::bytes_or(options.memory, tap_options.memory_budget);
+    let tap_options = tap_options.with_memory_budget(memory);
     let mut report = Report::new("Prompts that were made to be similar");
     report.fact("Model", model.id());
     report.fact("Weights", hash);

@@ -104,6 +104,32 @@ fn a_file_that_may_not_grow_any_further_is_an_error() {
     assert!(err.contains("error: ") && err.to_lowercase().contains("file too large"), "{err}");
 }
 
+#[test]
+fn a_system_that_allows_no_threads_only_takes_longer() {
+    use std::os::unix::{fs::PermissionsExt, process::CommandExt};
+
+    let dir = tempfile::tempdir().unwrap();
+    let extract = "extract --generate 20 --positions all --taps block-3 --out";
+    succeed(dir.path(), &format!("{extract} store"));
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -u 1; exec \"$0\" \"$@\""]).arg(program(dir.path()).get_program());
+    shell.args(extract.split(' ')).arg("other").current_dir(dir.path());
+    let id = Command::new("id").arg("-u").output().unwrap();
+    if id.stdout == b"0\n" {
+        // The limit does not hold for root. Nobody else has this number.
+        shell.uid(54_321).gid(54_321);
+    }
+    let output = shell.output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert!(err.contains("the system allows 0 more threads"), "{err}");
+    for file in ["checksums.jsonl", "tap-block-3.safetensors"] {
+        let [store, other] = ["store", "other"].map(|folder| fs::read(dir.path().join(folder).join(file)));
+        assert_eq!(store.unwrap(), other.unwrap(), "{file}");
+    }
+}
+
 /// An inversion of a store that takes minutes.
 fn long_inversion(folder: &Path) -> Child {
     let arguments = ["invert", "--states", "states", "--out", "out.jsonl", "--policy", "exhaustive"];

@@ -18,6 +18,35 @@ fn absurd_amounts_of_memory_are_refused() {
 }
 
 #[test]
+fn a_prompt_that_takes_more_than_the_memory_given_is_refused_by_every_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let long = vec!["1"; 20_000].join(",");
+    fs::write(dir.join("ids.txt"), format!("{long}\n1,2\n3,4\n")).unwrap();
+    for command in [
+        "extract --prompt-ids ids.txt --taps block-1 --out out",
+        "study collisions --prompt-ids ids.txt --longest 20000 --taps block-1 --out out",
+        "study exhaustive --prompt-ids ids.txt --longest 20000 --out out",
+        "study margins --prompt-ids ids.txt --longest 20000 --taps block-1 --lengths 2 --out out",
+        "study precision --length 20000 --taps block-1 --out out",
+        "study stress --repeats 20000 --taps block-1 --out out",
+    ] {
+        let arguments: Vec<&str> = command.split(' ').chain(["--memory", "16"]).collect();
+        refused(dir, &arguments, 1, &["20,", "whose computation takes about", "--memory allows"]);
+    }
+    let arguments = ["invert", "--ids", &long, "--memory", "16"];
+    refused(dir, &arguments, 1, &["20,000 tokens", "--memory allows"]);
+    // Without the option the free memory is the limit, which only Linux tells.
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    for command in ["compare-policies --length", "depth --lengths", "study precision --length"] {
+        let arguments: Vec<&str> = command.split(' ').chain(["4000000000"]).collect();
+        refused(dir, &arguments, 1, &["4,000,000,000 tokens", "of memory are available"]);
+    }
+}
+
+#[test]
 fn prompts_of_no_tokens_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     for arguments in [

@@ -124,6 +124,28 @@ fn json_goes_to_standard_output_alone() {
 }
 
 #[test]
+fn a_noise_floor_that_prompts_of_one_token_cannot_give_is_absent_wherever_it_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    fs::write(dir.join("ids.txt"), (1..20).map(|id| format!("{id}\n")).collect::<String>()).unwrap();
+    let ran = succeed(dir, "study collisions --prompt-ids ids.txt --taps block-1,final-norm --out study");
+    assert_eq!(ran.out.matches("noise unknown").count(), 2, "{}", ran.out);
+    assert!(!ran.out.contains("separated"), "{}", ran.out);
+    let json: serde_json::Value = serde_json::from_str(&read(&dir.join("study"), "corpus", "json")).unwrap();
+    for tap in json["taps"].as_array().unwrap() {
+        assert_eq!(tap["resolution"], "noise-unknown");
+        assert!(tap["noise"]["batched"].is_null() && tap["noise"]["cached"].is_null(), "{tap}");
+    }
+    let ran = succeed(dir, "extract --prompt-ids ids.txt --taps block-1 --out store");
+    assert!(ran.out.contains("noise floor not measured: "), "{}", ran.out);
+    let text = fs::read_to_string(dir.join("store/manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(manifest["noise"]["floors"]["block-1"].is_null(), "{manifest}");
+    let ran = succeed(dir, "extract --prompt-ids ids.txt --taps embedding,block-1 --out both");
+    assert!(ran.out.contains("block-1      not measured"), "{}", ran.out);
+}
+
+#[test]
 fn a_collision_by_construction_is_called_one_and_drawn() {
     let dir = tempfile::tempdir().unwrap();
     let ran = succeed(dir.path(), "study collisions --count 200 --taps embedding,block-1 --out .");

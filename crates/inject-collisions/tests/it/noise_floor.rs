@@ -22,3 +22,29 @@ fn the_noise_of_batches_is_absent_where_every_prompt_is_alone() {
         assert_eq!(Resolution::of(1.0, of(&[]).largest()), Resolution::NoiseUnknown);
     }
 }
+
+#[test]
+fn a_floor_of_equal_computations_is_absent() {
+    let taps = [Tap::Embedding, Tap::Block(1), Tap::FinalNorm];
+    for device in inject_testing::compiled() {
+        let decoder = model("llama", &device).decoder;
+        for metric in [Metric::L2, Metric::Cosine] {
+            let of = |prompts: &[Vec<u32>]| {
+                measure_noise_floors(metric, &decoder, Some(&decoder), &taps, prompts, NonZeroUsize::MAX)
+                    .unwrap()
+            };
+            // Without anything to attend to, a batch, a cache and the same device may all compute a token alike.
+            let single = of(&[vec![3], vec![1], vec![4]]);
+            assert_eq!(single[&Tap::Embedding].largest(), Some(0.0));
+            for tap in &taps[1..] {
+                let floor = single[tap];
+                let all = [floor.batched, floor.cached, floor.other_device];
+                assert!(all.into_iter().flatten().all(|floor| floor > 0.0), "{tap}: {floor:?}");
+                assert_eq!(floor.other_device, None);
+            }
+            // One longer prompt is enough.
+            let mixed = of(&[vec![3], vec![1, 5, 9, 2, 6, 5, 3, 5]]);
+            assert!(mixed[&Tap::FinalNorm].largest().is_some_and(|floor| floor > 0.0));
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use burn::{
     module::Module,
-    tensor::{Bool, Tensor, activation::softmax, ops::AttentionModuleOptions},
+    tensor::{Tensor, activation::softmax, ops::AttentionModuleOptions},
 };
 
 use self::scores::{fused, in_full_precision, over_cached_and_own};
@@ -18,10 +18,13 @@ use super::{
     norm::Norm,
     rotary::RotaryTable,
     rows::{Rows, concatenate},
-    sight::{Sight, SightBeside},
+    sight::{Hidden, Sight, SightBeside},
     soft_cap::capped,
 };
 use crate::config::{AttentionConfig, QkNorm};
+
+/// The positions of a long run whose scores are computed at once.
+pub(super) const PIECE: usize = 128;
 
 /// Queries, keys and values of one fused projection, and the projection back.
 #[derive(Module, Debug)]
@@ -124,9 +127,8 @@ impl Attention {
     ///
     /// # Shapes
     ///
-    /// `hidden` is `[1, 1, run, keys]`, and the result `[batch * run, heads * group * d_head]`.
-    fn many_queries(&self, part: Projected, hidden: &Tensor<4, Bool>) -> Tensor<2> {
-        const PIECE: usize = 128;
+    /// `[batch * run, heads * group * d_head]`.
+    fn many_queries(&self, part: Projected, hidden: &Hidden) -> Tensor<2> {
         let AttentionConfig { d_head, score_scale, score_cap, span, .. } = self.config;
         let Projected { heads, queries, keys, values } = part;
         let group = self.config.group();
@@ -138,7 +140,7 @@ impl Attention {
             let end = held + begin + len;
             let first = span.keys(held + begin).start;
             let in_sight = |t: &Tensor<4>| t.clone().narrow(2, first, end - first);
-            let hidden = hidden.clone().narrow(2, begin, len).narrow(3, first, end - first);
+            let hidden = hidden.from(begin..begin + len, first..end);
             // The heads that share keys become further queries of one head: every backend can then compute the product
             // without repeating the keys.
             let queries =

@@ -5,17 +5,58 @@ use std::ops::Range;
 use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 
 use super::{rotary::RotaryTable, rows::Rows};
-use crate::config::AttentionConfig;
+use crate::config::{AttentionConfig, Span};
 
 /// The view of one block.
 #[derive(Clone, Debug)]
 pub(super) struct Sight {
     /// Angles of the runs' positions, if the block rotates.
     pub(super) rotary: Option<RotaryTable>,
-    /// True where a key is out of sight of a position of the run, `[1, 1, run, held + run]`. A run of one position needs
-    /// no mask: the keys that it sees are consecutive.
-    pub(super) hidden: Option<Tensor<4, Bool>>,
+    /// The keys out of sight of the run. A run of one position needs no mask: the keys that it sees are consecutive.
+    pub(super) hidden: Option<Hidden>,
     pub(super) beside: SightBeside,
+}
+
+/// The keys out of sight of the positions of a run.
+#[derive(Clone, Debug)]
+pub(super) struct Hidden {
+    span: Span,
+    /// The number of positions before the run.
+    held: usize,
+    /// The mask of the whole run, `[1, 1, run, held + run]`, unless it is too large to keep.
+    whole: Option<Tensor<4, Bool>>,
+    device: Device,
+}
+
+impl Hidden {
+    /// The largest mask that is kept for all blocks, in bytes. A larger one is made piece by piece, in less than a hundredth of the time
+    /// that the scores of the piece take. Otherwise the memory of a pass would grow with the square of its length.
+    const LARGEST_KEPT: usize = 1 << 24;
+
+    fn new(span: Span, held: usize, run: usize, device: &Device) -> Self {
+        let keys = held + run;
+        let kept = run.saturating_mul(keys) <= Self::LARGEST_KEPT;
+        let whole =
+            kept.then(|| mask((held..keys).map(|query| span.keys(query)), 0..keys, device).unsqueeze());
+        Hidden { span, held, whole, device: device.clone() }
+    }
+
+    /// True where one of some keys is out of sight of one of some positions of the run.
+    ///
+    /// # Shapes
+    ///
+    /// `[1, 1, positions, keys]`.
+    pub(super) fn from(&self, positions: Range<usize>, keys: Range<usize>) -> Tensor<4, Bool> {
+        match &self.whole {
+            Some(whole) => {
+                whole.clone().narrow(2, positions.start, positions.len()).narrow(3, keys.start, keys.len())
+            }
+            None => {
+                let queries = positions.map(|position| self.held + position);
+                mask(queries.map(|query| self.span.keys(query)), keys, &self.device).unsqueeze()
+            }
+        }
+    }
 }
 
 /// The view of the rows beside the run.
@@ -59,11 +100,8 @@ impl<'a> Sights<'a> {
             let positions = rows.held()..rows.held() + rows.positions();
             RotaryTable::new(rotary, positions, rows.sequence_len(), &self.device, self.dtype)
         });
-        let keys = rows.held() + rows.run();
-        let hidden = (rows.run() > 1).then(|| {
-            let seen = |query: usize| config.span.keys(query);
-            self.mask((rows.held()..keys).map(seen), keys).unsqueeze()
-        });
+        let hidden =
+            (rows.run() > 1).then(|| Hidden::new(config.span, rows.held(), rows.run(), &self.device));
         Sight { beside: self.make_beside(config, rotary.as_ref()), rotary, hidden }
     }
 
@@ -79,20 +117,58 @@ impl<'a> Sights<'a> {
         let hidden = (rows.beside() > 0).then(|| {
             let queries = rows.places().iter().map(|place| rows.held() + place);
             // The key in a row's own place belongs to the token that the row replaces.
-            self.mask(queries.map(|query| config.span.keys(query).start..query), keys)
+            mask(queries.map(|query| config.span.keys(query).start..query), 0..keys, &self.device)
         });
         SightBeside { rotary, keys: 0..keys, hidden }
     }
+}
 
-    /// True where a query does not see a key, given the keys that each query sees.
-    ///
-    /// # Shapes
-    ///
-    /// `[queries, keys]`.
-    fn mask(&self, seen: impl Iterator<Item = Range<usize>>, keys: usize) -> Tensor<2, Bool> {
-        let hidden: Vec<bool> =
-            seen.flat_map(|seen| (0..keys).map(move |key| !seen.contains(&key))).collect();
-        let queries = hidden.len() / keys;
-        Tensor::from_data(TensorData::new(hidden, [queries, keys]), &self.device)
+/// True where a query does not see one of some keys, given the keys that each query sees.
+///
+/// # Shapes
+///
+/// `[queries, keys]`.
+fn mask(
+    seen: impl ExactSizeIterator<Item = Range<usize>>,
+    keys: Range<usize>,
+    device: &Device,
+) -> Tensor<2, Bool> {
+    let shape = [seen.len(), keys.len()];
+    let mut hidden = Vec::with_capacity(shape[0] * shape[1]);
+    for seen in seen {
+        hidden.extend(keys.clone().map(|key| !seen.contains(&key)));
+    }
+    Tensor::from_data(TensorData::new(hidden, shape), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_that_is_too_large_to_keep_has_the_same_pieces() {
+        for device in inject_testing::compiled() {
+            for span in [Span::Full, Span::Window(5)] {
+                let held = 3;
+                let kept = Hidden::new(span, held, 40, &device);
+                let made = Hidden { whole: None, ..kept.clone() };
+                assert!(kept.whole.is_some());
+                for positions in [0..16, 16..32, 32..40] {
+                    let keys = span.keys(held + positions.start).start..held + positions.end;
+                    let [kept, made] = [&kept, &made].map(|hidden| {
+                        let hidden = hidden.from(positions.clone(), keys.clone()).into_data();
+                        hidden.iter::<bool>().collect::<Vec<_>>()
+                    });
+                    assert_eq!(kept, made, "{span:?} {positions:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_mask_of_a_long_run_is_not_kept() {
+        let device = inject_testing::any_device();
+        assert!(Hidden::new(Span::Full, 0, 100_000, &device).whole.is_none());
+        assert!(Hidden::new(Span::Full, 1 << 20, 17, &device).whole.is_none());
     }
 }

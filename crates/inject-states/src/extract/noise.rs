@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroUsize, slice};
 
+use burn::tensor::DType;
 use inject_models::{Decoder, Tap, silent};
 
 use super::{ExtractError, Extraction};
@@ -16,9 +17,9 @@ pub(super) const NOISE_SAMPLE: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 /// Computes a sample of the prompts together and again each alone. Returns the largest L2 distance between the two at each
 /// tap.
 ///
-/// The sample is at most `sample` prompts, spread evenly over all. A prompt that is computed alone is computed twice in the same
-/// way and says nothing, so it does not count. If no prompt counts, the floors are `None`. A floor of zero means that the
-/// states were bitwise equal.
+/// The sample is at most `sample` prompts, spread evenly over all. A prompt that is computed twice in the same way says nothing, so
+/// it does not count: one that is alone in its batch, and one whose distances [are not noise](is_noise). If no prompt counts, the
+/// floors are `None`.
 ///
 /// # Errors
 ///
@@ -45,6 +46,7 @@ pub(super) fn noise_of(
     sampled: &[Vec<u32>],
 ) -> Result<NoiseFloors, ExtractError> {
     let accompanied = extraction.accompanied(decoder, sampled);
+    let mut prompts_sampled = 0;
     let together = extraction.run(decoder, sampled, &mut silent)?;
     let mut floors: BTreeMap<Tap, Option<f64>> = extraction.taps().iter().map(|&tap| (tap, None)).collect();
     let mut first = 0;
@@ -52,18 +54,35 @@ pub(super) fn noise_of(
         let rows = extraction.rows(slice::from_ref(prompt));
         if accompanied[number] {
             let alone = extraction.run(decoder, slice::from_ref(prompt), &mut silent)?;
+            let mut counts = false;
             for (tap, alone) in alone {
                 let farthest = (0..rows)
                     .map(|row| distance(alone.state(row), together[&tap].state(first + row)))
                     .fold(0.0, f64::max);
-                let floor = floors.entry(tap).or_default();
-                *floor = Some(floor.map_or(farthest, |floor| floor.max(farthest)));
+                if is_noise(decoder, tap, prompt.len(), farthest) {
+                    counts = true;
+                    let floor = floors.entry(tap).or_default();
+                    *floor = Some(floor.map_or(farthest, |floor| floor.max(farthest)));
+                }
             }
+            prompts_sampled += usize::from(counts);
         }
         first += rows;
     }
-    let prompts_sampled = accompanied.iter().filter(|&&accompanied| accompanied).count();
     Ok(NoiseFloors { prompts_sampled, floors })
+}
+
+/// Returns whether the distance between two computations of the states of a prompt of `len` tokens at a tap is a measurement of
+/// noise.
+///
+/// States that are equal in every bit were computed by the same operations in the same order, whatever the shapes of the batches.
+/// That happens to prompts of one token, in which there is nothing to attend to, and in batches of prompts of one length. Their
+/// distance of zero says nothing about rounding.
+///
+/// Zero is a measurement in two cases. Embeddings are looked up, so they have no noise. And in F64 the noise of
+/// attention is smaller than the precision of the F32 states that are compared.
+pub fn is_noise(decoder: &Decoder, tap: Tap, len: usize, distance: f64) -> bool {
+    distance > 0.0 || tap == Tap::Embedding || (decoder.dtype() == DType::F64 && len > 1)
 }
 
 impl Extraction {

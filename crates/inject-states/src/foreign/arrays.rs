@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, Cursor, Read, Seek, SeekFrom},
-    sync::Arc,
 };
 
 use super::{
@@ -27,7 +26,7 @@ pub(super) struct Archive {
 #[derive(Debug)]
 pub(super) enum Content {
     File(File),
-    Memory(Cursor<Arc<[u8]>>),
+    Memory(Cursor<Vec<u8>>),
 }
 
 /// A named array whose values have not been read.
@@ -195,7 +194,7 @@ impl std::fmt::Display for Elements {
 
 impl Content {
     pub(super) fn memory(bytes: Vec<u8>) -> Self {
-        Content::Memory(Cursor::new(bytes.into()))
+        Content::Memory(Cursor::new(bytes))
     }
 
     pub(super) fn length(&self) -> io::Result<u64> {

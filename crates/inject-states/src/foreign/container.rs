@@ -19,13 +19,16 @@ pub(super) const ENDINGS: &str =
 pub(super) const MOST_UNPACKED: u64 = 1 << 31;
 
 /// Reads the names, shapes and places of all arrays of a file.
-pub(super) fn open(path: &Path) -> Result<Archive, ForeignProblem> {
+///
+/// A compressed file may unpack to `most` bytes, if that is less than any file may.
+pub(super) fn open(path: &Path, most: Option<u64>) -> Result<Archive, ForeignProblem> {
+    let most = most.unwrap_or(MOST_UNPACKED).min(MOST_UNPACKED);
     let (ending, packed) = ending(path);
     if ending == "safetensors" && !packed {
         return safetensors::read(durable::open_ordinary(path)?);
     }
-    let read: fn(Content) -> Result<Archive, ForeignProblem> = match ending.as_str() {
-        "npy" => npy::read,
+    let read: fn(Content, u64) -> Result<Archive, ForeignProblem> = match ending.as_str() {
+        "npy" => |content, _| npy::read(content),
         "npz" => npz::read,
         "pt" | "pth" | "bin" | "ckpt" => torch::read,
         _ => {
@@ -34,7 +37,16 @@ pub(super) fn open(path: &Path) -> Result<Archive, ForeignProblem> {
         }
     };
     let file = durable::open_ordinary(path)?;
-    read(if packed { unpacked(file)? } else { Content::File(file) })
+    if !packed {
+        return read(Content::File(file), most);
+    }
+    let content = unpacked(file, most)?;
+    let left = most - content.length()?;
+    read(content, left).map_err(|problem| match problem {
+        // The whole limit says more than the rest of it.
+        ForeignProblem::UnpacksToTooMuch { .. } => ForeignProblem::UnpacksToTooMuch { most },
+        other => other,
+    })
 }
 
 /// Whether the name of a file has a known ending.
@@ -53,11 +65,11 @@ fn ending(path: &Path) -> (String, bool) {
     }
 }
 
-fn unpacked(file: File) -> Result<Content, ForeignProblem> {
+fn unpacked(file: File, most: u64) -> Result<Content, ForeignProblem> {
     let mut bytes = Vec::new();
-    GzDecoder::new(file).take(MOST_UNPACKED + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MOST_UNPACKED {
-        return Err(ForeignProblem::UnpacksToTooMuch { most: MOST_UNPACKED });
+    GzDecoder::new(file).take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(ForeignProblem::UnpacksToTooMuch { most });
     }
     Ok(Content::memory(bytes))
 }

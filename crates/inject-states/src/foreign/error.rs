@@ -118,6 +118,14 @@ pub enum ForeignProblem {
         /// Name of the entry, as the ZIP file lists it.
         name: String,
     },
+    /// A compressed entry of a ZIP file that unpacks to another length than announced.
+    #[error("the entry `{name}` does not unpack to the {expected} bytes that the ZIP file announces")]
+    EntryLength {
+        /// Name of the entry, as the ZIP file lists it.
+        name: String,
+        /// The announced length.
+        expected: u64,
+    },
     /// A file named as PyTorch's that is not one.
     #[error("not a file of torch.save: it begins with `{found}`")]
     NotTorch {

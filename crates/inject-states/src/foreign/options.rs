@@ -20,6 +20,7 @@ pub struct ReadOptions {
     pub(super) axes: Option<Axes>,
     pub(super) row: Option<usize>,
     pub(super) model: Option<ModelShape>,
+    pub(super) most_unpacked: Option<u64>,
 }
 
 /// The sizes of the model that computed the states.
@@ -53,6 +54,11 @@ impl ReadOptions {
     /// Sets the prompt of a batch, from 0.
     pub fn row(self, prompt: usize) -> Self {
         ReadOptions { row: Some(prompt), ..self }
+    }
+
+    /// Sets the most bytes that a compressed file may unpack to. It is 2 GiB by default and at most.
+    pub fn most_unpacked(self, bytes: u64) -> Self {
+        ReadOptions { most_unpacked: Some(bytes), ..self }
     }
 
     /// Sets the model. Its width tells taps that lie side by side, and its depth excludes readings.

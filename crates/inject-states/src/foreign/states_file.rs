@@ -60,7 +60,7 @@ impl StatesFile {
     pub fn open_with(path: impl AsRef<Path>, options: &ReadOptions) -> Result<StatesFile, ForeignError> {
         let path = path.as_ref();
         let read = || -> Result<StatesFile, ForeignProblem> {
-            let mut archive = container::open(path)?;
+            let mut archive = container::open(path, options.most_unpacked)?;
             let sidecar = Sidecar::beside(path)?;
             let beside = Beside::read(&mut archive, sidecar.as_ref())?;
             let reading = Reading::of(&archive, beside, options)?;

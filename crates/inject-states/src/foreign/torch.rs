@@ -33,7 +33,7 @@ const DEEPEST: usize = 8;
 /// The average number of visits allowed for each value. One container may be part of several.
 const MOST_SHARED: usize = 4;
 
-pub(super) fn read(mut content: Content) -> Result<Archive, ForeignProblem> {
+pub(super) fn read(mut content: Content, most_unpacked: u64) -> Result<Archive, ForeignProblem> {
     let mut magic = [0; 16];
     let length = content.length()?.min(magic.len() as u64) as usize;
     content.read_exact(&mut magic[..length])?;
@@ -45,7 +45,7 @@ pub(super) fn read(mut content: Content) -> Result<Archive, ForeignProblem> {
         return Err(ForeignProblem::NotTorch { found });
     }
     let mut contents = vec![content];
-    let entries = zip_entries::entries(&mut contents)?;
+    let entries = zip_entries::entries(&mut contents, most_unpacked)?;
     let pickle = entries.iter().find(|entry| entry.name == "data.pkl" || entry.name.ends_with("/data.pkl"));
     let Some(pickle) = pickle else { return Err(ForeignProblem::NoPickle) };
     let root = pickle.name.trim_end_matches("data.pkl");

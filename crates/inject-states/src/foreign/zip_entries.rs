@@ -4,7 +4,7 @@ use std::io::Read;
 
 use zip::{CompressionMethod, ZipArchive};
 
-use super::{ForeignProblem, arrays::Content, container::MOST_UNPACKED};
+use super::{ForeignProblem, arrays::Content};
 
 /// The most entries that are read. A generation has one for each layer and step.
 const MOST_ENTRIES: usize = 1 << 20;
@@ -19,12 +19,16 @@ pub(super) struct Entry {
     pub(super) length: u64,
 }
 
-/// Lists the entries of a ZIP file, which is the first of `contents`. Compressed entries are added to the contents.
-pub(super) fn entries(contents: &mut Vec<Content>) -> Result<Vec<Entry>, ForeignProblem> {
+/// Lists the entries of a ZIP file, which is the first of `contents`. Compressed entries are added to the contents. They may unpack to
+/// `most` bytes together.
+///
+/// The length that an entry announces is compared with what is left of these bytes before memory is taken for it, and no more is
+/// unpacked than it announces.
+pub(super) fn entries(contents: &mut Vec<Content>, most: u64) -> Result<Vec<Entry>, ForeignProblem> {
     let whole = contents[0].length()?;
     let mut unpacked: Vec<Content> = Vec::new();
     let mut entries = Vec::new();
-    let mut left = MOST_UNPACKED;
+    let mut left = most;
     let mut archive = ZipArchive::new(&mut contents[0])?;
     if archive.len() > MOST_ENTRIES {
         return Err(ForeignProblem::TooManyEntries { found: archive.len(), most: MOST_ENTRIES });
@@ -42,13 +46,13 @@ pub(super) fn entries(contents: &mut Vec<Content>) -> Result<Vec<Entry>, Foreign
             entries.push(Entry { name, content: 0, start, length });
             continue;
         }
+        left = left.checked_sub(length).ok_or(ForeignProblem::UnpacksToTooMuch { most })?;
         let mut bytes = Vec::new();
-        (&mut entry).take(left + 1).read_to_end(&mut bytes)?;
-        let Some(rest) = left.checked_sub(bytes.len() as u64) else {
-            return Err(ForeignProblem::UnpacksToTooMuch { most: MOST_UNPACKED });
-        };
-        left = rest;
-        let length = bytes.len() as u64;
+        bytes.try_reserve_exact(length as usize).map_err(|_| ForeignProblem::OutOfMemory)?;
+        (&mut entry).take(length).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 != length || entry.read(&mut [0])? > 0 {
+            return Err(ForeignProblem::EntryLength { name, expected: length });
+        }
         unpacked.push(Content::memory(bytes));
         entries.push(Entry { name, content: unpacked.len(), start: 0, length });
     }

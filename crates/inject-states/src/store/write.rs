@@ -171,18 +171,21 @@ impl StoreWriter {
             return Ok(());
         }
         let format = spec.dtype;
-        let mut hashers = self.hashers.clone();
+        let hashers = self.hashers.clone();
+        let hash = || {
+            let mut hashers = hashers.clone();
+            hashers.iter_mut().zip(&states).for_each(|(hasher, values)| hasher.update_with(values, format));
+            hashers
+        };
         let hashers = thread::scope(|scope| {
             // Beside the writing and the wait for the disk, so that it takes next to no time of its own.
-            let hashing = scope.spawn(|| {
-                hashers
-                    .iter_mut()
-                    .zip(&states)
-                    .for_each(|(hasher, values)| hasher.update_with(values, format));
-                hashers
-            });
+            let hashing = thread::Builder::new().spawn_scoped(scope, hash);
             self.write_all(&states)?;
-            Ok::<_, StoreError>(hashing.join().expect("hashing does not panic"))
+            Ok::<_, StoreError>(match hashing {
+                Ok(hashing) => hashing.join().expect("hashing does not panic"),
+                // The system allows no further thread.
+                Err(_) => hash(),
+            })
         })?;
         let journal = Journal {
             job: self.journal.job.clone(),

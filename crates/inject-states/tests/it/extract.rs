@@ -137,6 +137,23 @@ fn a_noise_floor_that_cannot_be_measured_is_absent() {
     }
 }
 
+#[test]
+fn prompts_that_are_computed_alike_in_a_batch_and_alone_say_nothing_about_noise() {
+    for device in inject_testing::compiled() {
+        let model = model("llama", &device);
+        let extraction = Extraction::new(vec![Tap::Embedding, Tap::Block(1)], Positions::All).unwrap();
+        let single: Vec<Vec<u32>> = (1..9).map(|id| vec![id]).collect();
+        let noise = measure_noise(&extraction, &model.decoder, &single, 8).unwrap();
+        // Embeddings are looked up, so their zero is a measurement.
+        assert_eq!((noise.prompts_sampled, noise.floors[&Tap::Embedding]), (8, Some(0.0)));
+        assert_ne!(noise.floors[&Tap::Block(1)], Some(0.0));
+        let extraction = Extraction::new(vec![Tap::Block(1)], Positions::All).unwrap();
+        let noise = measure_noise(&extraction, &model.decoder, &single, 8).unwrap();
+        assert_eq!(noise.prompts_sampled == 0, noise.floors[&Tap::Block(1)].is_none());
+        assert_ne!(noise.floors[&Tap::Block(1)], Some(0.0));
+    }
+}
+
 fn spec(model: &Model, extraction: &Extraction) -> StoreSpec {
     StoreSpec::of(model, extraction).unwrap()
 }

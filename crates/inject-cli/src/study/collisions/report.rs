@@ -16,7 +16,8 @@ use crate::{
 const EXPLANATION: &str = "\
 For every tap the smallest distance of all pairs of prompts stands beside the noise floor: the largest distance seen between \
 two computations of one state. A tap is separated if the minimum is more than twice its floor, since both states of a pair \
-may be off by it. Only states that are equal number by number are a collision. At the embedding, prompts that end with the \
+may be off by it. A floor is absent if nothing was computed in two ways that differ, as for prompts of one token; the noise \
+is unknown then. Only states that are equal number by number are a collision. At the embedding, prompts that end with the \
 same token at the same position collide by construction.";
 
 /// The page, its tables and its figures.

@@ -72,9 +72,9 @@ pub(crate) struct Options {
     pub(super) recovery: RecoveryPart,
     #[command(flatten)]
     pub(super) model: ModelOptions,
-    /// Megabytes that one batch may take
-    #[arg(long, value_name = "MB", default_value = "1024")]
-    pub(super) memory: Megabytes,
+    /// Megabytes that one batch may take. If given, a prompt that takes more is refused [default: 1024]
+    #[arg(long, value_name = "MB")]
+    pub(super) memory: Option<Megabytes>,
 }
 
 /// A part of the study.

@@ -128,3 +128,48 @@ fn a_malformed_npy_header_is_refused() {
         refused!("a.npy", &npy(version, "{}", 0), ForeignProblem::NpyHeader { .. });
     }
 }
+
+/// Returns a compressed `.npz` of one array of `rows` times 1024 zeros.
+fn zeros(rows: usize) -> Vec<u8> {
+    use std::io::Write;
+
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, 1024)}}");
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    archive.start_file("states.npy", zip::write::SimpleFileOptions::default()).unwrap();
+    archive.write_all(&npy([1, 0], &header, rows * 4096)).unwrap();
+    archive.finish().unwrap().into_inner()
+}
+
+#[test]
+fn a_compressed_array_of_more_than_the_given_memory_is_refused_before_it_is_unpacked() {
+    let content = zeros(4096);
+    assert!(content.len() < 1 << 17, "16 MiB of zeros in {} bytes", content.len());
+    let (_folder, path) = file("a.npz", &content);
+    let open = |bytes| StatesFile::open_with(&path, &ReadOptions::new().most_unpacked(bytes));
+    assert_eq!(open(17 << 20).unwrap().rows(), 4096);
+    let problem = open(16 << 20).unwrap_err().problem;
+    assert!(matches!(problem, ForeignProblem::UnpacksToTooMuch { most } if most == 16 << 20), "{problem}");
+    // The same in a file that is packed as a whole.
+    use std::io::Write;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&zeros(512)).unwrap();
+    let (_folder, path) = file("a.npz.gz", &packed.finish().unwrap());
+    let open = |bytes| StatesFile::open_with(&path, &ReadOptions::new().most_unpacked(bytes));
+    assert!(open(3 << 20).is_ok());
+    assert!(
+        matches!(open(1 << 20).unwrap_err().problem, ForeignProblem::UnpacksToTooMuch { most } if most == 1 << 20)
+    );
+}
+
+#[test]
+fn an_entry_of_another_length_than_announced_is_refused() {
+    let content = zeros(4);
+    // The length before compression, in the list of entries at the end.
+    let list = content.windows(4).rposition(|bytes| bytes == b"PK\x01\x02").unwrap();
+    let announced = u32::from_le_bytes(content[list + 24..list + 28].try_into().unwrap());
+    for other in [announced - 1, announced + 1] {
+        let mut content = content.clone();
+        content[list + 24..list + 28].copy_from_slice(&other.to_le_bytes());
+        refused!("a.npz", &content, ForeignProblem::EntryLength { expected, .. } if expected == u64::from(other));
+    }
+}
