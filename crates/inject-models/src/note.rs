@@ -75,7 +75,7 @@ pub enum Note {
         /// The parts of `tokenizer.json` that do not count.
         parts: Vec<&'static str>,
     },
-    /// The tokenizer is read as `tokenizer.json` says, and transformers may read it with a class that does not follow all of it.
+    /// The tokenizer is read as its file says, and transformers may read it with a class that does not follow all of it.
     OtherTokenizerClass {
         /// The name of the class in transformers.
         class: String,
@@ -165,7 +165,7 @@ impl fmt::Display for Note {
             ),
             Note::OtherTokenizerClass { class } => write!(
                 f,
-                "texts have the ids of tokenizer.json; those of transformers' {class} may be others"
+                "texts have the ids that the tokenizer's own file gives them; those of transformers' {class} may be others"
             ),
             Note::AdapterBeside { base } => {
                 f.write_str("an adapter lies in the folder and is not applied")?;
