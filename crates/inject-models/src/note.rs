@@ -18,6 +18,9 @@ pub enum Note {
         /// The keys, with dots for nesting.
         keys: Vec<String>,
     },
+    /// With this config the last of transformers' `hidden_states` is the state before the final norm. The taps have names of their own,
+    /// so their states are the same.
+    LastState,
     /// The config has no `model_type`, and the family follows from something else.
     FamilyGuessed {
         /// The `model_type` that it is taken to have.
@@ -120,6 +123,10 @@ impl fmt::Display for Note {
             Note::UnreadKeys { keys } => {
                 write!(f, "config.json: keys that transformers does not read either: {}", keys.join(", "))
             }
+            Note::LastState => f.write_str(
+                "config.json: tie_last_hidden_states is false: the last of transformers' hidden_states is that of the last block, and \
+                 not `final-norm`",
+            ),
             Note::Unwrapped { wrappers, left_out } => {
                 write!(f, "tensors are read without the names of wrappers: {}", wrappers.join(", "))?;
                 match left_out.as_slice() {

@@ -81,6 +81,11 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
+    /// Whether a folder or file has a tokenizer, usable or not.
+    pub(crate) fn is_in(place: &Path) -> bool {
+        TokenizerFiles::find(place).is_some()
+    }
+
     /// Opens the tokenizer of a model with this vocabulary, from a folder or file. Returns `None` if there is none.
     pub(crate) fn open(
         place: &Path,
