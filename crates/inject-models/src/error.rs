@@ -19,6 +19,7 @@ pub use self::tensor_fault::TensorFault;
 use crate::{
     checkpoint::{AdapterError, Damage, Instead},
     format::{NumberFormat, UnknownFormat},
+    note::causes,
     tap::TapError,
 };
 
@@ -52,6 +53,14 @@ pub enum ModelError {
         path: PathBuf,
         /// The error of the JSON parser.
         source: serde_json::Error,
+    },
+    /// Several files of a model are at fault. The text has the causes of both errors.
+    #[error("{}; {}", causes(&**first), causes(&**second))]
+    Several {
+        /// The error of one file.
+        first: Box<ModelError>,
+        /// The error of another file.
+        second: Box<ModelError>,
     },
     /// A config file does not describe a model that this crate computes.
     #[error("{}: {}", path.display(), listed(problems))]
@@ -435,6 +444,17 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    /// Joins two results, and their errors if both are errors.
+    pub(crate) fn both<A, B>(first: Result<A, Self>, second: Result<B, Self>) -> Result<(A, B), Self> {
+        match (first, second) {
+            (Ok(first), Ok(second)) => Ok((first, second)),
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
+            (Err(first), Err(second)) => {
+                Err(ModelError::Several { first: Box::new(first), second: Box::new(second) })
+            }
+        }
+    }
+
     /// A key of a file of settings is missing.
     pub(crate) fn missing_key(path: &Path, key: &str, expected: &str) -> Self {
         let problem = ConfigProblem::Missing { key: key.to_owned(), expected: expected.to_owned() };

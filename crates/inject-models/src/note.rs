@@ -19,6 +19,9 @@ pub enum Note {
         /// The keys, with dots for nesting.
         keys: Vec<String>,
     },
+    /// With this config the last of transformers' `hidden_states` is the state before the final norm. The taps have names of their own,
+    /// so their states are the same.
+    LastState,
     /// The config has no `model_type`, and the family follows from something else.
     FamilyGuessed {
         /// The `model_type` that it is taken to have.
@@ -76,7 +79,7 @@ pub enum Note {
         /// The parts of `tokenizer.json` that do not count.
         parts: Vec<&'static str>,
     },
-    /// The tokenizer is read as `tokenizer.json` says, and transformers may read it with a class that does not follow all of it.
+    /// The tokenizer is read as its file says, and transformers may read it with a class that does not follow all of it.
     OtherTokenizerClass {
         /// The name of the class in transformers.
         class: String,
@@ -121,6 +124,10 @@ impl fmt::Display for Note {
             Note::UnreadKeys { keys } => {
                 write!(f, "config.json: keys that transformers does not read either: {}", keys.join(", "))
             }
+            Note::LastState => f.write_str(
+                "config.json: tie_last_hidden_states is false: the last of transformers' hidden_states is that of the last block, and \
+                 not `final-norm`",
+            ),
             Note::Unwrapped { wrappers, left_out } => {
                 write!(f, "tensors are read without the names of wrappers: {}", wrappers.join(", "))?;
                 match left_out.as_slice() {
@@ -166,7 +173,7 @@ impl fmt::Display for Note {
             ),
             Note::OtherTokenizerClass { class } => write!(
                 f,
-                "texts have the ids of tokenizer.json; those of transformers' {class} may be others"
+                "texts have the ids that the tokenizer's own file gives them; those of transformers' {class} may be others"
             ),
             Note::AdapterBeside { base } => {
                 f.write_str("an adapter lies in the folder and is not applied")?;

@@ -1,6 +1,7 @@
 //! Text to token ids and back.
 
 mod added_tokens;
+mod beside;
 mod byte_level;
 mod class;
 pub(crate) mod cuts;
@@ -17,11 +18,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::files::TokenizerFiles;
 pub(crate) use self::files::has_tiktoken;
+use self::{beside::Beside, files::TokenizerFiles};
 pub use self::{limits::TokenizerLimit, sentence_piece::SentencePieceError};
 use crate::{
-    checkpoint::{Gguf, read_text, refuse_pointer},
+    checkpoint::{Gguf, refuse_pointer},
     error::ModelError,
     note::Note,
     panics,
@@ -71,6 +72,7 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     hash: String,
     note: Option<Note>,
+    stated_bos: StatedBos,
     /// The file that errors name.
     path: PathBuf,
     vocab_size: usize,
@@ -79,6 +81,11 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
+    /// Whether a folder or file has a tokenizer, usable or not.
+    pub(crate) fn is_in(place: &Path) -> bool {
+        TokenizerFiles::find(place).is_some()
+    }
+
     /// Opens the tokenizer of a model with this vocabulary, from a folder or file. Returns `None` if there is none.
     pub(crate) fn open(
         place: &Path,
@@ -95,10 +102,17 @@ impl Tokenizer {
             },
             TokenizerFiles::Json(path) => {
                 refuse_pointer(&path)?;
-                json::build(&path, vocab_size)?
+                let beside = Beside::read(&path)?;
+                json::build(&path, &beside, vocab_size)?.with(&beside)
             }
-            TokenizerFiles::ByteLevel { vocab, merges } => byte_level::build(&vocab, &merges, vocab_size)?,
-            TokenizerFiles::SentencePiece(path) => sentence_piece::build(&path, vocab_size)?,
+            TokenizerFiles::ByteLevel { vocab, merges } => {
+                let beside = Beside::read(&vocab)?;
+                byte_level::build(&vocab, &merges, &beside, vocab_size)?.with(&beside)
+            }
+            TokenizerFiles::SentencePiece(path) => {
+                let beside = Beside::read(&path)?;
+                sentence_piece::build(&path, &beside, vocab_size)?.with(&beside)
+            }
         };
         // Some files carry settings for training batches, which would cut or pad prompts.
         guarded(|| built.tokenizer.with_padding(None).with_truncation(None).map(drop))
@@ -114,9 +128,9 @@ impl Tokenizer {
         bos_token_id: Option<u32>,
         config_path: &Path,
     ) -> Self {
-        let Built { tokenizer: inner, hash, note } = built;
+        let Built { tokenizer: inner, hash, note, stated_bos } = built;
         let (path, config_path) = (path.to_owned(), config_path.to_owned());
-        Tokenizer { inner, hash, note, path, vocab_size, bos_token_id, config_path }
+        Tokenizer { inner, hash, note, stated_bos, path, vocab_size, bos_token_id, config_path }
     }
 
     /// Facts that a user should know about the tokenizer.
@@ -129,15 +143,14 @@ impl Tokenizer {
         let first = beyond.into_iter().min_by_key(|(_, id)| *id);
         let beyond = first.map(|(token, id)| Note::TokensBeyond { count, token, id, vocab_size });
 
-        let config = self.path.with_file_name("tokenizer_config.json");
-        let says = flag(&config, "add_bos_token");
+        let StatedBos { added: says, token } = &self.stated_bos;
         // The BOS of the tokenizer: some configs of Llama 1 name another one.
-        let bos = bos_token(&config).and_then(|token| self.inner.token_to_id(&token));
+        let bos = token.as_ref().and_then(|token| self.inner.token_to_id(token));
         let around = self.encode("", Bos::Auto).unwrap_or_default();
         let begins_with_bos =
             self.begins_with_bos(&around) || (bos.is_some() && around.first().copied() == bos);
         // A file that says so and names no BOS means whatever token the tokenizer itself puts before a text.
-        let added = begins_with_bos || (bos.is_none() && says == Some(true) && self.puts_a_token_before());
+        let added = begins_with_bos || (bos.is_none() && *says == Some(true) && self.puts_a_token_before());
         let other = says.filter(|says| *says != added).map(|_| Note::OtherBos { added });
         self.note.clone().into_iter().chain(beyond).chain(other).collect()
     }
@@ -226,10 +239,34 @@ impl Tokenizer {
 /// A tokenizer of the library, and the SHA-256 of what it was built from.
 #[derive(Debug)]
 pub(crate) struct Built {
-    pub(crate) tokenizer: tokenizers::Tokenizer,
-    pub(crate) hash: String,
+    tokenizer: tokenizers::Tokenizer,
+    hash: String,
     /// A way in which it differs from its file.
-    pub(crate) note: Option<Note>,
+    note: Option<Note>,
+    stated_bos: StatedBos,
+}
+
+/// What `tokenizer_config.json` says about BOS.
+#[derive(Clone, Debug, Default)]
+struct StatedBos {
+    /// Whether texts begin with it.
+    added: Option<bool>,
+    token: Option<String>,
+}
+
+impl Built {
+    pub(crate) fn new(tokenizer: tokenizers::Tokenizer, hash: String) -> Self {
+        Built { tokenizer, hash, note: None, stated_bos: StatedBos::default() }
+    }
+
+    /// Adds the settings of the files beside it that hold for tokenizers of every kind.
+    fn with(mut self, beside: &Beside) -> Self {
+        let splits = beside.flag("split_special_tokens").unwrap_or_default();
+        self.tokenizer.set_encode_special_tokens(splits);
+        let token = beside.token("bos_token").map(str::to_owned);
+        self.stated_bos = StatedBos { added: beside.flag("add_bos_token"), token };
+        self
+    }
 }
 
 /// Reads a file after its length is checked.
@@ -244,19 +281,6 @@ fn read_checked(
     let mut bytes = Vec::with_capacity(length as usize);
     (&mut file).take(length).read_to_end(&mut bytes).map_err(read_error)?;
     Ok(bytes)
-}
-
-/// Returns a flag of a `tokenizer_config.json`, such as `add_bos_token`. `None` if it does not say.
-fn flag(path: &Path, key: &str) -> Option<bool> {
-    let config: serde_json::Value = serde_json::from_str(&read_text(path).ok()?).ok()?;
-    config.get(key)?.as_bool()
-}
-
-/// Returns the token that a `tokenizer_config.json` names as BOS, written as a text or as an object with one.
-fn bos_token(path: &Path) -> Option<String> {
-    let config: serde_json::Value = serde_json::from_str(&read_text(path).ok()?).ok()?;
-    let token = config.get("bos_token")?;
-    Some(token.get("content").unwrap_or(token).as_str()?.to_owned())
 }
 
 /// Calls the tokenizers library and turns a panic into an error.

@@ -116,6 +116,9 @@ pub(crate) fn describe(path: &Path, text: &str) -> Result<Described, ModelError>
         if !keys.is_empty() {
             notes.push(Note::UnreadKeys { keys });
         }
+        if findings.last_state_unnormed() {
+            notes.push(Note::LastState);
+        }
         let bos_token_id = description.bos_token(&mut notes);
         return Ok(Described { description, bos_token_id, quantisation, notes });
     }

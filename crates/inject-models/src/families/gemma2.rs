@@ -34,12 +34,12 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     keys.default_to("head_dim", 256);
     let heads = heads(&mut keys, hidden_size);
     let activation = activation(&mut keys, "hidden_activation", "gelu_pytorch_tanh");
-    let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(8192);
+    let max_position_embeddings = keys.optional_length("max_position_embeddings").unwrap_or(8192);
     let eps = epsilon(&mut keys, "rms_norm_eps", 1e-6);
     let attention_bias = bias(&mut keys, "attention_bias");
     let query_pre_attn_scalar = positive(&mut keys, "query_pre_attn_scalar", 256.0);
     keys.default_to("sliding_window", 4096);
-    let sliding_window = keys.optional_size("sliding_window");
+    let sliding_window = keys.optional_length("sliding_window");
     let layer_types = layer_types(&mut keys, num_hidden_layers).unwrap_or_else(|| {
         let kind =
             |layer: usize| if layer.is_multiple_of(2) { Kind::SlidingAttention } else { Kind::FullAttention };

@@ -77,7 +77,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let intermediate_size = keys.optional_size("intermediate_size").unwrap_or(4 * hidden_size);
     let activation = activation(&mut keys, "activation_function", "gelu_new");
     let eps = epsilon(&mut keys, "layer_norm_epsilon", 1e-5);
-    let window_size = keys.optional_size("window_size").unwrap_or(256);
+    let window_size = keys.optional_length("window_size").unwrap_or(256);
     let kinds = attention_kinds(&mut keys, num_layers);
     let head = head(&mut keys, true);
     let d_head = even_split(&keys, "hidden_size", hidden_size, "num_heads", num_heads);

@@ -55,7 +55,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
         Sizes::take(&mut keys);
     let num_attention_heads = keys.size("num_attention_heads");
     let activation = activation(&mut keys, "hidden_act", "gelu");
-    let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(2048);
+    let max_position_embeddings = keys.optional_length("max_position_embeddings").unwrap_or(2048);
     let eps = epsilon(&mut keys, "layer_norm_eps", 1e-5);
     // Both projections of the attention. Those of the feed-forward branch always have biases.
     let attention_bias = if keys.or("attention_bias", true) { Bias::With } else { Bias::Without };

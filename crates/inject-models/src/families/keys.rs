@@ -11,7 +11,10 @@
 
 mod problems;
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -43,6 +46,8 @@ pub(crate) struct Findings {
     problems: RefCell<Vec<ConfigProblem>>,
     /// Keys that neither this crate nor transformers reads.
     unread: RefCell<Vec<String>>,
+    /// Whether the last of transformers' `hidden_states` is the state before the final norm.
+    last_state_unnormed: Cell<bool>,
 }
 
 impl Keys {
@@ -101,6 +106,18 @@ impl Keys {
             return Some(found);
         }
         self.bad(key, &found, &format!("a size from 1 to {LIMIT}"));
+        None
+    }
+
+    /// Takes a number of positions that no tensor has, such as the length of a window. It may be missing or null.
+    pub(crate) fn optional_length(&mut self, key: &str) -> Option<usize> {
+        // Lengths become floating-point numbers, and the larger ones have none of their own.
+        const LIMIT: u64 = 1 << 53;
+        let found = self.optional::<usize>(key)?;
+        if (1..=LIMIT).contains(&(found as u64)) {
+            return Some(found);
+        }
+        self.bad(key, &found, &format!("a length from 1 to {LIMIT}"));
         None
     }
 
@@ -212,6 +229,10 @@ impl Keys {
     /// Ends the reading. The keys that are left must be without influence.
     pub(crate) fn finish(self, family: &str, without_influence: &[&str]) {
         let known = |key: &str| WITHOUT_INFLUENCE.contains(&key) || without_influence.contains(&key);
+        // GPT-Neo's class does not ask for it.
+        if family != "gpt_neo" && self.left.get("tie_last_hidden_states") == Some(&Value::Bool(false)) {
+            self.findings.last_state_unnormed.set(true);
+        }
         for (key, value) in &self.left {
             match announced(key, value, family) {
                 Announced::Refused(expected) => self.bad(key, value, &expected),
@@ -233,6 +254,11 @@ impl Keys {
 }
 
 impl Findings {
+    /// Whether the last of transformers' `hidden_states` is the state before the final norm.
+    pub(crate) fn last_state_unnormed(&self) -> bool {
+        self.last_state_unnormed.get()
+    }
+
     /// Returns the keys that are not read, in order.
     pub(crate) fn unread(&self) -> Vec<String> {
         let mut keys = self.unread.take();

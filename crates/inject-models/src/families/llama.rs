@@ -47,7 +47,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let sizes = Sizes::take(&mut keys);
     let heads = heads(&mut keys, sizes.hidden_size);
     let activation = activation(&mut keys, "hidden_act", "silu");
-    let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(2048);
+    let max_position_embeddings = keys.optional_length("max_position_embeddings").unwrap_or(2048);
     let eps = epsilon(&mut keys, "rms_norm_eps", 1e-6);
     // One flag for all four projections of the attention.
     let attention_bias = bias(&mut keys, "attention_bias");

@@ -23,7 +23,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     keys.default_to("num_key_value_heads", 8);
     let heads = heads(&mut keys, sizes.hidden_size);
     let activation = activation(&mut keys, "hidden_act", "silu");
-    let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(131_072);
+    let max_position_embeddings = keys.optional_length("max_position_embeddings").unwrap_or(131_072);
     let eps = epsilon(&mut keys, "rms_norm_eps", 1e-6);
     let span = uniform_span(&mut keys, Some(4096));
     let head = head(&mut keys, false);

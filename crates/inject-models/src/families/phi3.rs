@@ -45,9 +45,9 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let sizes = Sizes::take(&mut keys);
     let heads = heads(&mut keys, sizes.hidden_size);
     let activation = activation(&mut keys, "hidden_act", "silu");
-    let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(4096);
+    let max_position_embeddings = keys.optional_length("max_position_embeddings").unwrap_or(4096);
     let original_max_position_embeddings =
-        keys.optional_size("original_max_position_embeddings").unwrap_or(4096);
+        keys.optional_length("original_max_position_embeddings").unwrap_or(4096);
     let eps = epsilon(&mut keys, "rms_norm_eps", 1e-5);
     let span = uniform_span(&mut keys, None);
     let head = head(&mut keys, false);

@@ -22,7 +22,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     keys.default_to("num_key_value_heads", 32);
     let heads = heads(&mut keys, sizes.hidden_size);
     let activation = activation(&mut keys, "hidden_act", "silu");
-    let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(32_768);
+    let max_position_embeddings = keys.optional_length("max_position_embeddings").unwrap_or(32_768);
     let eps = epsilon(&mut keys, "rms_norm_eps", 1e-6);
     let spans = spans(&mut keys, sizes.num_hidden_layers);
     let head = head(&mut keys, false);
@@ -70,7 +70,7 @@ pub(super) enum Kind {
 pub(super) fn spans(keys: &mut Keys, n_layers: usize) -> Vec<Span> {
     let use_sliding_window = keys.or("use_sliding_window", false);
     keys.default_to("sliding_window", 4096);
-    let sliding_window = keys.optional_size("sliding_window").filter(|_| use_sliding_window);
+    let sliding_window = keys.optional_length("sliding_window").filter(|_| use_sliding_window);
     let max_window_layers = keys.or("max_window_layers", 28_usize);
     let layer_types = layer_types(keys, n_layers).unwrap_or_else(|| {
         let kind = |layer: usize| match sliding_window.is_some() && layer >= max_window_layers {

@@ -29,7 +29,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     keys.default_to("head_dim", 128);
     let heads = heads(&mut keys, sizes.hidden_size);
     let activation = activation(&mut keys, "hidden_act", "silu");
-    let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(32_768);
+    let max_position_embeddings = keys.optional_length("max_position_embeddings").unwrap_or(32_768);
     let eps = epsilon(&mut keys, "rms_norm_eps", 1e-6);
     // One flag for all four projections of the attention.
     let attention_bias = bias(&mut keys, "attention_bias");

@@ -58,7 +58,7 @@ pub(super) fn take_named(
     let outside = Outside {
         base: optional_positive(keys, base),
         rotary_dim: take_named_share(keys, share, surroundings),
-        original_len: keys.optional_size("original_max_position_embeddings"),
+        original_len: keys.optional_length("original_max_position_embeddings"),
     };
     let read = |mut inner: Keys| {
         for layers in ["full_attention", "sliding_attention"] {
@@ -243,6 +243,6 @@ fn factors(keys: &mut Keys, key: &str, pairs: usize) -> Vec<f64> {
 ///
 /// Hugging Face transformers 5.24, `modeling_rope_utils.py` (`standardize_rope_params`).
 fn original_len(keys: &mut Keys, outside: Outside, surroundings: &Surroundings) -> usize {
-    let inner = keys.optional_size("original_max_position_embeddings");
+    let inner = keys.optional_length("original_max_position_embeddings");
     surroundings.original_len.or(outside.original_len).or(inner).unwrap_or(surroundings.max_len)
 }

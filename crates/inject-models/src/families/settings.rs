@@ -112,7 +112,7 @@ pub(super) fn bias(keys: &mut Keys, key: &str) -> Bias {
 /// Takes `sliding_window`, in a family whose layers all have the same.
 pub(super) fn uniform_span(keys: &mut Keys, default: Option<usize>) -> Span {
     // Null means full attention. Only a missing key takes the default.
-    let window = if keys.has("sliding_window") { keys.optional_size("sliding_window") } else { default };
+    let window = if keys.has("sliding_window") { keys.optional_length("sliding_window") } else { default };
     window.map_or(Span::Full, Span::Window)
 }
 

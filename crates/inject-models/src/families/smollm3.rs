@@ -21,7 +21,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     keys.default_to("num_key_value_heads", 4);
     let heads = heads(&mut keys, sizes.hidden_size);
     let activation = activation(&mut keys, "hidden_act", "silu");
-    let max_position_embeddings = keys.optional_size("max_position_embeddings").unwrap_or(32_768);
+    let max_position_embeddings = keys.optional_length("max_position_embeddings").unwrap_or(32_768);
     let eps = epsilon(&mut keys, "rms_norm_eps", 1e-6);
     let attention_bias = bias(&mut keys, "attention_bias");
     let mlp_bias = bias(&mut keys, "mlp_bias");
@@ -77,7 +77,7 @@ fn rotating_layers(keys: &mut Keys, n_layers: usize) -> Vec<bool> {
 /// Takes the keys that give each layer its span. By default only layers that do not rotate have a window.
 fn spans(keys: &mut Keys, rotates: &[bool]) -> Vec<Span> {
     let use_sliding_window = keys.or("use_sliding_window", false);
-    let sliding_window = keys.optional_size("sliding_window");
+    let sliding_window = keys.optional_length("sliding_window");
     let windowed = use_sliding_window && sliding_window.is_some();
     let kinds = layer_types(keys, rotates.len()).unwrap_or_else(|| {
         let kind = |&rotates: &bool| match windowed && !rotates {

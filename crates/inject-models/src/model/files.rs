@@ -6,7 +6,7 @@ use burn::tensor::Device;
 
 use super::{
     Model, Origin,
-    own_tokenizer::{OwnTokenizer, opened},
+    own_tokenizer::{OwnTokenizer, find_named, opened},
 };
 use crate::{
     checkpoint::{self, Adapter, Checkpoint, Gguf, Instead, Tie, Weights, read_text},
@@ -58,18 +58,20 @@ impl ModelFiles {
     /// # Ok::<(), inject_models::ModelError>(())
     /// ```
     pub fn open(origin: Origin) -> Result<Self, ModelError> {
-        // Before the model, which takes longer.
-        let adapter = origin.adapter.as_deref().map(Adapter::open).transpose()?;
+        let adapter = origin.adapter.as_deref().map(Adapter::open).transpose();
         let note = origin.note();
-        let mut files = match Gguf::find(&origin.folder) {
-            Some(path) => Self::open_gguf(Gguf::open(path.clone())?, &path, origin, adapter)?,
-            None => Self::open_folder(origin, adapter)?,
+        let files = match Gguf::find(&origin.folder) {
+            Some(path) => Gguf::open(path.clone()).and_then(|file| Self::open_gguf(file, &path, origin)),
+            None => Self::open_folder(origin),
         };
+        let (mut files, adapter) = ModelError::both(files, adapter)?;
+        files.adapter = adapter;
         files.notes.splice(0..0, note);
         Ok(files)
     }
 
-    fn open_folder(origin: Origin, adapter: Option<Adapter>) -> Result<Self, ModelError> {
+    /// Opens all but the adapter.
+    fn open_folder(origin: Origin) -> Result<Self, ModelError> {
         let config_path = origin.folder.join("config.json");
         if !config_path.is_file() {
             // Weights under whatever name are not what is missing.
@@ -83,48 +85,50 @@ impl ModelFiles {
                 Some(found) => return Err(ModelError::Instead { folder: origin.folder, found }),
             }
         }
-        let Described { description, bos_token_id, quantisation, mut notes } =
-            families::describe(&config_path, &read_text(&config_path)?)?;
+        let described = read_text(&config_path).and_then(|text| families::describe(&config_path, &text));
+        let (described, ()) = ModelError::both(described, find_named(&origin))?;
+        let Described { description, bos_token_id, quantisation, mut notes } = described;
         // Before the weights: reading a large tokenizer.json takes as much memory again as keeping it, and that memory is
         // then free for the weights.
         let vocab_size = description.config.vocab_size;
         let tokenizer = match &origin.tokenizer {
-            Some(place) => OwnTokenizer::from(opened(place, vocab_size, bos_token_id, &config_path)?),
-            None => Tokenizer::open(&origin.folder, vocab_size, bos_token_id, &config_path).into(),
+            Some(place) => opened(place, vocab_size, bos_token_id, &config_path).map(OwnTokenizer::from),
+            None => Ok(Tokenizer::open(&origin.folder, vocab_size, bos_token_id, &config_path).into()),
         };
-        let (checkpoint, unwrapped) = Checkpoint::open(&origin.folder)?.unwrapped();
-        checkpoint.refuse_unmerged()?;
-        let checkpoint = checkpoint::dequantised(checkpoint, quantisation.as_ref())?;
+        let checkpoint = Checkpoint::open(&origin.folder).and_then(|checkpoint| {
+            let (checkpoint, unwrapped) = checkpoint.unwrapped();
+            checkpoint.refuse_unmerged()?;
+            Ok((checkpoint::dequantised(checkpoint, quantisation.as_ref())?, unwrapped))
+        });
+        let (tokenizer, (checkpoint, unwrapped)) = ModelError::both(tokenizer, checkpoint)?;
         notes.extend(unwrapped);
         notes.extend(tokenizer.notes());
         let applied = origin.adapter.as_deref() == Some(&origin.folder);
         if !applied && origin.folder.join("adapter_config.json").is_file() {
             notes.push(Note::AdapterBeside { base: checkpoint::base_of_adapter(&origin.folder) });
         }
-        Ok(ModelFiles { description, bos_token_id, tokenizer, adapter, checkpoint, origin, notes })
+        Ok(ModelFiles { description, bos_token_id, tokenizer, adapter: None, checkpoint, origin, notes })
     }
 
-    /// Opens a GGUF file: its metadata take the place of `config.json` and `tokenizer.json`.
-    fn open_gguf(
-        file: Gguf,
-        path: &Path,
-        origin: Origin,
-        adapter: Option<Adapter>,
-    ) -> Result<Self, ModelError> {
-        let Described { description, bos_token_id, mut notes, .. } =
-            families::describe(path, &file.config()?).map_err(|error| file.with_own_keys(error))?;
+    /// Opens all but the adapter from a GGUF file: its metadata take the place of `config.json` and `tokenizer.json`.
+    fn open_gguf(file: Gguf, path: &Path, origin: Origin) -> Result<Self, ModelError> {
+        let describe =
+            |config: String| families::describe(path, &config).map_err(|error| file.with_own_keys(error));
+        let described = file.config().and_then(describe);
+        let (described, ()) = ModelError::both(described, find_named(&origin))?;
+        let Described { description, bos_token_id, mut notes, .. } = described;
         let vocab_size = description.config.vocab_size;
         let tokenizer = match &origin.tokenizer {
-            Some(place) => OwnTokenizer::from(opened(place, vocab_size, bos_token_id, path)?),
+            Some(place) => opened(place, vocab_size, bos_token_id, path).map(OwnTokenizer::from),
             None => {
                 let built = file.tokenizer();
                 let tokenizer = |built: Built| Tokenizer::new(built, path, vocab_size, bos_token_id, path);
-                built.map(|built| built.map(tokenizer)).into()
+                Ok(built.map(|built| built.map(tokenizer)).into())
             }
         };
+        let (tokenizer, checkpoint) = ModelError::both(tokenizer, file.checkpoint())?;
         notes.extend(tokenizer.notes());
-        let checkpoint = file.checkpoint()?;
-        Ok(ModelFiles { description, bos_token_id, tokenizer, adapter, checkpoint, origin, notes })
+        Ok(ModelFiles { description, bos_token_id, tokenizer, adapter: None, checkpoint, origin, notes })
     }
 
     /// Returns the memory that the weights take as tensors once they are loaded. Weights that stay in mapped files do not count.

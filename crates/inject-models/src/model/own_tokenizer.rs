@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use super::Origin;
 use crate::{
     error::ModelError,
     note::Note,
@@ -51,6 +52,14 @@ pub(super) fn opened(
     config_path: &Path,
 ) -> Result<Tokenizer, ModelError> {
     Tokenizer::open(place, vocab_size, bos_token_id, config_path)?.ok_or_else(|| no_tokenizer(place))
+}
+
+/// Checks that there is a tokenizer in the place that the user names.
+pub(super) fn find_named(origin: &Origin) -> Result<(), ModelError> {
+    match &origin.tokenizer {
+        Some(place) if !Tokenizer::is_in(place) => Err(no_tokenizer(place)),
+        Some(_) | None => Ok(()),
+    }
 }
 
 pub(super) fn no_tokenizer(place: &Path) -> ModelError {

@@ -1,238 +1,292 @@
-//! The tokens that stand in files of their own beside a vocabulary.
+//! The tokens that a text is searched for before anything else.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::Path,
 };
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
-use tokenizers::AddedToken;
+use tokenizers::{AddedToken, PostProcessorWrapper};
 
-use super::limits;
-use crate::checkpoint::read_text;
+use super::{
+    beside::{Beside, Described, Tokens},
+    limits,
+    pieces::Around,
+};
+use crate::error::ModelError;
 
-/// A token with its settings, as `added_tokens_decoder` and the maps of special tokens describe it.
-#[derive(Deserialize)]
-struct Described {
-    content: String,
-    #[serde(default)]
-    single_word: bool,
-    #[serde(default)]
-    lstrip: bool,
-    #[serde(default)]
-    rstrip: bool,
-    normalized: Option<bool>,
-    #[serde(default)]
-    special: bool,
+/// The special tokens that a class has if the files do not name others, by their keys.
+pub(super) type Defaults<'a> = &'a [(&'a str, &'a str)];
+
+/// The tokens that the files of a tokenizer describe.
+///
+/// `added_tokens_decoder` in `tokenizer_config.json` lists those with ids. Without it, `added_tokens.json` does, and
+/// `special_tokens_map.json` counts. A special token that has no id yet gets the next one.
+///
+/// # Source
+///
+/// Hugging Face transformers 5.24, `tokenization_utils_base.py` (`_from_pretrained`, `PreTrainedTokenizerBase`) and
+/// `tokenization_utils_tokenizers.py` (`TokenizersBackend`).
+pub(super) struct AddedTokens {
+    numbered: BTreeMap<u32, AddedToken>,
+    /// The special tokens that have a key, in the order in which those without an id get one.
+    named: Vec<(String, Special)>,
+    /// The special tokens without a key.
+    listed: Vec<Special>,
 }
 
 /// A special token by its text alone, or with its settings.
-#[derive(Deserialize)]
-#[serde(untagged)]
+#[derive(Clone)]
 enum Special {
     Text(String),
-    Described(Described),
+    Token(AddedToken),
 }
 
-/// The tokens that may stand at the ends of a text.
-pub(super) struct Ends {
-    pub(super) bos: Option<String>,
-    pub(super) eos: Option<String>,
-}
-
-/// Adds the tokens that the files beside a vocabulary describe: a text is searched for them before anything else. `defaults` are the
-/// special tokens that the class of the tokenizer has where the files do not name others, by their keys.
-///
-/// Returns the tokens for the ends of a text.
-///
-/// `added_tokens_decoder` in `tokenizer_config.json` lists all of them. Without it, `added_tokens.json` and
-/// `special_tokens_map.json` count. Special tokens that have no id yet get the next one.
-///
-/// # Source
-///
-/// Hugging Face transformers 5.24, `tokenization_utils_base.py` (`_from_pretrained`) and `tokenization_utils_tokenizers.py`.
-pub(super) fn add(
-    tokenizer: &mut tokenizers::Tokenizer,
-    vocabulary: &Path,
-    defaults: &[(&str, &str)],
-) -> tokenizers::Result<Ends> {
-    let Beside { file, settings, added } = Beside::read(vocabulary)?;
-    // Texts are searched for all of them before they are normalised.
-    let added: BTreeMap<u32, AddedToken> =
-        added.into_iter().map(|(id, token)| (id, token.normalized(false))).collect();
-    let special = special_tokens(&settings, defaults, &added);
-    let special: Vec<AddedToken> = special.into_iter().map(|token| token.normalized(false)).collect();
-    limits::check_added(added.values().chain(&special).map(|token| token.content.as_str()))?;
-    // In the order of their ids, because each new token gets the next one.
-    tokenizer.add_tokens(added.values().cloned())?;
-    for (id, token) in &added {
-        let token = &token.content;
-        let found = tokenizer.token_to_id(token);
-        if found != Some(*id) {
-            let found = found.map_or_else(|| "no id".to_owned(), |found| format!("id {found}"));
-            return Err(format!("{file}: token `{token}` has id {id}, expected {found}").into());
-        }
-    }
-    tokenizer.add_special_tokens(special)?;
-    let text = |key: &str| named(&settings, defaults, key).map(Special::into_text);
-    Ok(Ends { bos: text("bos_token"), eos: text("eos_token") })
-}
-
-/// Adds the tokens that the files beside a `tokenizer.json` describe. `own` are the added tokens of that file: they come before those of
-/// `added_tokens.json`, and do not count if `tokenizer_config.json` has an `added_tokens_decoder`.
-///
-/// As in transformers, a token that the vocabulary does not have gets the next id, whatever id the files give it.
-///
-/// # Source
-///
-/// As [`add`].
-pub(super) fn add_to_json(
-    tokenizer: &mut tokenizers::Tokenizer,
-    path: &Path,
-    defaults: &[(&str, &str)],
-    own: BTreeMap<u32, AddedToken>,
-) -> tokenizers::Result<()> {
-    let Beside { file, settings, mut added } = Beside::read(path)?;
-    if file != DECODER_FILE {
-        added.extend(own);
-    }
-    let special = special_tokens(&settings, defaults, &added);
-    limits::check_added(added.values().chain(&special).map(|token| token.content.as_str()))?;
-    let known = tokenizer.get_added_vocabulary().get_added_tokens_decoder();
-    let known: HashMap<&str, &AddedToken> =
-        known.values().map(|token| (token.content.as_str(), token)).collect();
-    let listed: HashSet<&str> = added.values().map(|token| token.content.as_str()).collect();
-    let mut new: Vec<AddedToken> = Vec::new();
-    new.extend(added.values().filter(|token| known.get(token.content.as_str()) != Some(token)).cloned());
-    let is_new = |token: &&AddedToken| {
-        let content = token.content.as_str();
-        !known.contains_key(content) && !listed.contains(content)
-    };
-    new.extend(special.iter().filter(is_new).cloned());
-    let named = special.iter().filter(|token| listed.contains(token.content.as_str()));
-    let named: HashSet<&str> = named.map(|token| token.content.as_str()).collect();
-    for token in &mut new {
-        token.special |= named.contains(token.content.as_str());
-    }
-    if !new.is_empty() {
-        tokenizer.add_tokens(new)?;
-    }
-    Ok(())
-}
-
-/// The file with the key `added_tokens_decoder`.
-const DECODER_FILE: &str = "tokenizer_config.json";
-
-/// What the files beside a vocabulary say about tokens.
-struct Beside {
-    /// The file that has the added tokens.
-    file: &'static str,
-    settings: Map<String, Value>,
-    added: BTreeMap<u32, AddedToken>,
-}
-
-impl Beside {
-    fn read(vocabulary: &Path) -> tokenizers::Result<Self> {
-        let beside = |name: &str| json::<Map<String, Value>>(&vocabulary.with_file_name(name));
-        let mut settings = beside(DECODER_FILE)?.unwrap_or_default();
-        if let Some(decoder) = settings.remove("added_tokens_decoder") {
-            let decoder = serde_json::from_value::<BTreeMap<u32, Described>>(decoder)
-                .map_err(|error| format!("{DECODER_FILE}: added_tokens_decoder: {error}"))?;
-            let added = decoder.into_iter().map(|(id, token)| (id, token.into())).collect();
-            return Ok(Beside { file: DECODER_FILE, settings, added });
-        }
-        settings.extend(beside("special_tokens_map.json")?.unwrap_or_default());
-        let file = "added_tokens.json";
-        let ids = json::<BTreeMap<String, u32>>(&vocabulary.with_file_name(file))?.unwrap_or_default();
-        let special: HashSet<String> = special_of(&settings, &[]).map(Special::into_text).collect();
-        let token = |(token, id): (String, u32)| {
-            let is_special = special.contains(&token);
-            (id, AddedToken::from(token, is_special))
-        };
-        let added = ids.into_iter().map(token).collect();
-        Ok(Beside { file, settings, added })
-    }
-}
-
-/// The keys of special tokens that every class knows, in the order in which those without an id get one.
+/// The keys of special tokens that every class knows.
 const NAMED: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
-/// Returns the special tokens of a class with these settings, in the order in which those without an id get one.
-fn special_tokens(
+/// The key of a list of special tokens, or of their names, and its older spelling.
+const LIST: &str = "extra_special_tokens";
+const OLDER_LIST: &str = "additional_special_tokens";
+
+impl AddedTokens {
+    /// Collects the tokens of the files beside a vocabulary.
+    ///
+    /// `own` are the added tokens of a `tokenizer.json`: they come before those of `added_tokens.json`, and do not count beside an
+    /// `added_tokens_decoder`. `pieces` are those of a file of SentencePiece, which count unless other files list special tokens.
+    pub(super) fn of(
+        beside: &Beside,
+        own: BTreeMap<u32, AddedToken>,
+        pieces: Vec<AddedToken>,
+        defaults: Defaults<'_>,
+    ) -> Self {
+        let is_of_tokens = |key: &str| key.ends_with("_token") || key == LIST || key == OLDER_LIST;
+        let of_tokens = beside.settings.iter().filter(|(key, _)| is_of_tokens(key));
+        let mut settings: Map<String, Value> =
+            of_tokens.map(|(key, value)| (key.clone(), value.clone())).collect();
+        if is_empty(settings.get(LIST))
+            && let Some(list) = settings.remove(OLDER_LIST)
+        {
+            settings.insert(LIST.to_owned(), list);
+        }
+        // Keys of the model's own, such as `image_token`. Some of these keys are flags, such as `add_bos_token`.
+        let is_own = |key: &str| key.ends_with("_token") && !NAMED.contains(&key);
+        let mut own_names: BTreeMap<String, Special> = BTreeMap::new();
+        settings.retain(|key, value| match value {
+            Value::String(text) if is_own(key) => {
+                own_names.insert(key.clone(), Special::Text(text.clone()));
+                false
+            }
+            _ => true,
+        });
+        take_names(&mut settings, &mut own_names);
+        if let Tokens::Older { special, .. } = &beside.tokens {
+            merge(&mut settings, special);
+            take_names(&mut settings, &mut own_names);
+        }
+        let numbered = numbered(&beside.tokens, own, &settings);
+
+        let by_text: HashMap<&str, &AddedToken> =
+            numbered.values().map(|token| (token.content.as_str(), token)).collect();
+        let known = NAMED.iter().filter_map(|&key| {
+            let special = match settings.get(key) {
+                Some(value) => {
+                    let special = Special::read(value)?;
+                    by_text.get(special.text()).map_or(special, |&token| Special::Token(token.clone()))
+                }
+                None => Special::Text(defaults.iter().find(|(of, _)| *of == key)?.1.to_owned()),
+            };
+            Some((key.to_owned(), special))
+        });
+        let others = settings.iter().filter(|(key, _)| is_own(key));
+        let others = others.filter_map(|(key, value)| Some((key.clone(), Special::read(value)?)));
+        let named = known.chain(others.filter(|(key, _)| !own_names.contains_key(key)));
+        let named = named.chain(own_names.clone()).collect();
+        let listed = match settings.get(LIST) {
+            Some(list) => read_list(list),
+            None => pieces.into_iter().map(Special::Token).collect(),
+        };
+        AddedTokens { numbered, named, listed }
+    }
+
+    /// Returns the tokens that the files give ids.
+    pub(super) fn numbered(&self) -> &BTreeMap<u32, AddedToken> {
+        &self.numbered
+    }
+
+    /// Looks for the tokens that have ids in texts before these are normalised.
+    pub(super) fn before_normalisation(&mut self) {
+        self.numbered.values_mut().for_each(|token| token.normalized = false);
+    }
+
+    /// Returns the text of the special token with a key.
+    pub(super) fn named(&self, key: &str) -> Option<&str> {
+        Some(self.named.iter().find(|(of, _)| of == key)?.1.text())
+    }
+
+    /// Adds the tokens to a tokenizer. One that the vocabulary does not have gets the next id, whatever id the files give it.
+    pub(super) fn add_to(&self, tokenizer: &mut tokenizers::Tokenizer) -> tokenizers::Result<()> {
+        let texts = self.numbered.values().map(|token| token.content.as_str());
+        limits::check_added(texts.clone().chain(self.special().map(Special::text)))?;
+        let known = tokenizer.get_added_vocabulary().get_added_tokens_decoder();
+        let known: HashMap<&str, &AddedToken> =
+            known.values().map(|token| (token.content.as_str(), token)).collect();
+        let numbered: HashSet<&str> = texts.collect();
+        let is_named: HashSet<&str> = self.named.iter().map(|(_, special)| special.text()).collect();
+        let others = self
+            .special()
+            .filter(|special| !known.contains_key(special.text()) && !numbered.contains(special.text()));
+        // In the order of their ids, because each new token gets the next one.
+        let all = self.numbered.values().cloned().chain(others.map(Special::token));
+        let all = all.map(|mut token| {
+            token.special |= is_named.contains(token.content.as_str());
+            token
+        });
+        let new: Vec<AddedToken> =
+            all.filter(|token| known.get(token.content.as_str()) != Some(&token)).collect();
+        if !new.is_empty() {
+            tokenizer.add_tokens(new)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the special tokens once more, without their settings.
+    pub(super) fn forget_settings(&self, tokenizer: &mut tokenizers::Tokenizer) -> tokenizers::Result<()> {
+        tokenizer.add_tokens(self.special().map(|special| AddedToken::from(special.text(), true)))?;
+        Ok(())
+    }
+
+    /// Checks that a tokenizer has given the tokens the ids that the files give them.
+    pub(super) fn check_ids(
+        &self,
+        tokenizer: &tokenizers::Tokenizer,
+        beside: &Beside,
+        vocabulary: &Path,
+    ) -> Result<(), ModelError> {
+        let path = vocabulary.with_file_name(beside.tokens.file());
+        self.numbered.iter().try_for_each(|(id, token)| match tokenizer.token_to_id(&token.content) {
+            Some(found) if found != *id => {
+                let expected = format!("{found}, the id that the vocabulary gives it");
+                Err(ModelError::bad_key(&path, &token.content, &id.to_string(), &expected))
+            }
+            _ => Ok(()),
+        })
+    }
+
+    /// Puts the tokens around texts that `tokenizer_config.json` asks for.
+    pub(super) fn put_around(
+        &self,
+        tokenizer: &mut tokenizers::Tokenizer,
+        beside: &Beside,
+    ) -> tokenizers::Result<()> {
+        let end = |flag: &str, key: &str| {
+            let token = self.named(key).filter(|_| beside.flag(flag).unwrap_or_default())?;
+            Some((tokenizer.token_to_id(token)?, token))
+        };
+        let around =
+            Around { before: end("add_bos_token", "bos_token"), after: end("add_eos_token", "eos_token") };
+        if around.before.or(around.after).is_some() {
+            let template = serde_json::from_value::<PostProcessorWrapper>(around.template())?;
+            tokenizer.with_post_processor(Some(template));
+        }
+        Ok(())
+    }
+
+    fn special(&self) -> impl Iterator<Item = &Special> {
+        self.named.iter().map(|(_, special)| special).chain(&self.listed)
+    }
+}
+
+/// Returns the tokens that files give ids.
+fn numbered(
+    tokens: &Tokens,
+    own: BTreeMap<u32, AddedToken>,
     settings: &Map<String, Value>,
-    defaults: &[(&str, &str)],
-    added: &BTreeMap<u32, AddedToken>,
-) -> Vec<AddedToken> {
-    let by_text: HashMap<&str, &AddedToken> =
-        added.values().map(|token| (token.content.as_str(), token)).collect();
-    let with_settings = |special: Special| match special {
-        Special::Described(described) => AddedToken { special: true, ..described.into() },
-        Special::Text(text) => match by_text.get(text.as_str()) {
-            Some(&token) => AddedToken { special: true, ..token.clone() },
-            None => AddedToken::from(text, true),
-        },
-    };
-    special_of(settings, defaults).map(with_settings).collect()
-}
-
-/// Returns the special tokens that the settings name, in the same order.
-fn special_of<'a>(
-    settings: &'a Map<String, Value>,
-    defaults: &'a [(&str, &str)],
-) -> impl Iterator<Item = Special> + 'a {
-    let named = NAMED.iter().filter_map(|key| named(settings, defaults, key));
-    // Some of these keys are flags, such as `add_bos_token`.
-    let others = settings.iter().filter(|(key, _)| key.ends_with("_token") && !NAMED.contains(&key.as_str()));
-    let (older, list) = (settings.get("additional_special_tokens"), settings.get("extra_special_tokens"));
-    // A newer list takes the place of the older one, and named tokens stand beside it.
-    let lists = [list, older.filter(|_| !matches!(list, Some(Value::Array(_))))];
-    let listed = lists.into_iter().flatten().flat_map(|list| match list {
-        Value::Array(list) => list.iter().collect(),
-        Value::Object(by_name) => by_name.values().collect(),
-        _ => Vec::new(),
-    });
-    named.chain(others.map(|(_, value)| value).chain(listed).filter_map(read))
-}
-
-/// Returns the special token that a key names, or the default of the tokenizer class.
-fn named(settings: &Map<String, Value>, defaults: &[(&str, &str)], key: &str) -> Option<Special> {
-    match settings.get(key) {
-        Some(value) => read(value),
-        None => {
-            defaults.iter().find(|(of, _)| *of == key).map(|(_, token)| Special::Text((*token).to_owned()))
+) -> BTreeMap<u32, AddedToken> {
+    match tokens {
+        Tokens::Decoder(tokens) => tokens.clone(),
+        Tokens::Older { added, .. } => {
+            let named = NAMED.iter().filter_map(|&key| Special::read(settings.get(key)?));
+            let listed = settings.get(LIST).map(read_list).unwrap_or_default();
+            let special: HashSet<String> =
+                named.chain(listed).map(|special| special.text().to_owned()).collect();
+            let token = |(token, id): (&String, &u32)| {
+                (*id, AddedToken::from(token.as_str(), special.contains(token)))
+            };
+            added.iter().map(token).chain(own).collect()
         }
     }
 }
 
-fn read(value: &Value) -> Option<Special> {
-    serde_json::from_value(value.clone()).ok()
+/// Adds what `special_tokens_map.json` says to the settings. It comes before them, but two lists are joined.
+fn merge(settings: &mut Map<String, Value>, map: &Map<String, Value>) {
+    let special = |mut value: Value| {
+        if let Value::Object(described) = &mut value {
+            described.insert("special".to_owned(), Value::Bool(true));
+        }
+        value
+    };
+    for (key, value) in map {
+        match value {
+            Value::Array(more) if key == LIST => {
+                let list = settings.entry(LIST).or_insert(Value::Null);
+                if !list.is_array() {
+                    *list = Value::Array(Vec::new());
+                }
+                let list = list.as_array_mut().into_iter();
+                list.for_each(|list| list.extend(more.iter().cloned().map(special)));
+            }
+            Value::Object(_) if key == LIST => drop(settings.insert(key.clone(), value.clone())),
+            _ => drop(settings.insert(key.clone(), special(value.clone()))),
+        }
+    }
+}
+
+/// Takes special tokens out of the settings that have names of the model's own.
+fn take_names(settings: &mut Map<String, Value>, names: &mut BTreeMap<String, Special>) {
+    if settings.get(LIST).is_some_and(Value::is_object)
+        && let Some(Value::Object(named)) = settings.remove(LIST)
+    {
+        names.extend(named.into_iter().filter_map(|(name, token)| Some((name, Special::read(&token)?))));
+    }
+}
+
+fn read_list(list: &Value) -> Vec<Special> {
+    list.as_array().into_iter().flatten().filter_map(Special::read).collect()
+}
+
+fn is_empty(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null) => true,
+        Some(Value::Array(list)) => list.is_empty(),
+        Some(Value::Object(object)) => object.is_empty(),
+        Some(_) => false,
+    }
 }
 
 impl Special {
-    fn into_text(self) -> String {
-        match self {
-            Special::Text(text) => text,
-            Special::Described(described) => described.content,
+    fn read(value: &Value) -> Option<Self> {
+        match value {
+            Value::String(text) => Some(Special::Text(text.clone())),
+            Value::Object(_) => {
+                Some(Special::Token(serde_json::from_value::<Described>(value.clone()).ok()?.into()))
+            }
+            _ => None,
         }
     }
-}
 
-impl From<Described> for AddedToken {
-    fn from(described: Described) -> Self {
-        let Described { content, single_word, lstrip, rstrip, normalized, special } = described;
-        let normalized = normalized.unwrap_or(!special);
-        AddedToken { content, single_word, lstrip, rstrip, normalized, special }
+    fn text(&self) -> &str {
+        match self {
+            Special::Text(text) => text,
+            Special::Token(token) => &token.content,
+        }
     }
-}
 
-/// Reads a file of JSON. Returns `None` if there is no such file.
-fn json<T: serde::de::DeserializeOwned>(path: &Path) -> tokenizers::Result<Option<T>> {
-    if !path.exists() {
-        return Ok(None);
+    fn token(&self) -> AddedToken {
+        match self {
+            Special::Text(text) => AddedToken::from(text.as_str(), true),
+            Special::Token(token) => token.clone(),
+        }
     }
-    let value = serde_json::from_str(&read_text(path)?)
-        .map_err(|error| format!("{}: {error}", path.file_name().unwrap_or_default().display()))?;
-    Ok(Some(value))
 }

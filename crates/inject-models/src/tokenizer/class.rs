@@ -1,21 +1,19 @@
 //! The classes of Hugging Face transformers that read a tokenizer.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use super::{
+    added_tokens::Defaults,
+    beside::Beside,
     cuts::{Cuts, QWEN2},
-    flag,
     pieces::{SPACE, spaces_for_signs},
 };
-use crate::checkpoint::read_text;
 
-/// The class that transformers 5 reads a tokenizer with. All but [`Class::Plain`] put parts of their own in place of those of a
-/// `tokenizer.json`.
+/// The class that transformers 5 reads a tokenizer with. All but [`Class::Plain`] put parts of their own in place of those of the
+/// tokenizer's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// `TokenizersBackend`, which follows `tokenizer.json`.
+    /// `TokenizersBackend`, which follows the file.
     Plain,
     Gpt2,
     GptNeoX,
@@ -26,7 +24,7 @@ pub(super) enum Class {
     Other(String),
 }
 
-/// The parts that a class puts in place of those of a `tokenizer.json`, as such a file describes them.
+/// The parts that a class puts in place of those of a tokenizer's file, as a `tokenizer.json` describes them.
 pub(super) struct OwnParts {
     pub(super) normalizer: Option<Value>,
     pub(super) pre_tokenizer: Value,
@@ -38,18 +36,14 @@ pub(super) struct OwnParts {
 }
 
 impl Class {
-    /// Returns the class for the tokenizer in a file. `is_byte_level` tells whether that is a byte-level one.
+    /// Returns the class for a tokenizer with other files beside it. `is_byte_level` tells whether it is a `tokenizer.json` of that
+    /// kind.
     ///
     /// # Source
     ///
     /// Hugging Face transformers 5.24, `models/auto/tokenization_auto.py` (`AutoTokenizer.from_pretrained`).
-    pub(super) fn of(file: &Path, is_byte_level: bool) -> Self {
-        let text = |beside: &str, key: &str| {
-            let config: Value = serde_json::from_str(&read_text(&file.with_file_name(beside)).ok()?).ok()?;
-            Some(config.get(key)?.as_str()?.to_owned())
-        };
-        let model_type = text("config.json", "model_type");
-        let model_type = model_type.as_deref().unwrap_or_default();
+    pub(super) fn of(beside: &Beside, is_byte_level: bool) -> Self {
+        let model_type = beside.model_type.as_deref().unwrap_or_default();
         let usual = match model_type {
             "gpt2" | "gpt_neo" => Some(Class::Gpt2),
             "gpt_neox" => Some(Class::GptNeoX),
@@ -60,9 +54,7 @@ impl Class {
         };
         // transformers does not trust the class that the files of these models name.
         let is_misnamed = matches!(model_type, "qwen2" | "phi3");
-        let named = text("tokenizer_config.json", "tokenizer_class")
-            .or_else(|| text("config.json", "tokenizer_class"))
-            .map(|name| Class::named(&name));
+        let named = beside.class().map(Class::named);
         match (named, usual) {
             (Some(Class::Llama), _) if is_byte_level && !is_misnamed => Class::Plain,
             (_, Some(Class::Plain)) => Class::Plain,
@@ -107,16 +99,15 @@ impl Class {
         }
     }
 
-    /// Returns the parts that the class has with the settings beside a `tokenizer.json`. `None` if they are those of the file, or not
-    /// known.
+    /// Returns the parts that the class has with the settings beside a tokenizer. `None` if they are those of the tokenizer's file, or
+    /// not known.
     ///
     /// # Source
     ///
     /// Hugging Face transformers 5.24, `tokenization_gpt2.py`, `tokenization_gpt_neox.py`, `tokenization_qwen2.py`,
     /// `tokenization_llama.py` and `tokenization_gemma.py`.
-    pub(super) fn own_parts(&self, file: &Path) -> Option<OwnParts> {
-        let says = |key: &str| flag(&file.with_file_name("tokenizer_config.json"), key);
-        let first_space = says("add_prefix_space");
+    pub(super) fn own_parts(&self, beside: &Beside) -> Option<OwnParts> {
+        let first_space = beside.flag("add_prefix_space");
         if let Some(cuts) = self.cuts() {
             let (normalizer, pre_tokenizer) = cuts.describe(first_space.unwrap_or(false));
             let decoder = json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true });
@@ -126,7 +117,7 @@ impl Class {
         let (normalizer, pre_tokenizer, begins_with_space) = match self {
             Class::Llama => {
                 let begins_with_space = first_space.unwrap_or(true);
-                let scheme = match (begins_with_space, says("legacy").unwrap_or(false)) {
+                let scheme = match (begins_with_space, beside.flag("legacy").unwrap_or(false)) {
                     (false, _) => "never",
                     (true, true) => "always",
                     (true, false) => "first",
@@ -146,7 +137,7 @@ impl Class {
     }
 
     /// Returns the special tokens that the class has if the files do not name others, by their keys.
-    pub(super) fn special_tokens(&self) -> &'static [(&'static str, &'static str)] {
+    pub(super) fn special_tokens(&self) -> Defaults<'static> {
         const END: &str = "<|endoftext|>";
         match self {
             Class::Plain | Class::Other(_) => &[],

@@ -10,9 +10,11 @@ use tokenizers::{
 };
 
 use super::{
-    Built, added_tokens,
+    Built,
+    added_tokens::{AddedTokens, Defaults},
+    beside::Beside,
     class::{Class, OwnParts},
-    flag, guarded,
+    guarded,
     limits::{self, TokenizerLimit},
     read_checked,
 };
@@ -42,7 +44,9 @@ struct Read {
     /// The added tokens of the file.
     added: BTreeMap<u32, AddedToken>,
     /// The special tokens that it has if the files do not name others.
-    defaults: &'static [(&'static str, &'static str)],
+    defaults: Defaults<'static>,
+    /// Whether special tokens lose their settings.
+    forgets: bool,
     note: Option<Note>,
 }
 
@@ -51,31 +55,33 @@ struct Read {
 /// # Source
 ///
 /// Hugging Face transformers 5.24, `tokenization_utils_tokenizers.py` (`convert_to_native_format`).
-pub(super) fn build(path: &Path, vocab_size: usize) -> Result<Built, ModelError> {
+pub(super) fn build(path: &Path, beside: &Beside, vocab_size: usize) -> Result<Built, ModelError> {
     let refused =
         |source: TokenizerLimit| ModelError::Tokenizer { path: path.to_owned(), source: source.into() };
     let text = read_checked(path, |length| limits::check_length(length, vocab_size))?;
     limits::check(&text).map_err(refused)?;
     let hash = hex::encode(Sha256::digest(&text));
     let built = guarded(|| {
-        let Read { mut tokenizer, added, defaults, note } = read(&text, path)?;
+        let Read { mut tokenizer, added, defaults, forgets, note } = read(&text, beside)?;
         drop(text);
-        added_tokens::add_to_json(&mut tokenizer, path, defaults, added)?;
-        let splits = flag(&path.with_file_name("tokenizer_config.json"), "split_special_tokens");
-        tokenizer.set_encode_special_tokens(splits.unwrap_or(false));
-        Ok(Built { tokenizer, hash, note })
+        let added = AddedTokens::of(beside, added, Vec::new(), defaults);
+        added.add_to(&mut tokenizer)?;
+        if forgets {
+            added.forget_settings(&mut tokenizer)?;
+        }
+        Ok(Built { note, ..Built::new(tokenizer, hash) })
     });
     built.map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })
 }
 
-fn read(text: &[u8], path: &Path) -> tokenizers::Result<Read> {
+fn read(text: &[u8], beside: &Beside) -> tokenizers::Result<Read> {
     let is_byte_level = {
         let name = b"\"ByteLevel\"";
         text.windows(name.len()).any(|window| window == name)
     };
-    let class = Class::of(path, is_byte_level);
+    let class = Class::of(beside, is_byte_level);
     // The vocabulary of the other kind lacks nearly every token that the class would look for.
-    let parts = class.own_parts(path).filter(|parts| parts.byte_fallback != is_byte_level);
+    let parts = class.own_parts(beside).filter(|parts| parts.byte_fallback != is_byte_level);
     let rebuilt = parts.map(|parts| rebuilt(text, &class, parts)).transpose()?.flatten();
     if let Some(rebuilt) = rebuilt {
         return Ok(rebuilt);
@@ -83,7 +89,7 @@ fn read(text: &[u8], path: &Path) -> tokenizers::Result<Read> {
     let note = (class != Class::Plain).then(|| Note::OtherTokenizerClass { class: class.name().to_owned() });
     let tokenizer = tokenizers::Tokenizer::from_bytes(text)?;
     let added = tokenizer.get_added_tokens_decoder().into_iter().collect();
-    Ok(Read { tokenizer, added, defaults: &[], note })
+    Ok(Read { tokenizer, added, defaults: &[], forgets: false, note })
 }
 
 /// Builds the tokenizer from the vocabulary of a file and the parts of a class. Returns `None` if the vocabulary is of another kind.
@@ -121,7 +127,8 @@ fn rebuilt(text: &[u8], class: &Class, parts: OwnParts) -> tokenizers::Result<Op
     tokenizer.with_decoder(Some(serde_json::from_value::<DecoderWrapper>(parts.decoder)?));
     tokenizer.with_post_processor(post_processor.filter(|_| parts.keeps_ends));
     let added = added_tokens.into_iter().map(|Numbered { id, token }| (id, token)).collect();
-    Ok(Some(Read { tokenizer, added, defaults: class.special_tokens(), note }))
+    let forgets = *class == Class::Qwen2;
+    Ok(Some(Read { tokenizer, added, defaults: class.special_tokens(), forgets, note }))
 }
 
 /// Returns whether two descriptions of a part have the same effect on ids.

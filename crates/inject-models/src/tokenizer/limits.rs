@@ -135,6 +135,11 @@ pub(super) fn check_pieces_length(length: u64, vocab_size: usize) -> Result<(), 
     at_most("the length of the file in bytes", length, most.min(MOST_PIECES_BYTES))
 }
 
+/// Checks the length of an expression that is made of tokens.
+pub(super) fn check_expression(expression: &str) -> Result<(), TokenizerLimit> {
+    size("the length of all tokens that users defined", expression.len(), LARGEST_PATTERNS)
+}
+
 /// Checks every limit that depends on the content.
 pub(super) fn check(text: &[u8]) -> Result<(), TokenizerLimit> {
     let outline: Outline = serde_json::from_slice(text)?;

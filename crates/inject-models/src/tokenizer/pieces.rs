@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Control,
     /// Looked for in a text before anything else.
     UserDefined,
+    /// Represents one byte of a text, or is not used.
+    Unmerged,
 }
 
 impl Kind {
@@ -43,6 +45,7 @@ impl Kind {
             2 => Kind::Unknown,
             3 => Kind::Control,
             4 => Kind::UserDefined,
+            5 | 6 => Kind::Unmerged,
             _ => Kind::Plain,
         }
     }
@@ -76,6 +79,13 @@ pub(crate) struct Parts {
     pub(crate) decoder: Value,
 }
 
+/// The order of the merges to one token, by the length of their first part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Splits {
+    LongestFirst,
+    ShortestFirst,
+}
+
 /// The tokens around every text, each with its id.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Around<'a> {
@@ -104,12 +114,12 @@ impl Pieces {
     ///
     /// A token of a higher score comes first. Tokens that users defined come before all others: SentencePiece looks for them before
     /// it merges. Of several merges to one token, that with the longest first part comes first, as in Hugging Face
-    /// transformers 5.23, `tokenization_utils_base.py` (`generate_merges`).
+    /// transformers 5.24, `tokenization_utils_base.py` (`generate_merges`).
     ///
     /// # Errors
     ///
     /// Fails if there are more merges than a tokenizer needs.
-    pub(crate) fn merges(
+    pub(crate) fn merges_by_score(
         &self,
         scores: &[f64],
         table: &Vocab,
@@ -121,12 +131,29 @@ impl Pieces {
         };
         let mut order: Vec<u32> = self.ids().map(|(id, _)| id).collect();
         order.sort_by(|&a, &b| rank(b).total_cmp(&rank(a)));
+        self.merges(order.into_iter(), Splits::LongestFirst, |part| table.contains_key(part))
+    }
+
+    /// Returns the merges of two parts that lead to each of these tokens, in this order.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there are more merges than a tokenizer needs.
+    pub(super) fn merges(
+        &self,
+        tokens: impl Iterator<Item = u32>,
+        splits: Splits,
+        is_part: impl Fn(&str) -> bool,
+    ) -> Result<Vec<(String, String)>, TokenizerLimit> {
         let mut merges = Merges::default();
-        for id in order {
+        for id in tokens {
             let token = self.tokens[id as usize].as_str();
-            for (cut, _) in token.char_indices().skip(1).collect::<Vec<_>>().into_iter().rev() {
-                let (first, second) = token.split_at(cut);
-                if table.contains_key(first) && table.contains_key(second) {
+            let mut cuts: Vec<usize> = token.char_indices().skip(1).map(|(cut, _)| cut).collect();
+            if splits == Splits::LongestFirst {
+                cuts.reverse();
+            }
+            for (first, second) in cuts.into_iter().map(|cut| token.split_at(cut)) {
+                if is_part(first) && is_part(second) {
                     merges.push(first, second)?;
                 }
             }
@@ -144,9 +171,6 @@ impl Pieces {
         parts: Parts,
         around: Around<'_>,
     ) -> tokenizers::Result<tokenizers::Tokenizer> {
-        let normalizer = part::<NormalizerWrapper>(parts.normalizer)?;
-        let pre_tokenizer = part::<PreTokenizerWrapper>(parts.pre_tokenizer)?;
-        let decoder = part::<DecoderWrapper>(Some(parts.decoder))?;
         let template = part::<PostProcessorWrapper>(Some(around.template()))?;
         limits::check_added(self.added().map(|(_, token)| token))?;
         let added = self
@@ -154,10 +178,7 @@ impl Pieces {
             .map(|(kind, token)| AddedToken::from(token, kind == Kind::Control).normalized(false));
         let (special, plain): (Vec<AddedToken>, Vec<AddedToken>) = added.partition(|token| token.special);
         guarded(|| {
-            let mut tokenizer = tokenizers::Tokenizer::new(parts.algorithm.build()?);
-            tokenizer.with_normalizer(normalizer)?;
-            tokenizer.with_pre_tokenizer(pre_tokenizer);
-            tokenizer.with_decoder(decoder);
+            let mut tokenizer = parts.build()?;
             tokenizer.with_post_processor(template);
             tokenizer.add_special_tokens(special)?;
             tokenizer.add_tokens(plain)?;
@@ -173,8 +194,19 @@ impl Pieces {
         tokens.filter(move |(kind, token)| match *kind {
             Kind::Control => true,
             Kind::UserDefined => !is_spaces(token),
-            Kind::Plain | Kind::Unknown => false,
+            Kind::Plain | Kind::Unknown | Kind::Unmerged => false,
         })
+    }
+}
+
+impl Parts {
+    /// Returns the tokenizer without added tokens and tokens around texts.
+    pub(super) fn build(self) -> tokenizers::Result<tokenizers::Tokenizer> {
+        let mut tokenizer = tokenizers::Tokenizer::new(self.algorithm.build()?);
+        tokenizer.with_normalizer(part::<NormalizerWrapper>(self.normalizer)?)?;
+        tokenizer.with_pre_tokenizer(part::<PreTokenizerWrapper>(self.pre_tokenizer)?);
+        tokenizer.with_decoder(part::<DecoderWrapper>(Some(self.decoder))?);
+        Ok(tokenizer)
     }
 }
 

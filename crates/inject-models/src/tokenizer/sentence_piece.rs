@@ -3,21 +3,35 @@
 mod error;
 mod file;
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashSet},
+    fs,
+    path::Path,
+};
 
 use prost::Message;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokenizers::{models::bpe::BPE, normalizers::Precompiled};
+use tokenizers::{
+    AddedToken,
+    models::bpe::{BPE, Vocab},
+    normalizers::Precompiled,
+};
 
 pub use self::error::SentencePieceError;
 use self::file::{Normalizer, SentencePieceFile, Trainer};
 use super::{
-    Built, added_tokens, flag, guarded, limits,
-    pieces::{Algorithm, Around, Kind, Parts, Pieces, SPACE, signs_for_spaces, spaces_for_signs},
+    Built,
+    added_tokens::AddedTokens,
+    beside::Beside,
+    class::{Class, OwnParts},
+    guarded,
+    limits::{self, TokenizerLimit},
+    pieces::{Algorithm, Kind, Parts, Pieces, SPACE, Splits, spaces_for_signs},
     read_checked,
 };
-use crate::{checkpoint::refuse_pointer, error::ModelError};
+use crate::{checkpoint::refuse_pointer, error::ModelError, note::Note};
 
 /// The numbers of the algorithms: `TrainerSpec.ModelType` in SentencePiece's `sentencepiece_model.proto`.
 const UNIGRAM: i32 = 1;
@@ -41,152 +55,246 @@ pub(super) fn is_tiktoken(path: &Path) -> bool {
         && rank.trim_ascii_end().iter().all(u8::is_ascii_digit)
 }
 
-/// The settings of `tokenizer_config.json` about spaces that are put into a text.
-#[derive(Clone, Copy, Debug)]
-struct Spaces {
-    /// Whether a text begins with one (`add_prefix_space`). If it does not say, the file does.
-    first: Option<bool>,
-    /// Whether what follows a token that was found in the text begins with one.
-    legacy: bool,
+/// A file whose pieces and settings are checked.
+struct Read {
+    pieces: Pieces,
+    scores: Vec<f64>,
+    /// The id of the piece for text that no piece covers.
+    unknown: usize,
+    trainer: Trainer,
+    normalizer: Normalizer,
 }
 
-/// Builds the tokenizer.
-///
-/// A text gets the tokens that SentencePiece itself gives it, with one exception, as after transformers' conversion: control tokens
-/// and the unknown token are found where they stand in a text. `legacy` in `tokenizer_config.json` is a second: what follows a
-/// token that is found so then begins with a space. `add_prefix_space` there decides whether a text does, if it is set.
+/// Builds the tokenizer that transformers makes of the file and those beside it.
 ///
 /// # Source
 ///
-/// Hugging Face transformers 5.24, `convert_slow_tokenizer.py` (`SpmConverter`, `LlamaConverter`).
-pub(super) fn build(path: &Path, vocab_size: usize) -> Result<Built, ModelError> {
+/// Hugging Face transformers 5.24, `tokenization_utils_tokenizers.py` (`_convert_from_sentencepiece`) and
+/// `convert_slow_tokenizer.py` (`SentencePieceExtractor`, `build_tokenizer_from_spm_proto`).
+pub(super) fn build(path: &Path, beside: &Beside, vocab_size: usize) -> Result<Built, ModelError> {
     refuse_pointer(path)?;
     let refused =
         |source: SentencePieceError| ModelError::Tokenizer { path: path.to_owned(), source: source.into() };
     let bytes = read_checked(path, |length| limits::check_pieces_length(length, vocab_size))?;
-    let flag = |key: &str| flag(&path.with_file_name("tokenizer_config.json"), key);
-    let says = |key: &str| flag(key).unwrap_or_default();
-    let spaces = Spaces { first: flag("add_prefix_space"), legacy: says("legacy") };
-    let (pieces, parts, [bos, eos]) = read(&bytes, spaces).map_err(refused)?;
-    let end = |key: &str, id: Option<u32>| {
-        id.filter(|_| says(key)).map(|id| (id, pieces.tokens[id as usize].as_str()))
+    let hash = hex::encode(Sha256::digest(&bytes));
+    let mut file = Read::of(&bytes).map_err(refused)?;
+    drop(bytes);
+    let class = Class::of(beside, false);
+    // The classes merge. Probabilities are not merges.
+    let own = class.own_parts(beside).filter(|own| own.byte_fallback && file.merges());
+    let note = (class != Class::Plain && own.is_none())
+        .then(|| Note::OtherTokenizerClass { class: class.name().to_owned() });
+    let (parts, added) = match own {
+        Some(own) => {
+            let added = AddedTokens::of(beside, BTreeMap::new(), file.added(true), class.special_tokens());
+            (file.parts_of_class(&class, own, &added).map_err(refused)?, added)
+        }
+        None => {
+            let mut added = AddedTokens::of(beside, BTreeMap::new(), file.added(false), &file.special());
+            if file.begins_with_space() {
+                added.before_normalisation();
+            }
+            file.rename(added.numbered()).map_err(refused)?;
+            (file.own_parts(beside).map_err(refused)?, added)
+        }
     };
-    let around = Around { before: end("add_bos_token", bos), after: end("add_eos_token", eos) };
-    let tokenizer = pieces.assemble(parts, around).and_then(|mut tokenizer| {
-        let unknown = pieces.tokens.iter().zip(&pieces.kinds).find(|(_, kind)| **kind == Kind::Unknown);
-        let defaults: Vec<(&str, &str)> =
-            unknown.map(|(token, _)| ("unk_token", token.as_str())).into_iter().collect();
-        guarded(|| added_tokens::add(&mut tokenizer, path, &defaults))?;
+    let tokenizer = guarded(|| {
+        let mut tokenizer = parts.build()?;
+        added.add_to(&mut tokenizer)?;
+        added.put_around(&mut tokenizer, beside)?;
         Ok(tokenizer)
     });
     let tokenizer = tokenizer.map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })?;
-    Ok(Built { tokenizer, hash: hex::encode(Sha256::digest(&bytes)), note: None })
+    added.check_ids(&tokenizer, beside, path)?;
+    Ok(Built { note, ..Built::new(tokenizer, hash) })
 }
 
-/// Reads the pieces, the parts of the tokenizer, and the ids of BOS and EOS if they exist.
-fn read(bytes: &[u8], spaces: Spaces) -> Result<(Pieces, Parts, [Option<u32>; 2]), SentencePieceError> {
-    let SentencePieceFile { pieces: listed, trainer, normalizer } = SentencePieceFile::decode(bytes)?;
-    let (trainer, normalizer) = (trainer.unwrap_or_default(), normalizer.unwrap_or_default());
-    if trainer.treat_whitespace_as_suffix.unwrap_or(false) {
-        return Err(SentencePieceError::Setting { name: "treat_whitespace_as_suffix", found: true });
+impl Read {
+    fn of(bytes: &[u8]) -> Result<Self, SentencePieceError> {
+        let SentencePieceFile { pieces: listed, trainer, normalizer } = SentencePieceFile::decode(bytes)?;
+        let (trainer, normalizer) = (trainer.unwrap_or_default(), normalizer.unwrap_or_default());
+        if trainer.treat_whitespace_as_suffix.unwrap_or(false) {
+            return Err(SentencePieceError::Setting { name: "treat_whitespace_as_suffix", found: true });
+        }
+        if !normalizer.escape_whitespaces.unwrap_or(true) {
+            return Err(SentencePieceError::Setting { name: "escape_whitespaces", found: false });
+        }
+        let kinds = listed.iter().map(|piece| Kind::of(i64::from(piece.kind.unwrap_or(1)))).collect();
+        let scores: Vec<f64> =
+            listed.iter().map(|piece| f64::from(piece.score.unwrap_or_default())).collect();
+        let tokens: Vec<String> = listed.into_iter().map(|piece| piece.piece.unwrap_or_default()).collect();
+        limits::check_tokens(tokens.iter().map(String::as_str))?;
+        if let Some((token, &found)) = tokens.iter().zip(&scores).find(|(_, score)| !score.is_finite()) {
+            return Err(SentencePieceError::Score { token: token.clone(), found });
+        }
+        let pieces = Pieces { tokens, kinds };
+        let unknown = pieces.kinds.iter().position(|kind| *kind == Kind::Unknown);
+        let unknown = unknown.ok_or(SentencePieceError::NoUnknown { pieces: pieces.tokens.len() })?;
+        match trainer.model_type.unwrap_or(UNIGRAM) {
+            UNIGRAM | BPE_MERGES => Ok(Read { pieces, scores, unknown, trainer, normalizer }),
+            found => Err(SentencePieceError::ModelType { found }),
+        }
     }
-    if !normalizer.escape_whitespaces.unwrap_or(true) {
-        return Err(SentencePieceError::Setting { name: "escape_whitespaces", found: false });
-    }
-    let kinds = listed.iter().map(|piece| Kind::of(i64::from(piece.kind.unwrap_or(1)))).collect();
-    let scores: Vec<f64> = listed.iter().map(|piece| f64::from(piece.score.unwrap_or_default())).collect();
-    let tokens: Vec<String> = listed.into_iter().map(|piece| piece.piece.unwrap_or_default()).collect();
-    limits::check_tokens(tokens.iter().map(String::as_str))?;
-    if let Some((token, &found)) = tokens.iter().zip(&scores).find(|(_, score)| !score.is_finite()) {
-        return Err(SentencePieceError::Score { token: token.clone(), found });
-    }
-    let pieces = Pieces { tokens, kinds };
-    let algorithm = algorithm(&pieces, &scores, &trainer)?;
-    let begins_with_space = spaces.first.or(normalizer.add_dummy_prefix).unwrap_or(true);
-    let before_signs = before_signs(&normalizer)?;
-    let mut cuts = match begins_with_space {
-        true => first_space(spaces.legacy, !before_signs.is_empty()),
-        false => Vec::new(),
-    };
-    let normalizer = Some(signs_for_spaces(before_signs));
-    cuts.extend(runs_of_spaces(&pieces));
-    let pre_tokenizer = (!cuts.is_empty()).then(|| json!({ "type": "Sequence", "pretokenizers": cuts }));
-    let parts = Parts { algorithm, normalizer, pre_tokenizer, decoder: spaces_for_signs(begins_with_space) };
-    let ends = [trainer.bos_id.unwrap_or(1), trainer.eos_id.unwrap_or(2)]
-        .map(|id| u32::try_from(id).ok().filter(|&id| (id as usize) < pieces.tokens.len()));
-    Ok((pieces, parts, ends))
-}
 
-/// Returns the way in which pieces are found in a text.
-fn algorithm(pieces: &Pieces, scores: &[f64], trainer: &Trainer) -> Result<Algorithm, SentencePieceError> {
-    let byte_fallback = trainer.byte_fallback.unwrap_or(false);
-    let unknown = pieces.kinds.iter().position(|kind| *kind == Kind::Unknown);
-    let unknown = unknown.ok_or(SentencePieceError::NoUnknown { pieces: pieces.tokens.len() })?;
-    // A repeated piece would take the id of the other.
-    let table = pieces.table().map_err(|(token, [first, second])| SentencePieceError::Repeated {
-        token: token.to_owned(),
-        first,
-        second,
-    })?;
-    match trainer.model_type.unwrap_or(UNIGRAM) {
-        UNIGRAM => {
+    /// Whether pieces are found in a text by merges.
+    fn merges(&self) -> bool {
+        self.trainer.model_type == Some(BPE_MERGES)
+    }
+
+    /// Whether a text begins with a space.
+    fn begins_with_space(&self) -> bool {
+        self.normalizer.add_dummy_prefix.unwrap_or(true)
+    }
+
+    /// Returns the id of each piece. A repeated piece would take the id of the other.
+    fn table(&self) -> Result<Vocab, SentencePieceError> {
+        self.pieces.table().map_err(|(token, [first, second])| SentencePieceError::Repeated {
+            token: token.to_owned(),
+            first,
+            second,
+        })
+    }
+
+    /// Returns the control pieces, and those that users defined if they are wanted, as tokens that a text is searched for.
+    fn added(&self, users_too: bool) -> Vec<AddedToken> {
+        let pieces = self.pieces.kinds.iter().zip(&self.pieces.tokens);
+        let added = pieces.filter_map(|(kind, token)| match kind {
+            Kind::Control => Some(AddedToken::from(token.as_str(), true)),
+            Kind::UserDefined if users_too => Some(AddedToken::from(token.as_str(), false).normalized(false)),
+            Kind::UserDefined | Kind::Plain | Kind::Unknown | Kind::Unmerged => None,
+        });
+        added.collect()
+    }
+
+    /// Returns the special tokens that the file has if the files beside it do not name others, by their keys.
+    fn special(&self) -> Vec<(&'static str, &str)> {
+        let Trainer { unk_id, bos_id, eos_id, unk_piece, bos_piece, eos_piece, .. } = &self.trainer;
+        let named = [
+            ("unk_token", unk_id, 0, unk_piece, "<unk>"),
+            ("bos_token", bos_id, 1, bos_piece, "<s>"),
+            ("eos_token", eos_id, 2, eos_piece, "</s>"),
+        ];
+        let exists = named.into_iter().filter(|(_, id, usual, ..)| id.unwrap_or(*usual) >= 0);
+        exists
+            .map(|(key, _, _, piece, usual)| {
+                (key, piece.as_deref().filter(|piece| !piece.is_empty()).unwrap_or(usual))
+            })
+            .collect()
+    }
+
+    /// Gives pieces the names that other files have for their ids, unless another piece has that name and keeps it.
+    fn rename(&mut self, names: &BTreeMap<u32, AddedToken>) -> Result<(), SentencePieceError> {
+        let kept: HashSet<&str> =
+            self.pieces.ids().filter(|(id, _)| !names.contains_key(id)).map(|(_, token)| token).collect();
+        let renamed = names.iter().filter(|(id, token)| {
+            (**id as usize) < self.pieces.tokens.len() && !kept.contains(token.content.as_str())
+        });
+        let renamed: Vec<(usize, String)> =
+            renamed.map(|(id, token)| (*id as usize, token.content.clone())).collect();
+        for (id, token) in renamed {
+            self.pieces.tokens[id] = token;
+        }
+        Ok(limits::check_tokens(self.pieces.tokens.iter().map(String::as_str))?)
+    }
+
+    /// Returns the parts that a class has, with the pieces of the file.
+    fn parts_of_class(
+        &self,
+        class: &Class,
+        own: OwnParts,
+        added: &AddedTokens,
+    ) -> Result<Parts, SentencePieceError> {
+        let table = self.table()?;
+        // In the order of their ids.
+        let tokens = self.pieces.ids().map(|(id, _)| id);
+        let merges = self.pieces.merges(tokens, Splits::ShortestFirst, |part| table.contains_key(part))?;
+        let mut model = BPE::builder().vocab_and_merges(table, merges).fuse_unk(true);
+        if let (Class::Gemma, Some(unknown)) = (class, added.named("unk_token")) {
+            limits::check_unknown(unknown)?;
+            model = model.unk_token(unknown.to_owned());
+        }
+        let OwnParts { normalizer, pre_tokenizer, decoder, byte_fallback, keeps_ends: _ } = own;
+        let algorithm = Algorithm::Bpe(Box::new(model.byte_fallback(byte_fallback)));
+        Ok(Parts { algorithm, normalizer, pre_tokenizer: Some(pre_tokenizer), decoder })
+    }
+
+    /// Returns the parts that the file itself describes.
+    fn own_parts(&self, beside: &Beside) -> Result<Parts, SentencePieceError> {
+        // A setting that is null is not the usual one.
+        let legacy = beside.settings.get("legacy").is_none_or(|legacy| legacy.as_bool().unwrap_or(false));
+        let user_defined = self.user_defined()?;
+        let first_space = self.begins_with_space().then(|| {
+            let scheme = if legacy { "always" } else { "first" };
+            json!({ "type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": false })
+        });
+        // Nothing is merged with pieces that users defined.
+        let whole = user_defined.as_ref().map(|expression| {
+            json!({ "type": "Split", "pattern": { "Regex": expression }, "behavior": "Isolated", "invert": false })
+        });
+        let cuts: Vec<Value> = first_space.into_iter().chain(whole).collect();
+        Ok(Parts {
+            algorithm: self.algorithm(user_defined.is_some())?,
+            normalizer: Some(self.normalizer(legacy)?),
+            pre_tokenizer: (!cuts.is_empty()).then(|| json!({ "type": "Sequence", "pretokenizers": cuts })),
+            decoder: spaces_for_signs(self.begins_with_space()),
+        })
+    }
+
+    /// Returns the way in which pieces are found in a text. `keeps_whole` tells whether a part of the text that is a piece is not merged.
+    fn algorithm(&self, keeps_whole: bool) -> Result<Algorithm, SentencePieceError> {
+        let Read { pieces, scores, unknown, trainer, .. } = self;
+        let byte_fallback = trainer.byte_fallback.unwrap_or(false);
+        let table = self.table()?;
+        if !self.merges() {
             let pieces = pieces.tokens.iter().cloned().zip(scores.iter().copied()).collect();
-            Ok(Algorithm::Unigram { pieces, unknown, byte_fallback })
+            return Ok(Algorithm::Unigram { pieces, unknown: *unknown, byte_fallback });
         }
-        BPE_MERGES => {
-            let token = pieces.tokens[unknown].clone();
-            limits::check_unknown(&token)?;
-            let merges = pieces.merges(scores, &table)?;
-            let model = BPE::builder().vocab_and_merges(table, merges).unk_token(token).fuse_unk(true);
-            Ok(Algorithm::Bpe(Box::new(model.byte_fallback(byte_fallback))))
-        }
-        found => Err(SentencePieceError::ModelType { found }),
+        let token = pieces.tokens[*unknown].clone();
+        limits::check_unknown(&token)?;
+        let is_plain = |id: u32| pieces.kinds[id as usize] == Kind::Plain;
+        let mut order: Vec<u32> = pieces.ids().map(|(id, _)| id).filter(|&id| is_plain(id)).collect();
+        // Zero has no sign here.
+        let score = |id: u32| scores[id as usize] + 0.0;
+        order.sort_by(|&a, &b| score(b).total_cmp(&score(a)));
+        let is_part = |part: &str| table.get(part).is_some_and(|&id| is_plain(id));
+        let merges = pieces.merges(order.into_iter(), Splits::ShortestFirst, is_part)?;
+        let model = BPE::builder().vocab_and_merges(table, merges).unk_token(token).fuse_unk(true);
+        Ok(Algorithm::Bpe(Box::new(model.byte_fallback(byte_fallback).ignore_merges(keeps_whole))))
     }
-}
 
-/// Returns the steps that put a sign for a space before a text. A token that was found in the text divides it, and what follows
-/// begins with a sign only if `legacy` is set and it does not begin with one. If the text is normalised, the begin of a text is not
-/// told from that of such a part, and each of them gets a sign.
-///
-/// # Source
-///
-/// Hugging Face transformers 5.24, `tokenization_utils_base.py` (`_get_prepend_scheme`). There a text that begins with a space gets
-/// no other. SentencePiece gives it one.
-fn first_space(legacy: bool, normalised: bool) -> Vec<Value> {
-    let step = |replacement: char, scheme: &str| json!({ "type": "Metaspace", "replacement": replacement, "prepend_scheme": scheme, "split": false });
-    // The first step finds no sign of its own in the text, because all spaces are signs by now.
-    match (normalised, legacy) {
-        (true, _) => vec![step(' ', "always"), step(SPACE, "never")],
-        (false, true) => vec![step(' ', "first"), step(SPACE, "always")],
-        (false, false) => vec![step(' ', "first"), step(SPACE, "never")],
+    /// Returns an expression that finds the pieces that users defined, the longest of several first.
+    fn user_defined(&self) -> Result<Option<String>, TokenizerLimit> {
+        let pieces = self.pieces.kinds.iter().zip(&self.pieces.tokens);
+        let mut defined: Vec<&str> = pieces
+            .filter(|(kind, token)| **kind == Kind::UserDefined && !token.is_empty())
+            .map(|(_, token)| token.as_str())
+            .collect();
+        defined.sort_by_key(|token| Reverse(token.chars().count()));
+        let escaped: Vec<String> = defined.into_iter().map(regex::escape).collect();
+        let expression = escaped.join("|");
+        limits::check_expression(&expression)?;
+        Ok((!escaped.is_empty()).then_some(expression))
     }
-}
 
-/// Returns the cuts around runs of signs for spaces that users defined. The longest of them that fits comes first, and nothing is
-/// merged with it.
-fn runs_of_spaces(pieces: &Pieces) -> Option<Value> {
-    let defined = pieces.tokens.iter().zip(&pieces.kinds).filter(|(_, kind)| **kind == Kind::UserDefined);
-    let runs = defined.filter(|(token, _)| !token.is_empty() && token.chars().all(|sign| sign == SPACE));
-    let lengths: BTreeSet<usize> = runs.map(|(token, _)| token.chars().count()).collect();
-    let expressions: Vec<String> =
-        lengths.iter().rev().map(|length| format!("{SPACE}{{{length}}}")).collect();
-    (!expressions.is_empty()).then(|| {
-        json!({ "type": "Split", "pattern": { "Regex": expressions.join("|") }, "behavior": "Isolated", "invert": false })
-    })
-}
-
-/// Returns the normalisers that come before signs are written for spaces.
-fn before_signs(normalizer: &Normalizer) -> Result<Vec<Value>, SentencePieceError> {
-    let mut normalizers = Vec::new();
-    if let Some(table) = normalizer.precompiled_charsmap.as_ref().filter(|table| !table.is_empty()) {
-        limits::check_table(table)?;
-        let table = guarded(|| Ok(Precompiled::from(table)?)).map_err(SentencePieceError::Table)?;
-        normalizers
-            .push(serde_json::to_value(table).map_err(|error| SentencePieceError::Table(error.into()))?);
-    }
-    if normalizer.remove_extra_whitespaces.unwrap_or(true) {
+    /// Returns the normaliser, which writes signs for spaces at last.
+    fn normalizer(&self, legacy: bool) -> Result<Value, SentencePieceError> {
         let replaced = |expression: &str, content: &str| json!({ "type": "Replace", "pattern": { "Regex": expression }, "content": content });
-        normalizers.extend([replaced("^ +| +$", ""), replaced(" {2,}", " ")]);
+        let mut normalizers = Vec::new();
+        let table = self.normalizer.precompiled_charsmap.as_ref();
+        if let Some(table) = table.filter(|table| !table.is_empty()) {
+            limits::check_table(table)?;
+            let table = guarded(|| Ok(Precompiled::from(table)?)).map_err(SentencePieceError::Table)?;
+            normalizers
+                .push(serde_json::to_value(table).map_err(|error| SentencePieceError::Table(error.into()))?);
+        }
+        if self.normalizer.remove_extra_whitespaces.unwrap_or(true) {
+            normalizers.extend([replaced(r"\A +| +\z", ""), replaced(" {2,}", " ")]);
+        }
+        normalizers.push(json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE }));
+        if self.begins_with_space() && legacy {
+            // SentencePiece puts a space before one, which the step that puts it there does not.
+            normalizers.push(replaced(&format!(r"\A{SPACE}"), &format!("{SPACE}{SPACE}")));
+        }
+        Ok(json!({ "type": "Sequence", "normalizers": normalizers }))
     }
-    Ok(normalizers)
 }

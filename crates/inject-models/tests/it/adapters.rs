@@ -261,6 +261,29 @@ fn an_adapter_that_ensures_tied_weights_replaces_both_of_them() {
 }
 
 #[test]
+fn faults_of_the_adapter_of_the_model_and_of_the_tokenizer_are_named_at_once() {
+    let place = tempfile::tempdir().unwrap();
+    let config = json!({"model_type": "llama", "hidden_size": 0});
+    fs::write(place.path().join("config.json"), config.to_string()).unwrap();
+    let missing = |name: &str| place.path().join(name);
+    let origin =
+        Origin::of_folder(place.path()).with_adapter(&missing("adapter")).with_tokenizer(&missing("tokens"));
+    let message = Model::load(origin, FloatFormat::F32, &device()).unwrap_err().to_string();
+    for part in
+        ["`hidden_size` is 0", "`vocab_size` is missing", "adapter_config.json", "no tokenizer", "tokens"]
+    {
+        assert!(message.contains(part), "no `{part}` in: {message}");
+    }
+    // The weights and the adapter, of a model whose config is sound.
+    fs::copy(fixture::folder("llama").join("config.json"), place.path().join("config.json")).unwrap();
+    let origin = Origin::of_folder(place.path()).with_adapter(&missing("adapter"));
+    let message = Model::load(origin, FloatFormat::F32, &device()).unwrap_err().to_string();
+    for part in ["adapter_config.json", "model.safetensors"] {
+        assert!(message.contains(part), "no `{part}` in: {message}");
+    }
+}
+
+#[test]
 fn a_file_in_the_place_of_the_folder_is_named() {
     let copy = Copy::new();
     let file = copy.path("adapter_model.safetensors");

@@ -189,6 +189,22 @@ fn a_git_lfs_pointer_is_named() {
 }
 
 /// transformers 5 calls the head of every class `lm_head`.
+/// transformers renames them in modules called `LayerNorm` alone. Here it would compute with norms of ones.
+#[test]
+fn norms_of_other_names_are_refused() {
+    for (case, norm) in [("gpt2", "ln_1"), ("llama", "input_layernorm")] {
+        let checkpoint = Checkpoint::copy_of(case).with_tensors(|tensors| {
+            let old = |name: String| match name.contains(norm) {
+                true => name.replace(".weight", ".gamma").replace(".bias", ".beta"),
+                false => name,
+            };
+            *tensors =
+                std::mem::take(tensors).into_iter().map(|(name, tensor)| (old(name), tensor)).collect();
+        });
+        checkpoint.error(FILE, &[&format!("0.{norm}.weight"), &format!("0.{norm}.gamma")]);
+    }
+}
+
 #[test]
 fn the_head_of_gpt_neox_is_read_by_both_of_its_names() {
     let published = Checkpoint::copy_of("gpt-neox");

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use inject_models::{Bos, Note};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{fixture, malformed::Checkpoint};
 
@@ -49,18 +49,43 @@ fn texts_have_the_ids_that_the_library_gives_them() {
 }
 
 #[test]
-fn tokens_that_stand_in_a_text_stay_whole_as_in_transformers() {
+fn the_files_beside_a_model_count_as_in_transformers() {
     let file = fixture::folder("sentence-piece").join("beside.json");
-    let cases: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
-    assert!(cases.len() > 2);
+    let fixture: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    let (texts, cases) = (fixture["texts"].as_array().unwrap(), fixture["cases"].as_array().unwrap());
+    assert!(texts.len() > 10 && cases.len() > 30);
+    let model = plain().load().unwrap();
     for case in cases {
-        let model =
-            with(bytes("turns")).with_file("tokenizer_config.json", case["config"].to_string()).load();
-        let model = model.unwrap();
-        for text in case["texts"].as_array().unwrap() {
-            let ids = model.tokenizer().unwrap().encode(text[0].as_str().unwrap(), Bos::Auto).unwrap();
-            assert_eq!(serde_json::to_value(&ids).unwrap(), text[1], "{}: {}", case["config"], text[0]);
+        let place = tempfile::tempdir().unwrap();
+        let write = |name: &str, contents: &[u8]| fs::write(place.path().join(name), contents).unwrap();
+        write("tokenizer.model", &bytes(case["model"].as_str().unwrap()));
+        write("config.json", json!({ "model_type": case["model_type"] }).to_string().as_bytes());
+        if !case["config"].is_null() {
+            write("tokenizer_config.json", case["config"].to_string().as_bytes());
         }
+        let model = model.clone().with_tokenizer(place.path()).unwrap();
+        for (text, expected) in texts.iter().zip(case["ids"].as_array().unwrap()) {
+            let ids = model.tokenizer().unwrap().encode(text.as_str().unwrap(), Bos::Auto).unwrap();
+            assert_eq!(&serde_json::to_value(&ids).unwrap(), expected, "{text:?} {case}");
+        }
+    }
+}
+
+/// These classes merge pieces by the order of their ids. A unigram model has no merges.
+#[test]
+fn a_class_that_does_not_fit_the_model_is_noted_and_the_file_counts() {
+    let ids = |class: &str| {
+        let config = json!({ "tokenizer_class": class });
+        let checkpoint = with(bytes("unigram")).with_file("tokenizer_config.json", config.to_string());
+        let model = checkpoint.load().unwrap();
+        let ids = model.tokenizer().unwrap().encode("The cat sees the dog.", Bos::Auto).unwrap();
+        (ids, model.notes().to_vec())
+    };
+    let (alone, nothing) = ids("PreTrainedTokenizerFast");
+    assert_eq!(nothing, []);
+    for class in ["LlamaTokenizer", "T5Tokenizer"] {
+        let noted = vec![Note::OtherTokenizerClass { class: class.to_owned() }];
+        assert_eq!(ids(class), (alone.clone(), noted));
     }
 }
 
@@ -96,6 +121,8 @@ fn a_text_begins_with_a_space_unless_the_tokenizer_config_says_otherwise() {
         (json!({ "add_prefix_space": null }), vec![271, 338, 377, 288, 382, 377]),
         (json!({ "add_prefix_space": false }), vec![393, 259, 338, 377, 288, 382, 377]),
     ] {
+        let mut says = says;
+        says["tokenizer_class"] = json!("LlamaTokenizer");
         let model = with(bytes("llama")).with_file("tokenizer_config.json", says.to_string()).load().unwrap();
         let tokenizer = model.tokenizer().unwrap();
         assert_eq!(tokenizer.encode("The cat sat", Bos::Auto).unwrap(), expected, "{says}");
@@ -135,7 +162,7 @@ fn added_tokens_follow_the_pieces() {
     assert_eq!(ids, [430]);
     with(bytes("llama"))
         .with_file("added_tokens.json", json!({ "<new>": 431 }).to_string())
-        .tokenizer_error("tokenizer.model", &["token `<new>` has id 431, expected id 430"]);
+        .tokenizer_error("added_tokens.json", &["`<new>` is 431", "expected 430"]);
 }
 
 /// The bytes of a field of a message.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use inject_models::{Bos, Model, Note};
+use inject_models::{Bos, Model, ModelError, Note};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -122,15 +122,14 @@ fn a_class_that_is_not_known_or_does_not_fit_is_noted_and_the_file_counts() {
 #[test]
 fn a_tokenizer_config_that_cannot_be_read_is_named() {
     let place = folder(&"byte-level".into(), &json!({}), &json!({}));
+    let path = place.path().join("tokenizer_config.json");
     for (contents, expected) in [
-        ("{", "tokenizer_config.json: EOF"),
-        (
-            r#"{"added_tokens_decoder": {"one": {"content": "x"}}}"#,
-            "tokenizer_config.json: added_tokens_decoder",
-        ),
+        ("{", "EOF"),
+        (r#"{"added_tokens_decoder": {"one": {"content": "x"}}}"#, "added_tokens_decoder: invalid"),
     ] {
-        fs::write(place.path().join("tokenizer_config.json"), contents).unwrap();
+        fs::write(&path, contents).unwrap();
         let error = model().with_tokenizer(place.path()).unwrap_err();
+        assert!(matches!(&error, ModelError::Json { path: named, .. } if *named == path), "{error}");
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.contains(expected), "{source}");
     }

@@ -63,7 +63,7 @@ impl Gguf {
         };
         let mut hasher = Sha256::new();
         self.head.tokenizer.iter().for_each(|place| hasher.update(&self.map[place.clone()]));
-        Ok(Some(Built { tokenizer, hash: hex::encode(hasher.finalize()), note: None }))
+        Ok(Some(Built::new(tokenizer, hex::encode(hasher.finalize()))))
     }
 
     fn text(&self, key: &str) -> Result<Option<&str>, ModelError> {

@@ -37,12 +37,24 @@ pub(super) struct Trainer {
     pub(super) treat_whitespace_as_suffix: Option<bool>,
     #[prost(bool, optional, tag = "35")]
     pub(super) byte_fallback: Option<bool>,
+    /// 0 if it is missing, and negative if there is no such token.
+    #[prost(int32, optional, tag = "40")]
+    pub(super) unk_id: Option<i32>,
     /// 1 if it is missing, and negative if there is no such token.
     #[prost(int32, optional, tag = "41")]
     pub(super) bos_id: Option<i32>,
     /// 2 if it is missing, and negative if there is no such token.
     #[prost(int32, optional, tag = "42")]
     pub(super) eos_id: Option<i32>,
+    /// `<unk>` if it is missing.
+    #[prost(string, optional, tag = "45")]
+    pub(super) unk_piece: Option<String>,
+    /// `<s>` if it is missing.
+    #[prost(string, optional, tag = "46")]
+    pub(super) bos_piece: Option<String>,
+    /// `</s>` if it is missing.
+    #[prost(string, optional, tag = "47")]
+    pub(super) eos_piece: Option<String>,
 }
 
 /// `NormalizerSpec`. The flags are true where they are missing.

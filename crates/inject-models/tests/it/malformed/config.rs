@@ -1,6 +1,6 @@
 //! Faults of config.json.
 
-use inject_models::{ConfigProblem, ModelError, Note, config::NormConfig};
+use inject_models::{ConfigProblem, Logits, ModelError, Note, Tap, TokenBatch, config::NormConfig};
 use serde_json::{Value, json};
 
 use super::Checkpoint;
@@ -194,6 +194,42 @@ fn the_largest_sizes_let_through_are_compared_with_the_weights_before_anything_i
         .with_key("head_dim", largest)
         .error("model.safetensors", &["q_proj.weight`", "[32, 32]", "[281474976710656, 32]"]);
     assert!(matches!(error, ModelError::Tensors { .. }), "{error:?}");
+}
+
+/// A rotary model has no table of positions, so a large number of them is bookkeeping.
+#[test]
+fn a_length_that_no_tensor_has_may_be_large() {
+    let large = 1_u64 << 40;
+    for case in
+        ["llama", "mistral", "gemma3", "gemma2", "phi3", "qwen2", "qwen3", "gpt-neox", "smollm3", "olmo2"]
+    {
+        let known = Checkpoint::copy_of(case).load().unwrap();
+        let model = Checkpoint::copy_of(case).with_key("max_position_embeddings", large).load().unwrap();
+        assert_eq!(model.decoder.config(), known.decoder.config(), "{case}");
+    }
+    let window = Checkpoint::copy_of("mistral-full").with_key("sliding_window", large).load().unwrap();
+    let prompt = TokenBatch::new(&[[3, 1, 4, 1, 5, 9]]).unwrap();
+    window.decoder.forward(&prompt, &[Tap::FinalNorm], Logits::None).unwrap();
+    let beyond = Checkpoint::copy_of("llama").with_key("max_position_embeddings", (1_u64 << 53) + 2);
+    beyond.bad_key("max_position_embeddings", "9007199254740994", "a length from 1 to 9007199254740992");
+    // Here the number is that of the rows of a tensor.
+    Checkpoint::copy_of("gpt2").with_key("n_positions", large).bad_key(
+        "n_positions",
+        &large.to_string(),
+        "a size",
+    );
+    Checkpoint::copy_of("gpt2").with_key("n_positions", 60).error("model.safetensors", &["wpe.weight", "60"]);
+}
+
+#[test]
+fn a_last_state_before_the_final_norm_is_noted() {
+    let notes = |case: &str, tie: bool| {
+        Checkpoint::copy_of(case).with_key("tie_last_hidden_states", tie).load().unwrap().notes().to_vec()
+    };
+    assert_eq!(notes("llama", false), [Note::LastState]);
+    assert_eq!(notes("llama", true), []);
+    // The class of this family does not ask.
+    assert_eq!(notes("gpt-neo", false), []);
 }
 
 #[test]

@@ -160,19 +160,34 @@ fn added_tokens_beside_merges_must_follow_the_vocabulary() {
     };
     let model = beside(300).load().unwrap();
     assert_eq!(model.tokenizer().unwrap().vocab_size(), 301);
-    beside(310).tokenizer_error("vocab.json", &["token `<new>` has id 310, expected id 300"]);
+    beside(310).tokenizer_error("added_tokens.json", &["`<new>` is 310", "expected 300"]);
 }
 
 #[test]
-fn a_damaged_file_beside_merges_is_refused() {
-    let folder = fixture::folder("byte-level");
-    let copy = |file: &str| fs::read(folder.join(file)).unwrap();
-    for file in ["added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"] {
-        Checkpoint::copy_of("llama")
-            .with_file("vocab.json", copy("vocab.json"))
-            .with_file("merges.txt", copy("merges.txt"))
-            .with_file(file, "{\"a\"")
-            .tokenizer_error("vocab.json", &[file, "line 1"]);
+fn a_damaged_file_beside_a_tokenizer_is_named_once() {
+    let tokenizers: [&[&str]; 3] = [
+        &["byte-level/tokenizer.json"],
+        &["byte-level/vocab.json", "byte-level/merges.txt"],
+        &["sentence-piece/llama.model"],
+    ];
+    for tokenizer in tokenizers {
+        for file in ["added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"] {
+            let mut checkpoint = Checkpoint::copy_of("llama");
+            for path in tokenizer {
+                let name = path.rsplit('/').next().unwrap().replace("llama.model", "tokenizer.model");
+                checkpoint = checkpoint.with_file(&name, fs::read(fixture::folder(path)).unwrap());
+            }
+            let checkpoint = checkpoint.with_file(file, "{\"a\"");
+            let error = checkpoint.tokenizer_error(file, &["line 1"]);
+            assert!(
+                matches!(&*error, ModelError::Json { path, .. } if *path == checkpoint.path(file)),
+                "{error}"
+            );
+            let model = checkpoint.load().unwrap();
+            let [note] = model.notes() else { panic!("{:?}", model.notes()) };
+            let text = note.to_string();
+            assert!(text.matches(file).count() == 1 && !text.contains("tokenizer.json"), "{text}");
+        }
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn parts(vocabulary: &Vocabulary<'_>) -> Result<Parts, ModelError> {
     let (gguf, pieces) = (vocabulary.gguf, &vocabulary.pieces);
     let table = vocabulary.table()?;
     let scores = gguf.numbers("tokenizer.ggml.scores", pieces.tokens.len(), |score| score.number())?;
-    let merges = pieces.merges(&scores, &table).map_err(|limit| gguf.refused(limit))?;
+    let merges = pieces.merges_by_score(&scores, &table).map_err(|limit| gguf.refused(limit))?;
     let unknown = vocabulary.special("tokenizer.ggml.unknown_token_id")?.1.to_owned();
     limits::check_unknown(&unknown).map_err(|limit| gguf.refused(limit))?;
     let model =
