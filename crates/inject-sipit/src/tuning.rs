@@ -110,7 +110,7 @@ pub(crate) const ROUNDED_POSITIONS: usize = 2;
 /// Candidates tested at each of them before rounded weights that the user or an earlier prompt named are given up. A first choice.
 pub(crate) const ROUNDED_CANDIDATES: usize = 8192;
 /// The same if nothing but a failure speaks for them. A first choice.
-pub(crate) const ROUNDED_BRIEFLY: usize = 2048;
+pub(crate) const ROUNDED_BRIEFLY: usize = 4096;
 /// Open positions by which the noise of rounded weights is recognised. A first choice.
 pub(crate) const NEAR_POSITIONS: usize = 4;
 /// The number of them that must be verified. A first choice.

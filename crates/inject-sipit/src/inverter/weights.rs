@@ -198,7 +198,7 @@ impl<'a> Inverter<'a> {
     }
 
     /// Whether rounded weights explain the first states. They must verify the tokens of the first two open positions, and their states of
-    /// these tokens must be nearer than those of the weights given.
+    /// these tokens must be nearer than those of the weights given. At the first, `candidates` are tested at most.
     fn explains(
         &self,
         rounded: &Rounded,
@@ -207,13 +207,21 @@ impl<'a> Inverter<'a> {
         candidates: usize,
         cost: &mut Cost,
     ) -> Result<bool, InvertError> {
-        let settings = self.trial(candidates).with_computed_in(ComputedIn::Auto);
-        let inverter = self.with_weights(rounded, settings);
-        let beginning = beginning(target, ROUNDED_POSITIONS);
-        let inversion = inverter.invert(&beginning, &mut inverter.searcher(policy), &mut silent)?;
-        cost.add_as_calibration(&inversion.cost);
-        Ok(inversion.is_verified()
-            && error(&rounded.decoder, target, &inversion)? < error(self.decoder, target, &inversion)?)
+        // Most weights are given up at the first position.
+        for (positions, candidates) in [(1, candidates), (ROUNDED_POSITIONS, ROUNDED_CANDIDATES)] {
+            let settings = self.trial(candidates).with_computed_in(ComputedIn::Auto);
+            let inverter = self.with_weights(rounded, settings);
+            let beginning = beginning(target, positions);
+            let inversion = inverter.invert(&beginning, &mut inverter.searcher(policy), &mut silent)?;
+            cost.add_as_calibration(&inversion.cost);
+            let verified = inversion.is_verified();
+            if !verified
+                || error(&rounded.decoder, target, &inversion)? >= error(self.decoder, target, &inversion)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether the noise of rounding the weights to a format explains the first states: whether the evidence under that noise verifies
