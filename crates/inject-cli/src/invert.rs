@@ -18,7 +18,6 @@ mod table;
 mod tally;
 mod tap;
 mod watched;
-mod weights;
 
 use std::path::PathBuf;
 

@@ -53,8 +53,8 @@ impl Calibration {
 
     /// The noise of a state. A later position may be an attention sink too, as its norm tells.
     pub(crate) fn of(&self, position: usize, state: &[f64]) -> &Arc<PlaceNoise> {
-        let (first, later) = (self.first.typical_norm, self.later.typical_norm);
-        let sink = first > SINK_NORM * later && norm(state) > (first * later).sqrt();
+        let sink = sink_from(self.first.typical_norm, self.later.typical_norm);
+        let sink = sink.is_some_and(|sink| norm(state) > sink);
         if position == 0 || sink { &self.first } else { &self.later }
     }
 
@@ -76,6 +76,11 @@ impl Calibration {
     pub(crate) fn quietened(&self, state: &[f64]) -> Vec<f64> {
         self.first.quietened(state)
     }
+}
+
+/// Returns the norm from which on a later state is an attention sink, if first states are much longer than others.
+fn sink_from(first: f64, later: f64) -> Option<f64> {
+    (first > SINK_NORM * later).then(|| (first * later).sqrt())
 }
 
 #[cfg(test)]

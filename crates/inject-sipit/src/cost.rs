@@ -28,7 +28,8 @@ pub struct StageCost {
 /// - `prefix`: the keys and values of settled tokens that no draft had computed,
 /// - `noise`: candidates computed again in other shapes, to measure the distance between two computations of them; and the whole
 ///   measurement of noise for a prompt whose length changes the model's computation (LongRoPE),
-/// - `calibration`: the noise of a producer, which an inverter measures once, at the first prompt that needs it,
+/// - `calibration`: the noise of a producer, which an inverter measures once, at the first prompt that needs it, and the search for
+///   the producer's weights where the weights given fail,
 /// - `factor` and `tap`: the search for a factor of all states, and for another tap, where nothing fits the first state.
 ///
 /// A source's own computation, such as the pass that gives a prior its logits, counts as time for choosing and not as states.
@@ -84,6 +85,14 @@ impl Cost {
             own.candidates += stage.candidates;
             own.choosing_seconds += stage.choosing_seconds;
             own.add_states(stage.states, stage.batches, stage.testing_seconds);
+        }
+    }
+
+    /// Adds the work of finding out how the states were produced. Only the first prompt pays for it.
+    pub(crate) fn add_as_calibration(&mut self, other: &Cost) {
+        for stage in other.stages.values() {
+            let seconds = stage.choosing_seconds + stage.testing_seconds;
+            self.stage(Cost::CALIBRATION).add_states(stage.states, stage.batches, seconds);
         }
     }
 

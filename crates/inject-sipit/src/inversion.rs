@@ -3,7 +3,7 @@
 use crate::{
     acceptance::NoiseOrigin,
     collisions::Ranked,
-    models::{Bos, ModelError, Tokenizer},
+    models::{Bos, ModelError, NumberFormat, Tokenizer},
     transformation::Transformation,
 };
 
@@ -155,6 +155,16 @@ impl Position {
     }
 }
 
+/// How the producer of the states computed them, as the inversion found out or the settings say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Producer {
+    /// In this format, or with weights that differ from those given as much as a rounding to it moves them: the noise is estimated.
+    Noise(NumberFormat),
+    /// With weights rounded to this format in the usual way. Candidates are computed with such weights.
+    RoundedWeights(NumberFormat),
+}
+
 /// A whole prompt, recovered as far as the states allow. It has as many positions as there were states.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -163,6 +173,8 @@ pub struct Inversion {
     pub positions: Vec<Position>,
     /// The change that the producer made to all states, as it was known or found.
     pub transformation: Transformation,
+    /// How the producer computed the states. None if that made no difference.
+    pub producer: Option<Producer>,
     /// The work and time that the inversion took.
     pub cost: Cost,
 }

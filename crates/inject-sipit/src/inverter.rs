@@ -19,6 +19,7 @@ mod sieve;
 mod timed;
 mod trial;
 pub(crate) mod watch;
+mod weights;
 
 use std::{
     cell::OnceCell,
@@ -26,6 +27,7 @@ use std::{
 };
 
 use crate::{
+    cost::Cost,
     error::InvertError,
     inversion::Inversion,
     models::{Decoder, ModelError, Progress, Tap, config::NormConfig},
@@ -39,7 +41,8 @@ use crate::{
 };
 
 use self::{
-    calibrate::Calibrations, doubt::Factor, neighbours::KnownNeighbours, recovery::Recovery, sieve::Comparing,
+    calibrate::Calibrations, doubt::Factor, neighbours::KnownNeighbours, recovery::Recovery,
+    sieve::Comparing, watch::Watch, weights::DoubtedWeights,
 };
 pub use self::{certify::ScanCost, shuffled::Unshuffled};
 
@@ -84,6 +87,7 @@ pub struct Inverter<'a> {
     calibrations: Arc<Mutex<Calibrations>>,
     neighbours: KnownNeighbours,
     comparing: Comparing,
+    weights: DoubtedWeights,
     /// The token after a candidate, whose state is compared in place of the candidate's own.
     next: Option<u32>,
 }
@@ -113,6 +117,7 @@ impl<'a> Inverter<'a> {
             calibrations,
             neighbours,
             comparing,
+            weights: Some(Arc::default()),
             next: None,
         })
     }
@@ -166,6 +171,9 @@ impl<'a> Inverter<'a> {
     /// the first is looked for among tokens that the model expects, and is ambiguous if a pair fits. If nothing fits, the position and all
     /// after it are open, with a guess for each state.
     ///
+    /// If nothing fits the first or second position, the weights are doubted: weights rounded to 8 or 4 bits are tried as the usual programs
+    /// round them, and as noise. [`Inversion::producer`] names what explained the states.
+    ///
     /// Two changes that producers make to states are recognised, and [`Inversion::transformation`] names them: a factor of all states,
     /// where nothing fits the first of them, and states without their means of a model with LayerNorm.
     ///
@@ -188,7 +196,16 @@ impl<'a> Inverter<'a> {
             return self.invert_with_gaps(target, searcher, progress);
         }
         let (centred, quiet) = (self.centred(target), OnceCell::new());
-        complete(Recovery::begin(self, centred.as_ref().unwrap_or(target), searcher, &quiet)?, progress)
+        let (target, mut spent) = (centred.as_ref().unwrap_or(target), Cost::default());
+        let watch = Watch::start(self.settings.budget.time);
+        if let Some(mut inversion) = self.invert_by_known_weights(target, searcher, &mut spent, progress)? {
+            inversion.cost.add(&spent);
+            return Ok(inversion);
+        }
+        let mut recovery = Recovery::begin(self, target, searcher, &quiet)?;
+        recovery.comparison.cost.add(&spent);
+        recovery.comparison.watch = watch;
+        complete(recovery, progress)
     }
 
     /// Returns the same states as centred ones, if the mean of each is zero and the model ignores means.
@@ -232,6 +249,10 @@ fn complete(
             Some(draft) => recovery.verify(&draft, progress)?,
             None => recovery.repair(progress)?,
         }
+    }
+    if let Some(mut inversion) = recovery.by_other_weights.take() {
+        inversion.cost.add_as_calibration(&recovery.comparison.cost);
+        return Ok(inversion);
     }
     let Some(Factor { by, within }) = recovery.factor else { return recovery.conclude(progress) };
     let comparison = recovery.comparison;

@@ -29,8 +29,7 @@
 //! - [`sources`]: the sources of candidates and the trait for your own.
 //! - [`lens`]: lenses draft a whole prompt from its states at once.
 //! - [`Acceptance`] and [`NoiseModel`]: the rule by which a candidate counts as the token.
-//! - [`Calibration`]: the noise of a producer that computes in another format. [`with_weights_of_producer`]: weights rounded as
-//!   the producer rounded them.
+//! - [`Calibration`]: the noise of a producer that computes in another format. [`Producer`]: the format that an inversion found.
 //! - [`find_tap`]: the tap of states whose file does not name it.
 //! - [`Inversion`], [`Position`], [`Verdict`] and [`inversion`]: the result and its cost.
 //!
@@ -61,7 +60,6 @@ mod median;
 mod noise;
 pub mod policy;
 mod recover;
-mod rounded_weights;
 pub mod settings;
 pub mod sources;
 mod target;
@@ -87,14 +85,13 @@ pub use self::{
     acceptance::{Acceptance, NoiseOrigin},
     calibration::{Calibration, CalibrationError},
     error::InvertError,
-    inversion::{Inversion, Position, Verdict},
+    inversion::{Inversion, Position, Producer, Verdict},
     inverter::{Inverter, ScanCost, Unshuffled},
     lens::{Lens, LensError},
     likely_tap::{FoundTap, LikelyTap, find_tap, likely_taps},
     noise::NoiseModel,
     policy::{Policy, PolicyChoice, Searcher},
     recover::recover,
-    rounded_weights::with_weights_of_producer,
     settings::Settings,
     target::TargetStates,
     tensor_file::TensorFileError,

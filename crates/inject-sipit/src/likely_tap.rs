@@ -189,7 +189,7 @@ impl Trial<'_> {
             .with_tap_check(TapCheck::Never)
             .with_budget(Budget::unlimited().with_candidates(candidates));
         let target = self.target(tap, change)?.after(self.decoder, self.given)?;
-        let inverter = Inverter::new(self.decoder, tap, settings)?;
+        let inverter = Inverter::new(self.decoder, tap, settings)?.with_weights_as_given();
         let choice = PolicyChoice::auto(self.decoder, tap, target.positions(), None, self.begins);
         let inversion = inverter.invert(&target, &mut inverter.searcher(&choice.policy), &mut silent)?;
         let Some(last) = inversion.positions.last() else { return Ok(Trialled::Nothing) };

@@ -139,10 +139,11 @@ impl Settings {
 #[non_exhaustive]
 pub enum ComputedIn {
     /// In f32, until no candidate fits. Then in 16 bits, if the states lie on the grid of such a format; and, if the whole vocabulary
-    /// fails at the first or second position, in bf16 whatever they are stored in.
+    /// fails at the first or second position, in bf16 whatever they are stored in, and with weights rounded to 8 or 4 bits.
     #[default]
     Auto,
-    /// In this format: 16 bits for everything, or weights of 8 or 4 bits. F32 and F64 mean that nothing is estimated.
+    /// In this format: 16 bits for everything, or weights of 8 or 4 bits, which are rounded as the usual programs round them if that
+    /// explains the first prompt. F32 and F64 mean that nothing is estimated.
     Format(NumberFormat),
 }
 

@@ -107,8 +107,16 @@ pub(crate) const TAP_OTHERS: usize = 3;
 pub(crate) const CENTRED_WITHIN: f64 = 1e-5;
 /// Open positions by which rounded weights are recognised: the second, because the first state of all is an attention sink, which tells less.
 pub(crate) const ROUNDED_POSITIONS: usize = 2;
-/// Candidates tested at each of them before the rounded weights are given up. A first choice.
+/// Candidates tested at each of them before rounded weights that the user or an earlier prompt named are given up. A first choice.
 pub(crate) const ROUNDED_CANDIDATES: usize = 8192;
+/// The same if nothing but a failure speaks for them. A first choice.
+pub(crate) const ROUNDED_BRIEFLY: usize = 4096;
+/// Open positions by which the noise of rounded weights is recognised. A first choice.
+pub(crate) const NEAR_POSITIONS: usize = 4;
+/// The number of them that must be verified. A first choice.
+pub(crate) const NEAR_VERIFIED: usize = 2;
+/// Candidates of a position that failed that are measured again by the noise of rounded weights. A first choice.
+pub(crate) const SAMPLE_REMEASURED: usize = 1024;
 /// Candidates compared by direction before a factor is given up. A first choice, with the results of docs/laboratory/results/rows.md.
 pub(crate) const SCALE_CANDIDATES: usize = 8192;
 

@@ -1,6 +1,6 @@
 //! The folder of calibrations: measured once, and read again by later runs.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use inject_sipit::{
     Calibration, Inverter,
@@ -20,18 +20,13 @@ const FORMATS: [NumberFormat; 6] = [
     NumberFormat::Fp4,
 ];
 
-/// The folder, if one is given and the inverter has the weights of the model as they are.
-fn folder<'a>(options: &'a Options, model: &LoadedModel, inverter: &Inverter<'_>) -> Option<&'a PathBuf> {
-    options.calibrations.as_ref().filter(|_| std::ptr::eq(inverter.decoder(), &model.decoder))
-}
-
 /// Reads the calibrations for the tap of an inverter, if a folder is given.
 ///
 /// # Errors
 ///
 /// [`Failure`] if a file is damaged, or was measured with other weights.
 pub(super) fn read(options: &Options, model: &LoadedModel, inverter: &Inverter<'_>) -> Result<(), Failure> {
-    let Some(folder) = folder(options, model, inverter) else { return Ok(()) };
+    let Some(folder) = &options.calibrations else { return Ok(()) };
     fs::create_dir_all(folder).map_err(Failure::io("create", folder))?;
     let d_model = model.decoder.config().d_model;
     for format in FORMATS {
@@ -49,7 +44,7 @@ pub(super) fn read(options: &Options, model: &LoadedModel, inverter: &Inverter<'
 ///
 /// [`Failure`] if a file cannot be written.
 pub(super) fn write(options: &Options, model: &LoadedModel, inverter: &Inverter<'_>) -> Result<(), Failure> {
-    let Some(folder) = folder(options, model, inverter) else { return Ok(()) };
+    let Some(folder) = &options.calibrations else { return Ok(()) };
     for known in inverter.known_calibrations() {
         if !folder.join(Calibration::file_name(known.tap(), known.format())).exists() {
             known.save(folder, model.weight_hash()?)?;

@@ -21,7 +21,6 @@ use super::{
     report::Recovered,
     share::ResultShare,
     single, tap,
-    weights::Weights,
 };
 use crate::{
     number::counted,
@@ -126,13 +125,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
     let (mut output, mut tally) = jsonl::open(out, &job, own.clone(), "files")?;
     let choice = options.policy.choose(&model, tap, rows)?;
     let settings = tap::doubting(options, &model, settings);
-    let weights = Weights::of_producer(&model, settings, || {
-        let Place { path, row, .. } = places[0];
-        let mut file = single::open(options, &model, path)?;
-        file.choose(row)?;
-        Ok(single::target_of(options, &model, &mut file, (column, tap))?.0)
-    })?;
-    let inverter = Inverter::new(weights.decoder(&model), tap, weights.settings.clone())?;
+    let inverter = Inverter::new(&model.decoder, tap, settings)?;
     note(&format!("{} at {tap}, policy: {}; {}", counted(own.len(), "prompt"), choice.policy, choice.reason));
     announce_scan(&inverter, rows * own.len());
     calibrations::read(options, &model, &inverter)?;

@@ -135,8 +135,8 @@ fn failed(recovered: &Recovered, acceptance: Acceptance, tap: Tap, at: usize) ->
         CauseKind::TapOrWeights => format!(
             "{seen}, as far as others are. Most likely the states are those of another tap ({tap} was taken: `hidden_states[-1]` of \
              transformers is final-norm, and the output of module `layers.N` is block-N+1) or of other weights, or the first rows are \
-             missing (BOS cut off, a prefix cache, or the last token of each prompt alone) or in another order: try --tap auto, \
-             --computed-in int8, int4 or nf4 for rounded weights, or --order shuffled"
+             missing (BOS cut off, a prefix cache, or the last token of each prompt alone) or in another order: try --tap auto or --order \
+             shuffled; weights rounded to 8 or 4 bits are tried unless --computed-in excludes them"
         ),
         _ => format!(
             "{seen}, as far as others are, though the positions before it fit. Most likely this row is padding, belongs to another prompt, \

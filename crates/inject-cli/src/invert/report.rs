@@ -1,6 +1,7 @@
 //! The JSON of a recovered prompt. docs/schema/ holds the schemas of these types.
 
 mod position;
+mod producer;
 mod rule;
 mod stage;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
     position::{NoiseName, PositionReport, VerdictName},
+    producer::ProducerReport,
     rule::AcceptanceRule,
     stage::{StageReport, stages},
 };
@@ -72,6 +74,9 @@ pub(crate) struct Recovered {
     /// The change that the producer made to all states; absent if they are those of the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) change: Option<Change>,
+    /// How the producer computed the states; absent if that made no difference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) producer: Option<ProducerReport>,
     /// The row of the file at each position; absent if the rows were in the order of the prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) order: Option<Vec<usize>>,
@@ -119,6 +124,7 @@ impl Recovered {
             text,
             text_encodes_back,
             change: Change::of(&inversion.transformation),
+            producer: inversion.producer.and_then(ProducerReport::of),
             order: None,
             likely_cause: None,
             positions,

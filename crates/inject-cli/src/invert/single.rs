@@ -17,7 +17,6 @@ use super::{
     likely_cause::LikelyCause,
     report::{Recovered, Report},
     tap,
-    weights::Weights,
 };
 use crate::{
     number::counted,
@@ -37,8 +36,7 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     let (target, prompt) = target(options, &model)?;
     let tap = target.tap();
     let choice = options.policy.choose(&model, tap, target.positions())?;
-    let weights = Weights::of_producer(&model, settings, || Ok(target.clone()))?;
-    let inverter = Inverter::new(weights.decoder(&model), tap, weights.settings.clone())?;
+    let inverter = Inverter::new(&model.decoder, tap, settings)?;
     calibrations::read(options, &model, &inverter)?;
     announce_scan(&inverter, target.positions());
     let mut meter = Meter::new();

@@ -4,7 +4,7 @@ use inject_sipit::models::Model;
 
 use super::{
     change::Change,
-    report::{AcceptanceRule, NoiseName, PositionReport, Recovered, Report, VerdictName},
+    report::{AcceptanceRule, NoiseName, PositionReport, ProducerReport, Recovered, Report, VerdictName},
 };
 use crate::{
     number::{self, counted, measured},
@@ -19,6 +19,7 @@ impl Report {
         lines.extend(explanation(self.acceptance));
         lines.extend(recovered.lines());
         lines.extend(recovered.change.as_ref().map(Change::line));
+        lines.extend(recovered.producer.as_ref().map(ProducerReport::line));
         lines.extend(recovered.order.as_ref().map(|order| {
             let rows: Vec<String> = order.iter().map(usize::to_string).collect();
             format!("rows of the file in the order of the prompt: {}", rows.join(" "))
@@ -227,6 +228,7 @@ mod tests {
             text: Some("Once".to_owned()),
             text_encodes_back: None,
             change: None,
+            producer: None,
             order: None,
             likely_cause: None,
             positions,

@@ -17,7 +17,7 @@ use crate::{
 use super::{Calibration, LogNormal, PlaceNoise, place::Loud};
 
 /// The version of the layout and of the measurement.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The vectors of a place, in the order of their tensors.
 const VECTORS: [&str; 5] = ["damped", "directions", "means", "shares", "variances"];

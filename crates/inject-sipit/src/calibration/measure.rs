@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
+    collisions::norm,
     error::InvertError,
+    median::median,
     models::{Decoder, FloatFormat, Logits, NumberFormat, Tap, TokenBatch},
     noise::spread,
     sources::most_likely,
@@ -15,6 +17,7 @@ use crate::{
 use super::{
     Calibration, PlaceNoise,
     other_scheme::{are_equal, rounded_otherwise},
+    sink_from,
 };
 
 impl Calibration {
@@ -45,23 +48,29 @@ impl Calibration {
         let firsts = in_prompts(&ids, 1);
         let sequences = in_prompts(&ids, len);
         let states = |decoder: &Decoder, prompts: &[Vec<u32>]| states_of(decoder, prompts, tap);
-        let place = |prompts: &[Vec<u32>], from: usize| -> Result<Option<PlaceNoise>, InvertError> {
-            let len = prompts[0].len();
+        // `first` is the norm of first states, where only states after them are wanted.
+        let place = |prompts: &[Vec<u32>], first: Option<f64>| -> Result<Option<PlaceNoise>, InvertError> {
+            let (len, from) = (prompts[0].len(), usize::from(first.is_some()));
             let (exact, produced) = (states(decoder, prompts)?, states(&producer, prompts)?);
             let twins = prompts.iter().take(CALIBRATION_TWINS).map(|prompt| with_twin(vocabulary, prompt));
             let twins = states(decoder, &twins.collect::<Result<Vec<_>, _>>()?)?;
             let last = |states: &[Vec<f64>]| -> Vec<Vec<f64>> {
                 states.iter().skip(len - 1).step_by(len).cloned().collect()
             };
-            let pairs: Vec<_> = last(&exact).into_iter().zip(last(&twins)).collect();
+            let mut twins: Vec<_> = last(&exact).into_iter().zip(last(&twins)).collect();
             let wanted = |states: Vec<Vec<f64>>| -> Vec<Vec<f64>> {
                 states.chunks(len).flat_map(|prompt| prompt[from..].to_vec()).collect()
             };
-            Ok(PlaceNoise::of(&wanted(exact), &wanted(produced), &pairs))
+            let mut pairs: Vec<_> = wanted(exact).into_iter().zip(wanted(produced)).collect();
+            if let Some(first) = first {
+                remove_sinks(&mut pairs, &mut twins, first);
+            }
+            let (exact, produced): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+            Ok(PlaceNoise::of(&exact, &produced, &twins))
         };
-        let Some(first) = place(&firsts, 0)? else { return Ok(None) };
+        let Some(first) = place(&firsts, None)? else { return Ok(None) };
         // A model of one position has no later ones.
-        let later = if len == 1 { Some(first.clone()) } else { place(&sequences, 1)? };
+        let later = if len == 1 { Some(first.clone()) } else { place(&sequences, Some(first.typical_norm))? };
         Ok(later.map(|later| Calibration { tap, format, first: Arc::new(first), later: Arc::new(later) }))
     }
 }
@@ -74,6 +83,20 @@ fn with_weights_in(decoder: &Decoder, format: NumberFormat, tap: Tap) -> Result<
     match are_equal(&states_of(decoder, &firsts, tap)?, &states_of(&rounded, &firsts, tap)?) {
         true => rounded_otherwise(decoder, format),
         false => Ok(rounded),
+    }
+}
+
+/// A later state, as it is and as it is produced, or as that of another token.
+type Pair = (Vec<f64>, Vec<f64>);
+
+/// Removes later states that are attention sinks, in part or in one of the two computations. They are not compared as ordinary ones,
+/// and a few of them would make the noise and the margins of all others seem to vary by a factor of ten.
+fn remove_sinks(pairs: &mut Vec<Pair>, twins: &mut Vec<Pair>, first: f64) {
+    let mut norms: Vec<f64> = pairs.iter().map(|(exact, _)| norm(exact)).collect();
+    if let Some(sink) = sink_from(first, median(&mut norms)) {
+        let is_ordinary = |(a, b): &Pair| norm(a) <= sink && norm(b) <= sink;
+        pairs.retain(is_ordinary);
+        twins.retain(is_ordinary);
     }
 }
 

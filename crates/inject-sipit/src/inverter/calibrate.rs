@@ -143,13 +143,7 @@ impl Recovery<'_, '_> {
         if !may_estimate(&inverter.settings) {
             return Ok(false);
         }
-        let start = Instant::now();
-        let (made, states) = inverter.calibrated(format)?;
-        if states > 0 {
-            let stage = self.comparison.cost.stage(Cost::CALIBRATION);
-            stage.add_states(states, 0.0, start.elapsed().as_secs_f64());
-        }
-        let Some(calibration) = made else { return Ok(false) };
+        let Some(calibration) = self.calibration(format)? else { return Ok(false) };
         let quiet = self.quiet.get_or_init(|| match target.transformation() {
             Transformation::None | Transformation::Scaled { .. } => {
                 target.with_first(&calibration.quietened(target.state(0)))
@@ -160,6 +154,20 @@ impl Recovery<'_, '_> {
         self.search = self.searcher.begin(quiet)?;
         self.comparison.producer = Some(ProducerNoise { calibration, residuals: Vec::new() });
         Ok(true)
+    }
+
+    /// The noise of a producer that computes in `format`. The cost of measuring it is that of this prompt.
+    pub(super) fn calibration(
+        &mut self,
+        format: NumberFormat,
+    ) -> Result<Option<Arc<Calibration>>, InvertError> {
+        let start = Instant::now();
+        let (made, states) = self.comparison.inverter.calibrated(format)?;
+        if states > 0 {
+            let stage = self.comparison.cost.stage(Cost::CALIBRATION);
+            stage.add_states(states, 0.0, start.elapsed().as_secs_f64());
+        }
+        Ok(made)
     }
 
     /// Learns from a hypothesis that took the place of another.
@@ -200,7 +208,7 @@ impl Recovery<'_, '_> {
 }
 
 /// Whether candidates were tested after every hypothesis, and none fits.
-fn nothing_fits(branches: &[Branch]) -> bool {
+pub(super) fn nothing_fits(branches: &[Branch]) -> bool {
     let nothing =
         |branch: &Branch| branch.trial.tested.fitting().is_empty() && !branch.trial.tested.is_empty();
     branches.iter().all(nothing)

@@ -82,7 +82,7 @@ impl Recovery<'_, '_> {
             .with_tap_check(TapCheck::Never)
             .with_beam(1)
             .with_budget(settings.budget.with_candidates(SCALE_CANDIDATES));
-        let inverter = inverter.with_settings(searching)?;
+        let inverter = inverter.with_settings(searching)?.with_weights_as_given();
         let first = target.first_open(inverter.decoder)?.by_direction();
         let choice = PolicyChoice::auto(inverter.decoder, inverter.tap, at + 1, None, begins);
         let inversion = inverter.invert(&first, &mut inverter.searcher(&choice.policy), &mut silent)?;

@@ -54,7 +54,8 @@ impl Inverter<'_> {
         let given = target.given().to_vec();
         let of_given = given.iter().enumerate().map(|(at, &token)| Settled::given(token).at(at)).collect();
         let watch = Watch::start(self.settings.budget.time);
-        let mut bridged = Bridged { target, ids: given, positions: of_given, cost: Cost::default(), watch };
+        let (producer, cost) = (None, Cost::default());
+        let mut bridged = Bridged { target, ids: given, positions: of_given, producer, cost, watch };
         let mut candidates: Option<(Box<Position>, Vec<u32>)> = None;
         while bridged.positions.len() < bridged.target.positions() {
             let at = bridged.ids.len();
@@ -78,7 +79,12 @@ impl Inverter<'_> {
             }
         }
         let transformation = bridged.target.transformation().clone();
-        Ok(Inversion { positions: bridged.positions, transformation, cost: bridged.cost })
+        Ok(Inversion {
+            positions: bridged.positions,
+            transformation,
+            producer: bridged.producer,
+            cost: bridged.cost,
+        })
     }
 
     /// Recovers the states up to the next gap, after each token that fits the last one. Returns whether all of them are verified.
@@ -112,6 +118,8 @@ impl Inverter<'_> {
                 true => self.with_settings(settings.with_tap_check(TapCheck::Never))?,
                 false => self.clone(),
             };
+            // The states of tokens in a gap are those of the weights given.
+            let inverter = inverter.with_weights_as_given();
             let inversion = inverter.invert(&target.part(end, &ids), searcher, progress)?;
             bridged.cost.add(&inversion.cost);
             tried.push((token, target, inversion));
@@ -125,6 +133,7 @@ impl Inverter<'_> {
             bridged.positions.push(*position);
         }
         let verified = inversion.is_verified();
+        bridged.producer = inversion.producer.or(bridged.producer);
         bridged.target = match (bridged.target.transformation(), &inversion.transformation) {
             (Transformation::None, &Transformation::Scaled { by, within }) => target.scaled(by, within)?,
             _ => target,
@@ -164,7 +173,8 @@ impl Inverter<'_> {
     ) -> Result<Bridge, InvertError> {
         let gap = bridged.ids.len();
         let states = bridged.target.with_row_at(gap + 1, gap).part(gap + 1, &bridged.ids);
-        let mut inverter = self.with_settings(probing(&self.settings, &bridged.target, most))?;
+        let mut inverter =
+            self.with_settings(probing(&self.settings, &bridged.target, most))?.with_weights_as_given();
         let mut ambiguous = None;
         for next in nexts {
             if bridged.watch.is_up() {
@@ -196,7 +206,8 @@ impl Inverter<'_> {
         searcher: &Searcher<'_>,
     ) -> Result<Vec<Ranked>, InvertError> {
         let (gap, vocab_size) = (bridged.ids.len(), self.decoder.config().vocab_size);
-        let inverter = self.with_settings(probing(&self.settings, &bridged.target, GAP_NEXT))?;
+        let inverter =
+            self.with_settings(probing(&self.settings, &bridged.target, GAP_NEXT))?.with_weights_as_given();
         let mut likely: Vec<Ranked> = Vec::new();
         for filler in self.fillers(&bridged.target, &bridged.ids, GAP_FILLERS)? {
             let ids = [&bridged.ids[..], &[filler]].concat();

@@ -88,7 +88,7 @@ impl Inverter<'_> {
     ) -> Result<Vec<Inversion>, InvertError> {
         targets.iter().try_for_each(|target| self.check(target))?;
         self.check_searcher(searcher)?;
-        if targets.iter().any(|target| !target.missing().is_empty()) {
+        if self.knows_weights() || targets.iter().any(|target| !target.missing().is_empty()) {
             return targets.iter().map(|target| self.invert(target, searcher, progress)).collect();
         }
         let centred: Vec<Option<TargetStates>> = targets.iter().map(|target| self.centred(target)).collect();

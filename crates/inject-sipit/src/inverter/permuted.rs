@@ -68,7 +68,7 @@ impl Inverter<'_> {
         let settings = self.settings.clone();
         let computed_in = exact.unwrap_or(settings.computed_in);
         let settings = settings.with_computed_in(computed_in).with_tap_check(TapCheck::Never);
-        let inverter = self.with_settings(settings)?;
+        let inverter = self.with_settings(settings)?.with_weights_as_given();
         let prior = Prior::new().beginning_with(begins);
         let by_size = match inverter.decoder.has_head() {
             true => Policy::new().then_up_to(PERMUTED_EXPECTED, prior),
@@ -79,7 +79,7 @@ impl Inverter<'_> {
         let mut ids = target.given().to_vec();
         let mut settled: Vec<Position> =
             ids.iter().enumerate().map(|(at, &token)| Settled::given(token).at(at)).collect();
-        let (mut coordinates, mut cost) = (Coordinates::unknown(width), Cost::default());
+        let (mut coordinates, mut producer, mut cost) = (Coordinates::unknown(width), None, Cost::default());
         while settled.len() < positions {
             let at = ids.len();
             let is_known = coordinates.unresolved() * PERMUTED_UNRESOLVED <= width;
@@ -90,6 +90,7 @@ impl Inverter<'_> {
                 false => inverter.invert(&part, &mut inverter.searcher(&by_size), progress)?,
             };
             cost.add(&inversion.cost);
+            producer = inversion.producer.or(producer);
             let verified = inversion.is_verified();
             ids = inversion.positions.iter().map_while(Position::token_id).collect();
             settled.extend(inversion.positions.into_iter().skip(at));
@@ -108,7 +109,8 @@ impl Inverter<'_> {
             let (verdict, kept, ruled_out) = (Verdict::Open { guess: None }, None, Vec::new());
             settled.push(Position { position, verdict, kept, candidates_tested: 0, ruled_out });
         }
-        Ok(Inversion { positions: settled, transformation: Transformation::Permuted { coordinates }, cost })
+        let transformation = Transformation::Permuted { coordinates };
+        Ok(Inversion { positions: settled, transformation, producer, cost })
     }
 
     /// Upper bound on the error of a coordinate of a state that fits within a floor.

@@ -6,7 +6,7 @@ use crate::{
     collisions::Ranked,
     error::InvertError,
     hypothesis::{Abandoned, Hypothesis, Settled},
-    inversion::{Inversion, Kept, Position, Verdict},
+    inversion::{Inversion, Kept, Position, Producer, Verdict},
     models::Progress,
     policy::{PromptSearch, Searcher},
     settings::Scan,
@@ -27,6 +27,10 @@ pub(super) struct Recovery<'r, 'p> {
     pub(super) calibration_tried: bool,
     /// Whether the unit and the tap were doubted.
     pub(super) doubted: bool,
+    /// Whether the weights were doubted.
+    pub(super) weights_doubted: bool,
+    /// The prompt that other weights gave. The recovery is then over.
+    pub(super) by_other_weights: Option<Inversion>,
     /// The factor of all states, if they turned out to have one. The recovery then begins again without it.
     pub(super) factor: Option<Factor>,
     /// The hypotheses that stand, all of one length. There is always one at least.
@@ -63,6 +67,8 @@ impl<'r, 'p> Recovery<'r, 'p> {
             quiet,
             calibration_tried: false,
             doubted: false,
+            weights_doubted: false,
+            by_other_weights: None,
             factor: None,
             beam: vec![hypothesis],
             abandoned: Abandoned::default(),
@@ -86,7 +92,8 @@ impl<'r, 'p> Recovery<'r, 'p> {
 
     /// Whether every position is settled, or the recovery stopped.
     pub(super) fn is_complete(&self) -> bool {
-        self.stopped.is_some() || self.factor.is_some() || self.settled() == self.positions()
+        let begins_anew = self.factor.is_some() || self.by_other_weights.is_some();
+        self.stopped.is_some() || begins_anew || self.settled() == self.positions()
     }
 
     /// Chooses the best hypothesis, resolves its ambiguous positions, and certifies it if that is asked for.
@@ -115,7 +122,8 @@ impl<'r, 'p> Recovery<'r, 'p> {
             positions.push(Position { position, verdict, kept: None, candidates_tested, ruled_out });
         }
         let transformation = self.comparison.target.transformation().clone();
-        Ok(Inversion { positions, transformation, cost: self.comparison.cost })
+        let producer = self.comparison.producer.map(|noise| Producer::Noise(noise.calibration.format()));
+        Ok(Inversion { positions, transformation, producer, cost: self.comparison.cost })
     }
 }
 

@@ -36,6 +36,11 @@ impl Recovery<'_, '_> {
             if self.compare_anew_at_last(&mut branches)? {
                 continue;
             }
+            self.doubt_weights(&branches, progress)?;
+            if self.by_other_weights.is_some() {
+                self.beam = branches.into_iter().map(|branch| branch.hypothesis).collect();
+                return Ok(());
+            }
             branches.iter_mut().for_each(|branch| branch.trial.accept_separated(&self.comparison));
             // A hypothesis that nothing fitted yet is followed to the end of the vocabulary, even if something fits after another.
             // Only then is the failure evidence against its tokens.

@@ -117,12 +117,14 @@ impl Inverter<'_> {
         order.extend(remaining);
         let ordered = target.reordered(&order).part(placed.max(1), target.given());
         let policy = Policy::new().then(Known::new(ids));
-        let inverter = self.with_settings(self.settings.clone().with_tap_check(TapCheck::Never))?;
+        let settings = self.settings.clone().with_tap_check(TapCheck::Never);
+        let inverter = self.with_settings(settings)?.with_weights_as_given();
         let mut inversion = match placed > target.given().len() {
             true => inverter.invert(&ordered, &mut inverter.searcher(&policy), progress)?,
             false => Inversion {
                 positions: Vec::new(),
                 transformation: target.transformation().clone(),
+                producer: None,
                 cost: Cost::default(),
             },
         };
@@ -224,7 +226,7 @@ impl<'r> Placing<'r> {
         let inverter = self.inverter;
         let budget = inverter.settings.budget.with_candidates(SCALE_CANDIDATES);
         let settings = inverter.settings.clone().with_scan(Scan::AsNeeded).with_tap_check(TapCheck::Never);
-        let inverter = inverter.with_settings(settings.with_budget(budget))?;
+        let inverter = inverter.with_settings(settings.with_budget(budget))?.with_weights_as_given();
         let choice = PolicyChoice::auto(inverter.decoder, inverter.tap, 1, None, None);
         for row in self.guesses.first_rows(self.target, &self.remaining).into_iter().take(SHUFFLED_FIRST_ROWS)
         {

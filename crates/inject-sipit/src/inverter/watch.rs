@@ -28,6 +28,11 @@ impl Watch {
         self.limit.is_some_and(|limit| self.elapsed() >= limit)
     }
 
+    /// The time that is left, if it is bounded.
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.limit.map(|limit| limit.saturating_sub(self.elapsed()))
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.limit.and_then(|limit| self.start.checked_add(limit))
     }

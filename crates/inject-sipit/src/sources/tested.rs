@@ -4,7 +4,7 @@ use std::{cmp::Ordering, collections::HashMap};
 
 use crate::{
     collisions::{Ranked, Ranking},
-    tuning::{NEAREST_KEPT, STATES_KEPT},
+    tuning::{NEAREST_KEPT, SAMPLE_REMEASURED, STATES_KEPT},
     yardstick::{Measured, Yardstick},
 };
 
@@ -103,6 +103,12 @@ impl Tested {
             }
         }
         again
+    }
+
+    /// Returns whether one of the nearest candidates, or of the first, fits by another yardstick.
+    pub(crate) fn any_fits(&self, yardstick: &Yardstick, wanted: &[f64]) -> bool {
+        let sample = self.sample.iter().take(SAMPLE_REMEASURED).map(|(_, state)| state);
+        self.near_states.values().chain(sample).any(|state| yardstick.measure(state, wanted).fits)
     }
 
     /// Returns whether candidates that were not kept may be within a radius. This is possible if all kept ones are.

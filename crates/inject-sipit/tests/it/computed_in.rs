@@ -7,12 +7,12 @@ use crate::{
     sources::{Simple, SimplePolicy},
 };
 use inject_sipit::{
-    Acceptance, InvertError, Inverter, NoiseOrigin, Policy, Settings, TargetStates, Verdict,
+    Acceptance, Inversion, InvertError, Inverter, NoiseOrigin, Policy, Producer, Settings, TargetStates,
+    Verdict,
     collisions::{distance, norm},
     models::{Decoder, FloatFormat, Matrix, NumberFormat, Tap, silent},
     settings::ComputedIn,
     sources::{Draft, OpenPosition, Provisional},
-    with_weights_of_producer,
 };
 
 const PROMPT: [u32; 10] = [5, 96, 5, 0, 41, 7, 7, 63, 12, 30];
@@ -57,6 +57,19 @@ fn states_computed_in_16_bits_need_no_option() {
     assert!(100 * verified >= 95 * positions, "{verified} of {positions}");
 }
 
+/// The states of a producer that computes in bf16.
+fn produced(producer: Decoder, tap: Tap) -> TargetStates {
+    TargetStates::of_prompt(&producer.computing_in(FloatFormat::Bf16), tap, &PROMPT).unwrap()
+}
+
+/// Asserts that no token is verified that is not the right one.
+fn assert_honest(inversion: &Inversion, context: &str) {
+    for (position, truth) in inversion.positions.iter().zip(PROMPT) {
+        let right = position.token_id() == Some(truth);
+        assert!(right || !position.verdict.is_verified(), "{context}: {position:?}");
+    }
+}
+
 #[test]
 fn weights_rounded_as_the_producer_rounded_them_are_recognised() {
     let mut recognised = 0;
@@ -65,29 +78,96 @@ fn weights_rounded_as_the_producer_rounded_them_are_recognised() {
             let decoder = random(case, 31, &device);
             let tap = Tap::Block(decoder.config().n_layers());
             let in_4_bits = |format: NumberFormat| decoder.clone().with_weights_in(format).unwrap();
-            let computed = |producer: Decoder| {
-                TargetStates::of_prompt(&producer.computing_in(FloatFormat::Bf16), tap, &PROMPT).unwrap()
-            };
             let settings = Settings::new().with_computed_in(ComputedIn::Format(NumberFormat::Nf4));
             let found = |target: &TargetStates, settings: &Settings| {
-                with_weights_of_producer(&decoder, target, settings, None).unwrap()
+                let inversion = invert(&decoder, target, &Policy::new(), settings.clone()).unwrap();
+                assert_honest(&inversion, case);
+                inversion.producer
             };
-            let target = computed(in_4_bits(NumberFormat::Nf4));
-            if let Some(rounded) = found(&target, &settings) {
-                recognised += 1;
-                let inversion = invert(&rounded, &target, &Policy::new(), Settings::new()).unwrap();
-                for (position, truth) in inversion.positions.iter().zip(PROMPT) {
-                    let right = position.token_id() == Some(truth);
-                    assert!(right || !position.verdict.is_verified(), "{case}: {position:?}");
-                }
-            }
-            // Other weights are not taken for these, and nothing is rounded unasked.
-            assert!(found(&computed(decoder.clone()), &settings).is_none(), "{case}");
-            assert!(found(&computed(in_4_bits(NumberFormat::Fp4)), &settings).is_none(), "{case}");
-            assert!(found(&target, &Settings::new()).is_none(), "{case}");
+            let target = produced(in_4_bits(NumberFormat::Nf4), tap);
+            let as_rounded = Some(Producer::RoundedWeights(NumberFormat::Nf4));
+            recognised += usize::from(found(&target, &settings) == as_rounded);
+            // Other weights are not taken for these.
+            let noise = Some(Producer::Noise(NumberFormat::Nf4));
+            assert_eq!(found(&produced(decoder.clone(), tap), &settings), noise, "{case}");
+            assert_eq!(found(&produced(in_4_bits(NumberFormat::Fp4), tap), &settings), noise, "{case}");
         }
     }
     assert!(recognised > 0);
+}
+
+#[test]
+fn states_of_rounded_weights_need_no_option() {
+    let mut recovered = 0;
+    for device in inject_testing::compiled() {
+        for case in FAMILIES {
+            let decoder = random(case, 31, &device);
+            let tap = Tap::Block(decoder.config().n_layers());
+            for format in [NumberFormat::Int8, NumberFormat::Int4, NumberFormat::Nf4] {
+                let target = produced(decoder.clone().with_weights_in(format).unwrap(), tap);
+                let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
+                assert_honest(&inversion, case);
+                if inversion.producer == Some(Producer::RoundedWeights(format)) {
+                    assert_eq!(inversion.token_ids(), PROMPT, "{case}, {format}: {inversion:?}");
+                    recovered += usize::from(inversion.is_verified() && format != NumberFormat::Int8);
+                }
+                // Whoever says that nothing was rounded gets what the weights given explain.
+                let stated = Settings::new().with_computed_in(ComputedIn::Format(FloatFormat::Bf16.into()));
+                let inversion = invert(&decoder, &target, &Policy::new(), stated).unwrap();
+                assert_eq!(inversion.producer, Some(Producer::Noise(FloatFormat::Bf16.into())));
+            }
+        }
+    }
+    assert!(recovered > 0);
+}
+
+#[test]
+fn states_of_another_model_fail_whatever_the_rounding() {
+    for device in inject_testing::compiled() {
+        for case in FAMILIES {
+            let (decoder, other) = (random(case, 31, &device), random(case, 32, &device));
+            let tap = Tap::Block(decoder.config().n_layers());
+            let mut random_states = produced(other.clone(), tap).states().to_owned();
+            for (i, value) in random_states.iter_mut().enumerate() {
+                *value = FloatFormat::Bf16.round((i as f64 * 12.9898).sin() * 43_758.545_3 % 1.0);
+            }
+            let random_states = TargetStates::new(random_states, tap, FloatFormat::Bf16).unwrap();
+            for target in [produced(other, tap), random_states] {
+                let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
+                assert!(
+                    inversion.positions.iter().all(|p| !p.verdict.is_verified()),
+                    "{case}: {inversion:?}"
+                );
+                // Each width is measured once, and the candidates of trials are not counted as those of the prompt.
+                assert!(inversion.cost.candidates() <= 2 * decoder.config().vocab_size, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_one_prompt_told_of_the_weights_holds_for_the_next() {
+    let (device, policy, mut rounded) = (Device::flex(), Policy::new(), 0);
+    for case in FAMILIES {
+        let decoder = random(case, 31, &device);
+        let tap = Tap::Block(decoder.config().n_layers());
+        let target = produced(decoder.clone().with_weights_in(NumberFormat::Int4).unwrap(), tap);
+        let inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
+        let invert = |target| inverter.invert(target, &mut inverter.searcher(&policy), &mut silent).unwrap();
+        let (first, second) = (invert(&target), invert(&target));
+        assert_eq!((first.producer, &first.positions), (second.producer, &second.positions), "{case}");
+        if first.producer != Some(Producer::RoundedWeights(NumberFormat::Int4)) {
+            continue;
+        }
+        rounded += 1;
+        let calibration = |inversion: &Inversion| inversion.cost.stages()["calibration"].states;
+        assert!(calibration(&second) < calibration(&first), "{case}");
+        // A prompt of the weights given is recovered by these.
+        let given = TargetStates::of_prompt(&decoder, tap, &PROMPT).unwrap();
+        let inversion = invert(&given);
+        assert_eq!((inversion.token_ids(), inversion.producer), (PROMPT.to_vec(), None), "{case}");
+    }
+    assert!(rounded > 0);
 }
 
 #[test]
@@ -254,8 +334,8 @@ fn where_wrong_tokens_fit_too_only_the_best_hypothesis_is_searched() {
     for device in inject_testing::compiled() {
         let decoder = of_vocabulary("llama", vocab_size, 31, &device);
         let tap = Tap::Block(decoder.config().n_layers());
-        let producer = decoder.clone().with_weights_in(format).unwrap().computing_in(FloatFormat::Bf16);
-        let target = TargetStates::of_prompt(&producer, tap, &PROMPT).unwrap();
+        // Weights rounded in another way than the format's.
+        let target = produced(decoder.clone().with_weights_in(NumberFormat::Nf4).unwrap(), tap);
         let settings = Settings::new().with_computed_in(ComputedIn::Format(format)).with_beam(beam);
         let inversion = invert(&decoder, &target, &Policy::new(), settings).unwrap();
         // The truth is nearest after the right prefix, but so near to others that only the last state tells.

@@ -15,7 +15,9 @@ impl Inverter<'_> {
         bridged: &mut Bridged,
         searcher: &Searcher<'_>,
     ) -> Result<Vec<Option<u32>>, InvertError> {
-        let inverter = self.with_settings(probing(&self.settings, &bridged.target, GAP_GUESSED))?;
+        let inverter = self
+            .with_settings(probing(&self.settings, &bridged.target, GAP_GUESSED))?
+            .with_weights_as_given();
         let (mut ids, mut target) = (bridged.ids.clone(), bridged.target.clone());
         let mut guesses = Vec::new();
         while bridged.known_after(ids.len()).is_some() && !bridged.watch.is_up() {

@@ -2,7 +2,7 @@
 
 use crate::{
     cost::Cost,
-    inversion::{Position, Verdict},
+    inversion::{Position, Producer, Verdict},
     inverter::watch::Watch,
     target::TargetStates,
 };
@@ -12,6 +12,7 @@ pub(super) struct Bridged {
     pub(super) target: TargetStates,
     pub(super) ids: Vec<u32>,
     pub(super) positions: Vec<Position>,
+    pub(super) producer: Option<Producer>,
     pub(super) cost: Cost,
     pub(super) watch: Watch,
 }

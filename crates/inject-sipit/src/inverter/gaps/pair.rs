@@ -69,7 +69,8 @@ impl Inverter<'_> {
         let ids = [&bridged.ids[..], &[first]].concat();
         let states = prompt_states(self.decoder, &ids, self.tap)?.to_f64();
         let target = bridged.target.clone().filled(gap, states.row(gap).to_vec());
-        Ok(Bridged { target, ids, positions: Vec::new(), cost: bridged.cost.clone(), watch: bridged.watch })
+        let Bridged { producer, watch, .. } = *bridged;
+        Ok(Bridged { target, ids, positions: Vec::new(), producer, cost: bridged.cost.clone(), watch })
     }
 }
 
