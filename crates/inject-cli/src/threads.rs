@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, sync::mpsc::channel, thread};
 
 use rayon::ThreadPoolBuilder;
 
-use crate::output::note;
+use crate::{number::counted, output::note};
 
 /// Starts the threads that compute: one for each processor, or as many as the system allows. If it allows none, the calling thread
 /// computes alone. The results do not depend on their number.

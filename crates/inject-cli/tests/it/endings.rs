@@ -113,7 +113,9 @@ fn a_system_that_allows_no_threads_only_takes_longer() {
     succeed(dir.path(), &format!("{extract} store"));
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -u 1; exec \"$0\" \"$@\""]).arg(program(dir.path()).get_program());
+    shell
+        .args(["-c", "ulimit -u 1 2>&- || ulimit -p 1; exec \"$0\" \"$@\""])
+        .arg(program(dir.path()).get_program());
     shell.args(extract.split(' ')).arg("other").current_dir(dir.path());
     let id = Command::new("id").arg("-u").output().unwrap();
     if id.stdout == b"0\n" {

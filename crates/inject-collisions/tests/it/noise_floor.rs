@@ -17,7 +17,9 @@ fn the_noise_of_batches_is_absent_where_every_prompt_is_alone() {
         let alone = of(&[vec![3, 1, 4]]);
         assert_eq!(alone.batched, None);
         assert_eq!(alone.largest(), alone.cached);
-        assert!(of(&[vec![3, 1, 4], vec![1, 5, 9]]).batched.is_some());
+        // A batch of prompts of one length may be computed as each of them is.
+        assert_ne!(of(&[vec![3, 1, 4], vec![1, 5, 9]]).batched, Some(0.0));
+        assert!(of(&[(1..13).collect(), vec![3, 1, 4], (5..10).collect()]).batched.is_some());
         // Nothing was measured, so no distance is resolved.
         assert_eq!(Resolution::of(1.0, of(&[]).largest()), Resolution::NoiseUnknown);
     }

@@ -132,7 +132,7 @@ fn a_noise_floor_that_cannot_be_measured_is_absent() {
         let noise = measure_noise(&extraction, &lanes, &[vec![5; 20], vec![7; 20]], 2).unwrap();
         assert_eq!((noise.prompts_sampled, noise.floors[&Tap::Block(1)]), (0, None));
         let noise = measure_noise(&extraction, &model.decoder, &prompts(24), 3).unwrap();
-        assert_eq!(noise.prompts_sampled, 3);
+        assert!((1..=3).contains(&noise.prompts_sampled), "{}", noise.prompts_sampled);
         assert!(noise.floors[&Tap::Block(1)].is_some());
     }
 }
