@@ -1,0 +1,112 @@
+//! Adapters that are refused.
+
+use super::*;
+
+#[test]
+fn other_kinds_of_adapters_are_refused_by_name() {
+    let refused = [
+        ("peft_type", json!("LOHA")),
+        ("use_dora", json!(true)),
+        ("bias", json!("all")),
+        ("init_lora_weights", json!("pissa")),
+        ("unheard_of", json!({ "a": 1 })),
+    ];
+    for (key, value) in refused {
+        Copy::new()
+            .with(key, value)
+            .refused(|error| matches!(error, AdapterError::Setting { key: found, .. } if found == key));
+    }
+}
+
+#[test]
+fn tensors_that_are_not_pairs_of_factors_are_refused() {
+    let q_proj = "base_model.model.model.layers.0.self_attn.q_proj";
+    for extra in ["lora_magnitude_vector", "lora_B.bias", "bias", "weight", "base_layer.weight"] {
+        let name = format!("{q_proj}.{extra}");
+        Copy::new()
+            .with_tensors(|tensors| tensors.push((name.clone(), vec![1], vec![0; 4])))
+            .refused(|error| matches!(error, AdapterError::UnknownTensor { tensor } if *tensor == name));
+    }
+    let missing = format!("{q_proj}.lora_B.weight");
+    Copy::new()
+        .with_tensors(|tensors| tensors.retain(|(name, ..)| *name != missing))
+        .refused(|error| matches!(error, AdapterError::Unpaired { tensor } if *tensor == missing));
+    Copy::new().with_tensors(Vec::clear).refused(|error| matches!(error, AdapterError::Empty));
+    let copy = Copy::new();
+    fs::remove_file(copy.path("adapter_model.safetensors")).unwrap();
+    copy.refused(|error| matches!(error, AdapterError::NoWeights));
+}
+
+#[test]
+fn faults_of_the_adapter_of_the_model_and_of_the_tokenizer_are_named_at_once() {
+    let place = tempfile::tempdir().unwrap();
+    let config = json!({"model_type": "llama", "hidden_size": 0});
+    fs::write(place.path().join("config.json"), config.to_string()).unwrap();
+    let missing = |name: &str| place.path().join(name);
+    let origin =
+        Origin::of_folder(place.path()).with_adapter(&missing("adapter")).with_tokenizer(&missing("tokens"));
+    let message = Model::load(origin, FloatFormat::F32, &device()).unwrap_err().to_string();
+    for part in
+        ["`hidden_size` is 0", "`vocab_size` is missing", "adapter_config.json", "no tokenizer", "tokens"]
+    {
+        assert!(message.contains(part), "no `{part}` in: {message}");
+    }
+    // The weights and the adapter, of a model whose config is sound.
+    fs::copy(fixture::folder("llama").join("config.json"), place.path().join("config.json")).unwrap();
+    let origin = Origin::of_folder(place.path()).with_adapter(&missing("adapter"));
+    let message = Model::load(origin, FloatFormat::F32, &device()).unwrap_err().to_string();
+    for part in ["adapter_config.json", "model.safetensors"] {
+        assert!(message.contains(part), "no `{part}` in: {message}");
+    }
+}
+
+#[test]
+fn a_file_in_the_place_of_the_folder_is_named() {
+    let copy = Copy::new();
+    let file = copy.path("adapter_model.safetensors");
+    let origin = Origin::of_folder(&fixture::folder("llama")).with_adapter(&file);
+    let error = Model::load(origin, FloatFormat::F32, &device()).map(|_| ()).unwrap_err();
+    let ModelError::Adapter { folder, source: AdapterError::File } = &error else { panic!("{error:?}") };
+    assert_eq!(*folder, file);
+    assert!(error.source().unwrap().to_string().contains("give the folder"));
+}
+
+#[test]
+fn modules_that_the_model_does_not_have_are_named() {
+    for module in ["model.layers.7.self_attn.q_proj", "model.layers.0.self_attn.c_attn", "score"] {
+        let rename = |tensors: &mut Vec<Tensor>| {
+            for (name, ..) in tensors.iter_mut() {
+                *name = name.replace("model.layers.0.self_attn.q_proj", module);
+            }
+        };
+        Copy::new().with_tensors(rename).refused(
+            |error| matches!(error, AdapterError::UnknownModule { module: found, .. } if found == module),
+        );
+    }
+}
+
+#[test]
+fn shapes_follow_from_the_rank_and_the_modules_from_the_model() {
+    let shape = |copy: Copy| match copy.error() {
+        ModelError::TensorShape { tensor, found, expected, .. } => (tensor, found, expected),
+        other => panic!("{other:?}"),
+    };
+    let (tensor, found, expected) = shape(Copy::new().with("r", json!(5)));
+    assert!(tensor.ends_with("lm_head.lora_A.weight"), "{tensor}");
+    assert_eq!((found, expected), (vec![4, 32], vec![5, 32]));
+    let error = Copy::new().error_on(&fixture::folder("qwen2"));
+    assert!(matches!(&error, ModelError::Adapter { source: AdapterError::Tied { .. }, .. }), "{error:?}");
+    let error = Copy::new().error_on(&fixture::folder("gpt-neox"));
+    assert!(
+        matches!(&error, ModelError::Adapter { source: AdapterError::UnknownModule { .. }, .. }),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_factor_that_is_not_finite_is_refused() {
+    let copy = Copy::new().with_tensors(|tensors| {
+        tensors[0].2[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    assert!(matches!(copy.error(), ModelError::NotFinite { element: 0, .. }));
+}

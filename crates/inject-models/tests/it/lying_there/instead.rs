@@ -1,0 +1,120 @@
+//! What lies in a folder in the place of a checkpoint.
+
+use super::*;
+
+#[test]
+fn a_git_lfs_pointer_is_named() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5\n";
+    let says = ["Git LFS pointer", "git lfs pull"];
+    for file in ["config.json", FILE] {
+        let error = llama().with_file(file, pointer).error(file, &says);
+        assert!(matches!(error, ModelError::LfsPointer { .. }), "{error:?}");
+    }
+    let file = "tokenizer.json";
+    let error = llama().with_file(file, pointer).tokenizer_error(file, &says);
+    assert!(matches!(*error, ModelError::LfsPointer { .. }), "{error:?}");
+    let error = only(&[("model.gguf", pointer)]);
+    assert!(matches!(&error, ModelError::LfsPointer { path } if path.ends_with("model.gguf")), "{error:?}");
+}
+
+/// A folder with these files and nothing else.
+fn only(files: &[(&str, &str)]) -> ModelError {
+    let mut checkpoint = llama().without_file("config.json").without_file(FILE);
+    for (name, text) in files {
+        checkpoint = checkpoint.with_file(name, text);
+    }
+    checkpoint.error("", &[])
+}
+
+#[test]
+fn what_a_folder_holds_in_the_place_of_a_checkpoint_is_named() {
+    let adapter = r#"{"peft_type": "LORA", "base_model_name_or_path": "owner/base"}"#;
+    for (files, says) in [
+        (
+            &[("adapter_config.json", adapter), ("adapter_model.safetensors", "")][..],
+            "an adapter for `owner/base`",
+        ),
+        (&[("params.json", "{}"), ("consolidated.00.pth", "")], "the format of the original release"),
+    ] {
+        let error = only(files);
+        assert!(matches!(error, ModelError::Instead { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(says) && !text.contains('\n'), "{text}");
+    }
+    for (file, says) in [
+        ("model.fp16.safetensors", "weights under other names"),
+        ("model-00001-of-00002.safetensors", "put model.safetensors.index.json of the same checkpoint"),
+        ("pytorch_model-00001-of-00002.bin", "put pytorch_model.bin.index.json of the same checkpoint"),
+        ("tf_model.h5", "tf_model.h5, weights for another framework"),
+    ] {
+        let error = llama().without_file(FILE).with_file(file, "").error("", &[says]);
+        assert!(matches!(error, ModelError::Instead { .. }), "{error:?}");
+    }
+}
+
+/// The Hub's cache holds links, and a download may end before the file that one leads to is there.
+#[cfg(unix)]
+#[test]
+fn a_link_to_no_file_is_named() {
+    let checkpoint = llama().without_file(FILE);
+    std::os::unix::fs::symlink("../../blobs/0123", checkpoint.path(FILE)).unwrap();
+    checkpoint.error("", &["links to files that do not exist", FILE]);
+}
+
+#[test]
+fn an_adapter_beside_the_model_is_noted() {
+    let beside = llama().with_file("adapter_config.json", r#"{"base_model_name_or_path": "owner/base"}"#);
+    equals_llama(&beside, &[Note::AdapterBeside { base: Some("owner/base".to_owned()) }]);
+}
+
+#[test]
+fn a_folder_of_the_hubs_cache_stands_for_its_snapshot() {
+    let cache = tempfile::tempdir().unwrap();
+    let repo = cache.path().join("models--owner--name");
+    let snapshot = |commit: &str| {
+        let folder = repo.join("snapshots").join(commit);
+        fs::create_dir_all(&folder).unwrap();
+        for file in ["config.json", FILE] {
+            fs::copy(fixture::folder("llama").join(file), folder.join(file)).unwrap();
+        }
+        folder
+    };
+    let first = snapshot("0123");
+    // The only snapshot stands for all.
+    assert_eq!(Origin::of_folder(&repo).folder, first);
+    let second = snapshot("4567");
+    assert_eq!(Origin::of_folder(&repo).folder, repo);
+    fs::create_dir(repo.join("refs")).unwrap();
+    fs::write(repo.join("refs/main"), "4567").unwrap();
+    let origin = Origin::of_folder(&repo);
+    assert_eq!((origin.id.as_str(), origin.revision.as_deref()), ("owner/name", Some("4567")));
+    assert_eq!(origin.folder, second);
+    Model::load(origin, FloatFormat::F32, &inject_testing::any_device()).unwrap();
+
+    let error = Model::load(Origin::of_folder(cache.path()), FloatFormat::F32, &inject_testing::any_device());
+    let text = error.map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("give the path of one of its models: models--owner--name"), "{text}");
+
+    // The folder of the snapshots does not say which.
+    let snapshots = repo.join("snapshots");
+    let error = Model::load(Origin::of_folder(&snapshots), FloatFormat::F32, &inject_testing::any_device());
+    let text = error.map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("give the path of one of its snapshots: 0123, 4567"), "{text}");
+
+    // A ref that leads out of the folder is not followed.
+    fs::write(repo.join("refs/main"), "../../..").unwrap();
+    assert_eq!(Origin::of_folder(&repo).folder, repo);
+    let error = Model::load(Origin::of_folder(&repo), FloatFormat::F32, &inject_testing::any_device());
+    let text = error.map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("give the path of one of its snapshots: 0123, 4567"), "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_in_the_place_of_a_config_that_leads_nowhere_is_named() {
+    let checkpoint = llama().without_file("config.json");
+    std::os::unix::fs::symlink("../../blobs/0123", checkpoint.path("config.json")).unwrap();
+    let says = ["holds links to files that do not exist: download the model again: config.json"];
+    let error = checkpoint.error("", &says);
+    assert!(matches!(error, ModelError::Instead { found: Instead::BrokenLinks { .. }, .. }), "{error:?}");
+}
