@@ -107,10 +107,8 @@ pub(crate) const TAP_OTHERS: usize = 3;
 pub(crate) const CENTRED_WITHIN: f64 = 1e-5;
 /// Open positions by which rounded weights are recognised: the second, because the first state of all is an attention sink, which tells less.
 pub(crate) const ROUNDED_POSITIONS: usize = 2;
-/// Candidates tested at each of them before rounded weights that the user or an earlier prompt named are given up. A first choice.
-pub(crate) const ROUNDED_CANDIDATES: usize = 8192;
-/// The same if nothing but a failure speaks for them. A first choice.
-pub(crate) const ROUNDED_BRIEFLY: usize = 4096;
+/// Candidates tested at each of them before rounded weights are given up. A first choice.
+pub(crate) const ROUNDED_CANDIDATES: usize = 4096;
 /// Open positions by which the noise of rounded weights is recognised. A first choice.
 pub(crate) const NEAR_POSITIONS: usize = 4;
 /// The number of them that must be verified. A first choice.

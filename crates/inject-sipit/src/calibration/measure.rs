@@ -35,6 +35,7 @@ impl Calibration {
         format: NumberFormat,
     ) -> Result<Option<Self>, InvertError> {
         let decoder = vocabulary.decoder();
+        let rounds_weights = !matches!(format, NumberFormat::Float(_));
         let producer = match format {
             NumberFormat::Float(float @ (FloatFormat::F16 | FloatFormat::Bf16)) => {
                 decoder.clone().computing_in(float)
@@ -62,7 +63,7 @@ impl Calibration {
                 states.chunks(len).flat_map(|prompt| prompt[from..].to_vec()).collect()
             };
             let mut pairs: Vec<_> = wanted(exact).into_iter().zip(wanted(produced)).collect();
-            if let Some(first) = first {
+            if let Some(first) = first.filter(|_| rounds_weights) {
                 remove_sinks(&mut pairs, &mut twins, first);
             }
             let (exact, produced): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
@@ -89,8 +90,8 @@ fn with_weights_in(decoder: &Decoder, format: NumberFormat, tap: Tap) -> Result<
 /// A later state, as it is and as it is produced, or as that of another token.
 type Pair = (Vec<f64>, Vec<f64>);
 
-/// Removes later states that are attention sinks, in part or in one of the two computations. They are not compared as ordinary ones,
-/// and a few of them would make the noise and the margins of all others seem to vary by a factor of ten.
+/// Removes later states that are attention sinks, in part or in one of the two computations. They are not compared as ordinary ones.
+/// Other weights make sinks of other tokens, and a few of them would make the noise of all others seem to vary by a factor of ten.
 fn remove_sinks(pairs: &mut Vec<Pair>, twins: &mut Vec<Pair>, first: f64) {
     let mut norms: Vec<f64> = pairs.iter().map(|(exact, _)| norm(exact)).collect();
     if let Some(sink) = sink_from(first, median(&mut norms)) {

@@ -18,8 +18,7 @@ use crate::{
     target::TargetStates,
     transformation::Transformation,
     tuning::{
-        CROWDED_FIRST, NEAR_POSITIONS, NEAR_VERIFIED, NOISE_SEQUENCE, ROUNDED_BRIEFLY, ROUNDED_CANDIDATES,
-        ROUNDED_POSITIONS,
+        CROWDED_FIRST, NEAR_POSITIONS, NEAR_VERIFIED, NOISE_SEQUENCE, ROUNDED_CANDIDATES, ROUNDED_POSITIONS,
     },
     vocabulary::Vocabulary,
     yardstick::Yardstick,
@@ -111,15 +110,15 @@ impl<'a> Inverter<'a> {
         let weights = match (self.settings.computed_in, self.known_weights()) {
             (ComputedIn::Format(format), None) => {
                 let rounded = self.rounded(format)?;
-                let explained = self.explains(&rounded, target, policy, ROUNDED_CANDIDATES, cost)?;
+                let explained = self.explains(&rounded, target, policy, cost)?;
                 let weights = if explained { Weights::Rounded(rounded) } else { Weights::Near(format) };
                 self.know_weights(&weights);
                 Some(weights)
             }
             (ComputedIn::Format(_), known) => known,
-            (ComputedIn::Auto, Some(Weights::Rounded(rounded))) => self
-                .explains(&rounded, target, policy, ROUNDED_CANDIDATES, cost)?
-                .then_some(Weights::Rounded(rounded)),
+            (ComputedIn::Auto, Some(Weights::Rounded(rounded))) => {
+                self.explains(&rounded, target, policy, cost)?.then_some(Weights::Rounded(rounded))
+            }
             (ComputedIn::Auto, Some(Weights::Near(format))) => {
                 self.are_near(format, target, policy, cost)?.then_some(Weights::Near(format))
             }
@@ -143,7 +142,7 @@ impl<'a> Inverter<'a> {
         for (width, formats) in widths {
             for &format in *formats {
                 let rounded = self.rounded(format)?;
-                if self.explains(&rounded, target, policy, ROUNDED_BRIEFLY, cost)? {
+                if self.explains(&rounded, target, policy, cost)? {
                     return Ok(Some(Weights::Rounded(rounded)));
                 }
             }
@@ -198,18 +197,17 @@ impl<'a> Inverter<'a> {
     }
 
     /// Whether rounded weights explain the first states. They must verify the tokens of the first two open positions, and their states of
-    /// these tokens must be nearer than those of the weights given. At the first, `candidates` are tested at most.
+    /// these tokens must be nearer than those of the weights given.
     fn explains(
         &self,
         rounded: &Rounded,
         target: &TargetStates,
         policy: &Policy,
-        candidates: usize,
         cost: &mut Cost,
     ) -> Result<bool, InvertError> {
         // Most weights are given up at the first position.
-        for (positions, candidates) in [(1, candidates), (ROUNDED_POSITIONS, ROUNDED_CANDIDATES)] {
-            let settings = self.trial(candidates).with_computed_in(ComputedIn::Auto);
+        for positions in 1..=ROUNDED_POSITIONS {
+            let settings = self.trial(ROUNDED_CANDIDATES).with_computed_in(ComputedIn::Auto);
             let inverter = self.with_weights(rounded, settings);
             let beginning = beginning(target, positions);
             let inversion = inverter.invert(&beginning, &mut inverter.searcher(policy), &mut silent)?;
@@ -261,7 +259,9 @@ impl Recovery<'_, '_> {
     ) -> Result<(), InvertError> {
         let (inverter, target) = (self.comparison.inverter, self.comparison.target);
         let at = branches.first().map_or(0, |branch| branch.trial.at);
-        let failed = nothing_fits(branches) && branches.iter().all(|branch| branch.spent);
+        let vocab_size = self.comparison.vocab_size();
+        let whole = branches.iter().all(|branch| branch.trial.tested.len() >= vocab_size);
+        let failed = nothing_fits(branches) && whole;
         let doubts = inverter.settings.computed_in == ComputedIn::Auto && inverter.doubts_weights(target);
         if self.weights_doubted || !failed || !doubts || at >= target.given().len() + ROUNDED_POSITIONS {
             return Ok(());
