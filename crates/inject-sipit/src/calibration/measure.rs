@@ -126,3 +126,23 @@ fn with_twin(vocabulary: &Vocabulary<'_>, prompt: &[u32]) -> Result<Vec<u32>, In
     }
     Ok(twin)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_states_that_are_sinks_with_one_of_the_two_weights_are_left_out() {
+        let state = |norm: f64| vec![norm, 0.0];
+        let mut pairs = vec![(state(1.0), state(1.1)); 5];
+        pairs.push((state(1.0), state(60.0)));
+        pairs.push((state(60.0), state(1.0)));
+        let mut twins = vec![(state(1.0), state(2.0)), (state(1.0), state(60.0))];
+        remove_sinks(&mut pairs, &mut twins, 100.0);
+        assert_eq!((pairs.len(), twins.len()), (5, 1));
+        // Where first states are no longer than others, none is a sink.
+        pairs.push((state(1.0), state(60.0)));
+        remove_sinks(&mut pairs, &mut twins, 3.0);
+        assert_eq!(pairs.len(), 6);
+    }
+}
