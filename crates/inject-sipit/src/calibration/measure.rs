@@ -35,6 +35,7 @@ impl Calibration {
         format: NumberFormat,
     ) -> Result<Option<Self>, InvertError> {
         let decoder = vocabulary.decoder();
+        let rounds_weights = !matches!(format, NumberFormat::Float(_));
         let producer = match format {
             NumberFormat::Float(float @ (FloatFormat::F16 | FloatFormat::Bf16)) => {
                 decoder.clone().computing_in(float)
@@ -62,7 +63,7 @@ impl Calibration {
                 states.chunks(len).flat_map(|prompt| prompt[from..].to_vec()).collect()
             };
             let mut pairs: Vec<_> = wanted(exact).into_iter().zip(wanted(produced)).collect();
-            if let Some(first) = first {
+            if let Some(first) = first.filter(|_| rounds_weights) {
                 remove_sinks(&mut pairs, &mut twins, first);
             }
             let (exact, produced): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
@@ -89,8 +90,8 @@ fn with_weights_in(decoder: &Decoder, format: NumberFormat, tap: Tap) -> Result<
 /// A later state, as it is and as it is produced, or as that of another token.
 type Pair = (Vec<f64>, Vec<f64>);
 
-/// Removes later states that are attention sinks, in part or in one of the two computations. They are not compared as ordinary ones,
-/// and a few of them would make the noise and the margins of all others seem to vary by a factor of ten.
+/// Removes later states that are attention sinks, in part or in one of the two computations. They are not compared as ordinary ones.
+/// Other weights make sinks of other tokens, and a few of them would make the noise of all others seem to vary by a factor of ten.
 fn remove_sinks(pairs: &mut Vec<Pair>, twins: &mut Vec<Pair>, first: f64) {
     let mut norms: Vec<f64> = pairs.iter().map(|(exact, _)| norm(exact)).collect();
     if let Some(sink) = sink_from(first, median(&mut norms)) {
@@ -124,4 +125,24 @@ fn with_twin(vocabulary: &Vocabulary<'_>, prompt: &[u32]) -> Result<Vec<u32>, In
         *last = most_likely(&nearness, 2).into_iter().find(|other| other != last).unwrap_or(*last);
     }
     Ok(twin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_states_that_are_sinks_with_one_of_the_two_weights_are_left_out() {
+        let state = |norm: f64| vec![norm, 0.0];
+        let mut pairs = vec![(state(1.0), state(1.1)); 5];
+        pairs.push((state(1.0), state(60.0)));
+        pairs.push((state(60.0), state(1.0)));
+        let mut twins = vec![(state(1.0), state(2.0)), (state(1.0), state(60.0))];
+        remove_sinks(&mut pairs, &mut twins, 100.0);
+        assert_eq!((pairs.len(), twins.len()), (5, 1));
+        // Where first states are no longer than others, none is a sink.
+        pairs.push((state(1.0), state(60.0)));
+        remove_sinks(&mut pairs, &mut twins, 3.0);
+        assert_eq!(pairs.len(), 6);
+    }
 }

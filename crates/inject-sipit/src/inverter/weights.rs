@@ -18,7 +18,7 @@ use crate::{
     target::TargetStates,
     transformation::Transformation,
     tuning::{
-        CROWDED_FIRST, NEAR_POSITIONS, NEAR_VERIFIED, NOISE_SEQUENCE, ROUNDED_BRIEFLY, ROUNDED_CANDIDATES,
+        CROWDED_FIRST, NEAR_BEAM, NEAR_POSITIONS, NEAR_VERIFIED, NOISE_SEQUENCE, ROUNDED_CANDIDATES,
         ROUNDED_POSITIONS,
     },
     vocabulary::Vocabulary,
@@ -30,6 +30,7 @@ use super::{
     branch::Branch,
     calibrate::{Calibrations, nothing_fits},
     recovery::Recovery,
+    trial::is_moved_sink,
 };
 
 /// The widths of rounded weights in order of likelihood: the format whose noise stands for all of that width, and the formats of that
@@ -111,15 +112,15 @@ impl<'a> Inverter<'a> {
         let weights = match (self.settings.computed_in, self.known_weights()) {
             (ComputedIn::Format(format), None) => {
                 let rounded = self.rounded(format)?;
-                let explained = self.explains(&rounded, target, policy, ROUNDED_CANDIDATES, cost)?;
+                let explained = self.explains(&rounded, target, policy, cost)?;
                 let weights = if explained { Weights::Rounded(rounded) } else { Weights::Near(format) };
                 self.know_weights(&weights);
                 Some(weights)
             }
             (ComputedIn::Format(_), known) => known,
-            (ComputedIn::Auto, Some(Weights::Rounded(rounded))) => self
-                .explains(&rounded, target, policy, ROUNDED_CANDIDATES, cost)?
-                .then_some(Weights::Rounded(rounded)),
+            (ComputedIn::Auto, Some(Weights::Rounded(rounded))) => {
+                self.explains(&rounded, target, policy, cost)?.then_some(Weights::Rounded(rounded))
+            }
             (ComputedIn::Auto, Some(Weights::Near(format))) => {
                 self.are_near(format, target, policy, cost)?.then_some(Weights::Near(format))
             }
@@ -143,7 +144,7 @@ impl<'a> Inverter<'a> {
         for (width, formats) in widths {
             for &format in *formats {
                 let rounded = self.rounded(format)?;
-                if self.explains(&rounded, target, policy, ROUNDED_BRIEFLY, cost)? {
+                if self.explains(&rounded, target, policy, cost)? {
                     return Ok(Some(Weights::Rounded(rounded)));
                 }
             }
@@ -198,18 +199,17 @@ impl<'a> Inverter<'a> {
     }
 
     /// Whether rounded weights explain the first states. They must verify the tokens of the first two open positions, and their states of
-    /// these tokens must be nearer than those of the weights given. At the first, `candidates` are tested at most.
+    /// these tokens must be nearer than those of the weights given.
     fn explains(
         &self,
         rounded: &Rounded,
         target: &TargetStates,
         policy: &Policy,
-        candidates: usize,
         cost: &mut Cost,
     ) -> Result<bool, InvertError> {
         // Most weights are given up at the first position.
-        for (positions, candidates) in [(1, candidates), (ROUNDED_POSITIONS, ROUNDED_CANDIDATES)] {
-            let settings = self.trial(candidates).with_computed_in(ComputedIn::Auto);
+        for positions in 1..=ROUNDED_POSITIONS {
+            let settings = self.trial(ROUNDED_CANDIDATES).with_computed_in(ComputedIn::Auto);
             let inverter = self.with_weights(rounded, settings);
             let beginning = beginning(target, positions);
             let inversion = inverter.invert(&beginning, &mut inverter.searcher(policy), &mut silent)?;
@@ -233,7 +233,8 @@ impl<'a> Inverter<'a> {
         policy: &Policy,
         cost: &mut Cost,
     ) -> Result<bool, InvertError> {
-        let settings = self.trial(CROWDED_FIRST).with_computed_in(ComputedIn::Format(format));
+        let settings =
+            self.trial(CROWDED_FIRST).with_computed_in(ComputedIn::Format(format)).with_beam(NEAR_BEAM);
         let inverter = self.with_settings(settings)?.with_weights_as_given();
         let beginning = beginning(target, NEAR_POSITIONS);
         let inversion = inverter.invert(&beginning, &mut inverter.searcher(policy), &mut silent)?;
@@ -261,7 +262,9 @@ impl Recovery<'_, '_> {
     ) -> Result<(), InvertError> {
         let (inverter, target) = (self.comparison.inverter, self.comparison.target);
         let at = branches.first().map_or(0, |branch| branch.trial.at);
-        let failed = nothing_fits(branches) && branches.iter().all(|branch| branch.spent);
+        let vocab_size = self.comparison.vocab_size();
+        let whole = branches.iter().all(|branch| branch.trial.tested.len() >= vocab_size);
+        let failed = nothing_fits(branches) && whole;
         let doubts = inverter.settings.computed_in == ComputedIn::Auto && inverter.doubts_weights(target);
         if self.weights_doubted || !failed || !doubts || at >= target.given().len() + ROUNDED_POSITIONS {
             return Ok(());
@@ -270,9 +273,15 @@ impl Recovery<'_, '_> {
         let mut widths = Vec::new();
         for width in WIDTHS {
             let Some(calibration) = self.calibration(width.0)? else { continue };
-            let place = calibration.of(at, target.state(at));
-            let yardstick = Yardstick::of_producer(place, 0.0, target, at);
-            if branches.iter().any(|branch| branch.trial.tested.any_fits(&yardstick, target.state(at))) {
+            let state = target.state(at);
+            let yardstick = Yardstick::of_producer(calibration.of(at, state), 0.0, target, at);
+            let is_plausible = |branch: &Branch| {
+                let tested = &branch.trial.tested;
+                let nearest = tested.ranking().nearest().map_or(f64::INFINITY, |nearest| nearest.distance);
+                let is_moved = calibration.moves_sink(at, state) && is_moved_sink(nearest, state);
+                is_moved || tested.any_fits(&yardstick, state)
+            };
+            if branches.iter().any(is_plausible) {
                 widths.push(width);
             }
         }
