@@ -19,13 +19,15 @@
 //! - [`distance`], [`weighted_distance`], [`norm`]: L2 in f64. [`Metric`]: L2 or cosine.
 //! - [`StateRows`]: the states of one tap, in memory or in a store, each with the identity of its prompt.
 //! - [`Search`]: answers questions about all [`Pairs`] of rows. The answers are [`ClosestPairs`], [`NearestNeighbours`],
-//!   [`ThresholdCounts`], a [`Distribution`] and [`EqualRows`]. The [`Arithmetic`] affects the time and not the answers.
+//!   [`ThresholdCounts`], a [`Distribution`] (its [`Coverage`] says whether all pairs were counted) and [`EqualRows`]. Of the
+//!   [`SearchOptions`], the [`Arithmetic`] affects the time and not the answers.
 //! - [`PairTile`]: a piece of the search for the closest pairs, for another process.
 //! - [`measure_noise_floors`], [`NoiseFloor`], [`Resolution`]: whether a smallest distance is more than rounding.
 //! - [`geometry`]: the shape of the whole cloud of states, as a [`Geometry`] and a [`Separation`].
-//! - [`Ranking`]: the nearest candidates, their margin, and how many were tested.
+//! - [`Ranking`]: the nearest candidates (each a [`Ranked`]), their margin, and how many were tested.
 //! - [`tokens_with_equal_embeddings`]: tokens that no state can distinguish.
 //! - [`approximate_products`], [`spatial_order`]: fast methods to choose the few rows whose exact distances matter.
+//! - [`CollisionError`]: every failure of a search or a measurement of distances.
 //!
 //! The crates that this one builds on are re-exported as the modules [`models`] and [`states`]. An application has to depend on
 //! `burn` itself only to enable a backend.

@@ -22,7 +22,7 @@
 //!
 //! - [`Model`]: a loaded checkpoint folder. [`Origin`] says where it came from, and [`Family`] which description it has.
 //! - [`ModelFiles`]: the same folder before its weights are read, which tells how much memory they take.
-//! - [`Note`]: a fact about a checkpoint that does not prevent its use.
+//! - [`Note`]: a fact about a checkpoint that does not prevent its use, such as the [`Evidence`] by which its family was recognised.
 //! - [`ModelSource`]: a model as the user names it, a folder or a Hub id.
 //! - [`Tokenizer`]: text to token ids and back; [`Bos`] says whether prompts begin with the BOS token.
 //! - [`DecoderConfig`]: the shape of a decoder, block by block, as [`Family`] translates it from a config.json.
@@ -50,6 +50,12 @@
 //!
 //! Every tensor lives on the device of the model's parameters. This crate enables no backend: the caller's crate
 //! does.
+//!
+//! # Errors
+//!
+//! [`ModelError`] is every failure of loading and computing. A [`ConfigProblem`] names a key of a config.json, and a [`TensorFault`] a
+//! tensor of a file. A [`SourceError`] is about a text that names neither a folder nor a repository, and a [`TapError`] about one that
+//! names no tap.
 //!
 //! # Features
 //!

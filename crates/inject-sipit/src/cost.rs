@@ -67,8 +67,8 @@ impl Cost {
         self.stages.values().map(|stage| stage.candidates).sum()
     }
 
-    /// Returns the states computed, in forward passes of a prompt of `positions` tokens to the same tap. This would be the cost
-    /// if every state cost the same, without choosing. It is infinite or NaN for no positions.
+    /// Returns the states computed, in forward passes of a prompt of `positions` tokens to the same tap. That is the cost
+    /// if every state costs the same, and the choice of candidates nothing. It is infinite or NaN for no positions.
     pub fn forward_passes(&self, positions: usize) -> f64 {
         self.stages.values().map(|stage| stage.states).sum::<usize>() as f64 / positions as f64
     }

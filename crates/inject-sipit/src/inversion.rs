@@ -198,7 +198,7 @@ impl Inversion {
         self.positions.iter().all(|position| settled(&position.verdict))
     }
 
-    /// Returns whether every position is certain, and so the prompt: no other of this length has states within the floors.
+    /// Returns whether every position is certain. Then no other prompt of this length has states within the floors.
     /// Positions that were given are taken as right.
     pub fn is_certain(&self) -> bool {
         self.positions.iter().all(|position| matches!(position.verdict, Verdict::Certain | Verdict::Given))

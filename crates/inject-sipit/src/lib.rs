@@ -28,10 +28,13 @@
 //!   [`Searcher`] is a policy at work, with everything that its sources learned from earlier prompts.
 //! - [`sources`]: the sources of candidates and the trait for your own.
 //! - [`lens`]: lenses draft a whole prompt from its states at once.
-//! - [`Acceptance`] and [`NoiseModel`]: the rule by which a candidate counts as the token.
+//! - [`Acceptance`] and [`NoiseModel`]: the rule by which a candidate counts as the token. [`NoiseOrigin`] says where its bound comes from.
 //! - [`Calibration`]: the noise of a producer that computes in another format. [`Producer`]: the format that an inversion found.
-//! - [`find_tap`]: the tap of states whose file does not name it.
+//! - [`find_tap`]: the tap of states whose file does not name it, as a [`FoundTap`]. [`likely_taps`] ranks the taps without
+//!   trying them: a [`LikelyTap`] is a tap with its likelihood.
 //! - [`Inversion`], [`Position`], [`Verdict`] and [`inversion`]: the result and its cost.
+//! - [`InvertError`]: every failure of an inversion. A [`LensError`] and a [`CalibrationError`] are about a file of that kind, and a
+//!   [`TensorFileError`] about its bytes.
 //!
 //! [`collisions`], [`states`] and [`models`] are the crates below this one. `burn` and `ndarray` are re-exported too, because
 //! their types occur in signatures. A program still depends on `burn` itself to enable a backend.

@@ -23,7 +23,7 @@ use crate::{
     tuning::TAP_CANDIDATES,
 };
 
-/// A tap, and how likely it is that of a state.
+/// A tap, with the likelihood that a state was read there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LikelyTap {
@@ -52,7 +52,7 @@ pub enum FoundTap {
     },
 }
 
-/// Ranks the taps of a model by how likely a state after the tokens `given` is one of theirs, the likeliest first. `begins` is a token
+/// Ranks the taps of a model by the likelihood that a state after the tokens `given` was read there, the likeliest first. `begins` is a token
 /// that prompts often begin with, such as BOS.
 ///
 /// # Errors

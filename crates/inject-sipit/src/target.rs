@@ -56,7 +56,8 @@ pub struct TargetStates {
 }
 
 impl TargetStates {
-    /// States of all positions of one prompt, and the number format they were stored in, which bounds their rounding.
+    /// Creates a target from the states of all positions of one prompt. `dtype` is the number format in which they were stored, which
+    /// bounds their rounding.
     ///
     /// A row of nothing but NaN marks a missing state, as [`TargetStates::with_missing`] does. An infinity in
     /// f16 is a coordinate that exceeded the format. Nothing else is known of it, so the other coordinates decide.

@@ -85,7 +85,8 @@ pub(crate) const NEIGHBOURS_SAMPLE: usize = 512;
 /// Settled positions that the calibration counts for beside those of the prompt. A first choice.
 pub(crate) const CALIBRATION_COUNTS: f64 = 4.0;
 
-// The tap of states that do not say it. All of these are first choices.
+// The tap of states that do not say it. Not compared with other values. They decide which taps are tried, in which order and for how
+// long; a tap is taken only if a token fits there.
 
 /// Tokens whose states at every tap are compared with a state.
 pub(crate) const TAP_SAMPLE: usize = 192;
@@ -107,7 +108,7 @@ pub(crate) const TAP_OTHERS: usize = 3;
 pub(crate) const CENTRED_WITHIN: f64 = 1e-5;
 /// Open positions by which rounded weights are recognised: the second, because the first state of all is an attention sink, which tells less.
 pub(crate) const ROUNDED_POSITIONS: usize = 2;
-/// Candidates tested at each of them before rounded weights are given up. A first choice.
+/// Candidates tested at each of them before rounded weights are given up. Not compared with other values.
 pub(crate) const ROUNDED_CANDIDATES: usize = 4096;
 /// The distance of a sink's state from that of its token, as a share of its norm, up to which other weights explain it. Those of
 /// docs/laboratory/results/producers.md moved sinks by 0.9 and 4.5 %.
@@ -123,10 +124,11 @@ pub(crate) const NEAR_BEAM: usize = 2;
 pub(crate) const NEAR_VERIFIED: usize = 2;
 /// Candidates of a position that failed that are measured again by the noise of rounded weights. A first choice.
 pub(crate) const SAMPLE_REMEASURED: usize = 1024;
-/// Candidates compared by direction before a factor is given up. A first choice, with the results of docs/laboratory/results/rows.md.
+/// Candidates compared by direction before a factor is given up. A factor took at most 8,168: docs/laboratory/results/rows.md.
 pub(crate) const SCALE_CANDIDATES: usize = 8192;
 
-// A position without a state. All of these are first choices, with the results of docs/laboratory/results/rows.md.
+// A position without a state. Not compared with other values. The cost of a gap is in proportion to them, and with these the missing rows in
+// docs/laboratory/results/rows.md were recovered.
 
 /// Sequences of two tokens computed side by side, each with a copy of the prefix.
 pub(crate) const PAIRS_TOGETHER: usize = 64;
@@ -149,7 +151,8 @@ pub(crate) const GAP_PAIR_NEXT: usize = 2;
 /// Candidates for each token after a gap that nothing bridged.
 pub(crate) const GAP_GUESSED: usize = 256;
 
-// States in unknown order. All of these are first choices, with the results of docs/laboratory/results/rows.md.
+// States in unknown order. Not compared with other values. They decide how many tokens are tested before the whole vocabulary is, and with
+// these docs/laboratory/results/rows.md was measured.
 
 /// Tokens read from each row, round by round.
 pub(crate) const SHUFFLED_READ: [usize; 3] = [8, 64, 256];
@@ -167,7 +170,8 @@ pub(crate) const SHUFFLED_WITHIN: f64 = 16.0;
 /// Rows that are searched for a first token before the whole vocabulary is.
 pub(crate) const SHUFFLED_FIRST_ROWS: usize = 3;
 
-// Coordinates in unknown order. All of these are first choices, with the results of docs/laboratory/results/rows.md.
+// Coordinates in unknown order. Not compared with other values. They decide how many tokens are tested before the whole vocabulary is, and
+// with these docs/laboratory/results/rows.md was measured.
 
 /// Tokens that the model expects, tested before the whole vocabulary while few coordinates are known.
 pub(crate) const PERMUTED_EXPECTED: usize = 4096;
@@ -270,14 +274,16 @@ pub(crate) const COMBINED_EVERYWHERE: usize = 768;
 /// Ridge, as a share of the mean square of the distances. Measured: policies, `ours without lens`.
 pub(crate) const COMBINATION_RIDGE: f64 = 1e-2;
 
-/// Ridge of a regression on all tested candidates, as a share of the mean square of the distances. A first choice.
+/// Ridge of a regression on all tested candidates, as a share of the mean square of the distances. Not compared with other values. More than
+/// above, because the candidates lie all over the vocabulary.
 pub(crate) const REGRESSION_RIDGE: f64 = 1e-1;
 /// The share of the right-hand side that is left when its solution is accurate enough: a guess has few digits.
 pub(crate) const REGRESSION_ACCURACY: f64 = 1e-3;
 /// Steps of its solution at most.
 pub(crate) const REGRESSION_STEPS: usize = 200;
 
-/// Candidates whose gradients are taken together. A first choice.
+/// Candidates whose gradients are taken together. At half the depth of random weights, so many tell more than 2,000 states:
+/// docs/design.md, "Without a lens".
 pub(crate) const PULLED_BACK: usize = 32;
 
 // The secant search.

@@ -35,9 +35,15 @@
 //! - [`store`]: states on disk, resumable and read in place.
 //! - [`foreign`]: states that other programs wrote.
 //! - [`prompts`]: prompts from files.
-//! - [`Disturbance`]: changes that states may have after a leak: [`Rounding`], noise, dropout, clipping.
+//! - [`Disturbance`]: changes that states may have after a leak: [`Rounding`] (in steps [`ScaledBy`] a row or the whole tensor), noise,
+//!   dropout, clipping.
 //! - [`batches`]: the division of prompts into batches.
 //! - [`durable`]: files that survive a kill. [`random`]: random numbers that are the same on every platform.
+//! - [`ShareResult`]: the place of one share's result. [`ShareResult::cover`] checks that there is one of each share, or returns a
+//!   [`CoverError`].
+//!
+//! An [`ExtractError`] is every failure of an extraction. A [`ShareError`] is about a text that names no share, and a [`DisturbanceError`]
+//! about one that names no disturbance. The modules have errors of their own.
 //!
 //! The crate below is re-exported as [`models`], and with it `burn` and `ndarray`. A dependency on `burn` is needed only to enable a
 //! backend.

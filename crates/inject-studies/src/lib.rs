@@ -21,6 +21,10 @@
 //! | `degenerate` | which collisions of degenerate initial weights does gradient descent dissolve? |
 //! | `random_weights` | how close are prompts under random weights? |
 //!
+//! A study of your own is a list of units for [`Run::complete`], which returns them [`Finished`]. Its journal states the [`StudyName`] and a
+//! [`fingerprint()`] of the prompts. [`ChosenPositions`] are the positions of prompts that a study measures, and [`StudyError`] is every
+//! failure.
+//!
 //! The module of the same name has the options and the result of each; the last three share the module `training`, which needs
 //! the feature of that name. The documents 5-collisions.md, 6-precision.md and 7-training.md in the
 //! repository's docs/guide describe each protocol and the meaning of its numbers.

@@ -61,7 +61,7 @@ impl<'a> Run<'a> {
         Run { others, ..self }
     }
 
-    /// Does only one share of the study: every unit whose number leaves the share's number when divided by the number of shares.
+    /// Does only one share of the study. The second of three shares has the second of every three units.
     pub fn with_share(self, share: Share) -> Self {
         Run { share, ..self }
     }

@@ -10,13 +10,15 @@ use burn::tensor::Device;
 use inject_models::{Decoder, DecoderConfig, FloatFormat, Model, Origin, Tap, config::Span};
 use safetensors::SafeTensors;
 
-/// The fixtures on which the tests of the other crates run: one for each family except SmolLM3 and OLMo 2, which the tests of
-/// inject-models cover.
-pub const FAMILIES: [&str; 10] =
-    ["gpt2", "gpt-neo", "llama", "mistral", "gemma3", "phi4", "qwen2", "qwen3", "gemma2", "gpt-neox"];
+/// The fixtures on which the tests of the other crates run, one for each family.
+pub const FAMILIES: [&str; 12] = [
+    "gpt2", "gpt-neo", "llama", "mistral", "gemma3", "phi4", "qwen2", "qwen3", "gemma2", "gpt-neox",
+    "smollm3", "olmo2",
+];
 
-/// The families that encode positions by rotation only.
-pub const ROTARY: [&str; 8] = ["llama", "mistral", "gemma3", "phi4", "qwen2", "qwen3", "gemma2", "gpt-neox"];
+/// The families without learned positions: only rotation and the mask tell positions apart.
+pub const ROTARY: [&str; 10] =
+    ["llama", "mistral", "gemma3", "phi4", "qwen2", "qwen3", "gemma2", "gpt-neox", "smollm3", "olmo2"];
 
 /// The number of tokens in each fixture's vocabulary.
 pub const VOCAB_SIZE: u32 = 97;

@@ -123,7 +123,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Drops the block, unless it stays. To be called after the block is computed.
+    /// Drops the block, unless it stays. To be called after the block is computed, whether it was read ahead or not.
     pub(super) fn left(&mut self, block: usize) {
         if block >= self.state.first_dropped {
             self.give(Task::Drop, block);

@@ -1,5 +1,7 @@
 //! Gradients of the states of candidates with respect to their embeddings, block by block.
 
+use std::iter;
+
 use burn::tensor::Tensor;
 
 use super::{
@@ -37,25 +39,25 @@ impl Decoder {
         let [one, width] = covector.dims();
         self.check_embeddings(one, width)?;
         let rows = Rows::candidates(cache.len, ids.len(), cache.sequence_len);
-        let mut sights = Sights::new(&rows, self.device(), self.dtype());
         let blocks = &self.blocks[..self.blocks_needed(tap)];
-        let mut states = self.embed(self.embeddings_of(ids), &rows);
-        let mut inputs = Vec::with_capacity(blocks.len());
-        for (block, held) in blocks.iter().zip(&cache.blocks) {
-            let sight = sights.of(&block.attention.config);
-            inputs.push(states.clone());
-            states = block.forward(states, &rows, &sight, Cache::Read(held), self.lanes);
-        }
+        let taps: Vec<Tap> = iter::once(Tap::Embedding).chain((1..=blocks.len()).map(Tap::Block)).collect();
+        let states = self.pass(&taps, self.embeddings_of(ids), &rows, Cache::Read(&cache.blocks));
+        // From the last to the first: the states after the last block, then those before each block.
+        let mut states = states.into_values().rev();
         let mut covectors = covector.repeat_dim(0, ids.len());
+        let last = states.next().expect("a pass collects every tap it is given");
         if tap == Tap::FinalNorm {
-            covectors = gradient(states, covectors, |states| self.final_norm.forward(states))?;
+            covectors = gradient(last, covectors, |states| self.final_norm.forward(states))?;
         }
-        for ((block, held), input) in blocks.iter().zip(&cache.blocks).zip(inputs).rev() {
+        let mut sights = Sights::new(&rows, self.device(), self.dtype());
+        let mut walk = self.paging.walk(blocks);
+        for ((i, (block, held)), input) in blocks.iter().zip(&cache.blocks).enumerate().rev().zip(states) {
             let sight = sights.of(&block.attention.config);
             covectors = gradient(input, covectors, |states| {
                 // In one lane: each lane would widen the matrices for itself.
                 block.forward(states, &rows, &sight, Cache::<KeysValues>::Read(held), Lanes(1))
             })?;
+            walk.left(i);
         }
         Ok(match self.config.embedding.scale {
             None => covectors,

@@ -53,19 +53,24 @@ fn a_gradient_block_by_block_is_that_through_the_whole_model() {
 fn a_gradient_is_the_same_however_weights_are_held() {
     for device in inject_testing::compiled() {
         let folder = fixture::folder("llama-bf16-shards");
-        let pulled_back = |hold: Hold| {
+        let held = |hold: Hold| {
             let precision = Precision::new(hold, FloatFormat::F32);
-            let decoder = Model::load(Origin::of_folder(&folder), precision, &device).unwrap().decoder;
-            let tap = Tap::FinalNorm;
-            let covector = covector(&decoder, &device);
-            values(decoder.pulled_back(&prefix(&decoder, tap), &CANDIDATES, tap, covector).unwrap())
+            Model::load(Origin::of_folder(&folder), precision, &device).unwrap().decoder
         };
+        let of_decoder = |decoder: &Decoder| {
+            let tap = Tap::FinalNorm;
+            let covector = covector(decoder, &device);
+            values(decoder.pulled_back(&prefix(decoder, tap), &CANDIDATES, tap, covector).unwrap())
+        };
+        let pulled_back = |hold: Hold| of_decoder(&held(hold));
         let expected = pulled_back(Hold::Computed);
         for hold in [Hold::Stored, Hold::Mapped] {
             // Two blocks round some dozen times each, forward and backward, at 2^-24.
             let apart = distance(&pulled_back(hold), &expected);
             assert!(apart <= 1e-5 * norm(&expected), "{hold:?}: {apart:e}");
         }
+        let dropped = held(Hold::Mapped).with_weights_in_memory(0);
+        assert_eq!(of_decoder(&dropped), pulled_back(Hold::Mapped), "blocks that are dropped and read again");
     }
 }
 

@@ -58,7 +58,7 @@ impl TapOptions {
         TapOptions { nearest, ..self }
     }
 
-    /// Returns the same options with a search for the closest pairs in the tiles of so many bands of rows: `bands (bands + 1) /
+    /// Returns the same options with a search for the closest pairs in tiles, for rows in `bands` bands: `bands (bands + 1) /
     /// 2` units of the study for each tap. Nearest neighbours are not searched then. The closest pairs are the same as without
     /// tiles.
     pub fn with_tiles(self, bands: NonZeroUsize) -> Self {

@@ -1,0 +1,179 @@
+//! Signals: the program ends between two pieces of work, and the same command continues.
+
+use super::*;
+
+/// An inversion of a store that takes minutes.
+fn long_inversion(folder: &Path) -> Child {
+    let arguments = ["invert", "--states", "states", "--out", "out.jsonl", "--policy", "exhaustive"];
+    program(folder).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Sends a signal, and checks the status and what the program says as it ends.
+fn interrupt(child: Child, signal: &str, status: i32, said: &str) {
+    let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(status), "{err}");
+    assert!(err.contains(said), "{err}");
+    assert!(!err.contains("panicked") && !err.contains("error"), "{err}");
+}
+
+#[test]
+fn a_signal_ends_between_two_lines_and_says_how_to_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out.jsonl");
+    succeed(dir.path(), "extract --generate 300 --positions all --taps block-3 --out states");
+    let mut before = 0;
+    for (signal, status) in [("INT", 130), ("TERM", 143)] {
+        let child = long_inversion(dir.path());
+        let lines = || fs::read_to_string(&out).map_or(0, |text| text.lines().count());
+        while lines() < before + 2 {
+            sleep(Duration::from_millis(10));
+        }
+        interrupt(child, signal, status, "interrupted: finished prompts are in the file");
+        let text = fs::read_to_string(&out).unwrap();
+        assert!(text.ends_with('\n'));
+        let numbers = text
+            .lines()
+            .skip(1)
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["prompt"].as_u64().unwrap());
+        let numbers: Vec<u64> = numbers.collect();
+        assert_eq!(numbers, (0..numbers.len() as u64).collect::<Vec<_>>());
+        before = lines();
+    }
+}
+
+#[test]
+fn a_signal_ends_an_extraction_after_a_block_and_the_same_command_continues() {
+    let dir = tempfile::tempdir().unwrap();
+    let extract = "extract --generate 3000 --taps block-3 --positions all --memory 1 --out";
+    for (signal, status) in [("INT", 130), ("TERM", 143)] {
+        let mut child = program(dir.path());
+        child.args(extract.split(' ')).arg("killed").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let journal = dir.path().join("killed/progress.json");
+        let progress = || fs::read(&journal).ok();
+        let before = progress();
+        let child = child.spawn().unwrap();
+        // Until it has added a block of its own.
+        while progress() == before {
+            sleep(Duration::from_millis(5));
+        }
+        interrupt(child, signal, status, "interrupted: the same command continues where this one stopped");
+        assert!(journal.exists(), "the work is not finished");
+    }
+    succeed(dir.path(), &format!("{extract} killed"));
+    succeed(dir.path(), &format!("{extract} whole"));
+    for name in ["tap-block-3.safetensors", "checksums.jsonl", "rows.safetensors"] {
+        let [killed, whole] =
+            ["killed", "whole"].map(|folder| fs::read(dir.path().join(folder).join(name)).unwrap());
+        assert!(killed == whole, "{name} differs");
+    }
+}
+
+#[test]
+fn a_signal_ends_a_study_between_two_units_and_the_same_command_continues() {
+    let dir = tempfile::tempdir().unwrap();
+    let margins = "study margins --count 200 --longest 8 --lengths 2 --per-length 2 --taps block-1 --out";
+    let journal = dir.path().join("study/margins.jsonl");
+    let lines = || fs::read_to_string(&journal).map_or(0, |text| text.lines().count());
+    for (signal, status) in [("INT", 130), ("TERM", 143)] {
+        let before = lines();
+        let mut child = program(dir.path());
+        child.args(margins.split(' ')).arg("study").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = child.spawn().unwrap();
+        while lines() < before + 2 {
+            sleep(Duration::from_millis(5));
+        }
+        interrupt(child, signal, status, "interrupted: finished parts are in the journal; the same command");
+        assert!(fs::read_to_string(&journal).unwrap().ends_with('\n'));
+    }
+    succeed(dir.path(), &format!("{margins} study"));
+    succeed(dir.path(), &format!("{margins} whole"));
+    let [continued, whole] =
+        ["study", "whole"].map(|folder| fs::read(dir.path().join(folder).join("margins.json")).unwrap());
+    assert!(continued == whole);
+}
+
+#[cfg(feature = "hub")]
+/// A Hub that announces a config of 64 KiB, sends half of it and falls silent, or falls silent at once. Each request arrives at the
+/// receiver, after its answer was sent.
+fn silent_hub(answers: bool) -> (String, Receiver<String>) {
+    const WHOLE: &str = "200 OK\r\nContent-Length: 65536";
+    const REST: &str =
+        "206 Partial Content\r\nContent-Length: 32768\r\nContent-Range: bytes 32768-65535/65536";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let (send, receive) = channel();
+    // The threads end with the process.
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let send = send.clone();
+            thread::spawn(move || {
+                let mut stream: TcpStream = stream;
+                let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let request = lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
+                let is_head = request.starts_with("HEAD");
+                let is_rest = request.to_lowercase().contains("range: bytes=32768-");
+                if answers {
+                    let head = if is_rest { REST } else { WHOLE };
+                    let (commit, hash) = ("1".repeat(40), "a".repeat(40));
+                    write!(stream, "HTTP/1.1 {head}\r\nX-Repo-Commit: {commit}\r\nETag: \"{hash}\"\r\n\r\n")
+                        .unwrap();
+                }
+                if answers && !is_head && !is_rest {
+                    stream.write_all(&[b' '; 1 << 15]).unwrap();
+                }
+                send.send(request).unwrap();
+                if !(answers && is_head) {
+                    sleep(Duration::from_secs(600));
+                }
+            });
+        }
+    });
+    (endpoint, receive)
+}
+
+#[cfg(feature = "hub")]
+#[test]
+fn a_signal_ends_the_wait_for_a_hub_and_the_same_command_fetches_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let fetch = |endpoint: &str| {
+        let mut command = program(dir.path());
+        command.args(["extract", "--model", "owner/tiny", "--ids", "1,2", "--out", "out"]);
+        command
+            .env("HF_ENDPOINT", endpoint)
+            .env("HF_HUB_CACHE", dir.path().join("cache"))
+            .env("HF_HOME", dir.path());
+        command
+            .env("HF_HUB_DOWNLOAD_TIMEOUT", "500")
+            .env_remove("HF_HUB_OFFLINE")
+            .env_remove("TRANSFORMERS_OFFLINE");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let blobs = dir.path().join("cache/models--owner--tiny/blobs");
+    let part = blobs.join(format!("{}.incomplete", "a".repeat(40)));
+    for (answers, signal, status) in [(false, "INT", 130), (true, "TERM", 143), (true, "INT", 130)] {
+        let had = fs::metadata(&part).map_or(0, |part| part.len());
+        let (endpoint, requests) = silent_hub(answers);
+        let child = fetch(&endpoint);
+        let request = requests.iter().find(|request| !answers || request.starts_with("GET")).unwrap();
+        if answers {
+            assert_eq!(request.to_lowercase().contains("range: bytes=32768-"), had > 0, "{request}");
+            while fs::metadata(&part).map_or(0, |part| part.len()) < 1 << 15 {
+                sleep(Duration::from_millis(5));
+            }
+        }
+        let begin = Instant::now();
+        interrupt(
+            child,
+            signal,
+            status,
+            "interrupted: what has arrived is kept, and the same command fetches the rest",
+        );
+        // At most a second on an idle machine, and not the 500 of the timeout.
+        assert!(begin.elapsed() < Duration::from_secs(60));
+        assert!(!dir.path().join("out").exists());
+    }
+    assert_eq!(fs::metadata(&part).unwrap().len(), 1 << 15);
+}
