@@ -19,7 +19,8 @@ pub(crate) fn install() {
     };
     if built.is_ok() {
         note(&format!(
-            "the system allows {found} more threads, and {wanted} were asked for: it takes longer"
+            "the system allows {}, and {wanted} were asked for: it takes longer",
+            counted(found, "more thread")
         ));
     }
 }
