@@ -57,6 +57,33 @@ fn damage_of_an_unfinished_store_is_computed_again() {
 }
 
 #[test]
+fn the_first_of_several_damaged_blocks_counts_whichever_tap_has_it() {
+    let job = job();
+    let expected = job.uninterrupted();
+    let damages = [[("block-1", 127), ("final-norm", 10)], [("embedding", 20), ("block-1", 100)]];
+    for damage in damages {
+        let dir = folder(&expected);
+        for (tap, row) in damage {
+            flip(&dir.path().join(format!("tap-{tap}.safetensors")), row);
+        }
+        let error = Store::open(dir.path()).unwrap().verify().unwrap_err();
+        assert!(matches!(error, StoreError::DamagedBlock { first_row: 0, .. }), "{error}");
+        assert_eq!(job.writer(dir.path()).unwrap().next_prompt(), 0);
+        job.complete(dir.path(), 40);
+        assert_same(&files(dir.path()), &expected);
+
+        let dir = tempfile::tempdir().unwrap();
+        job.append(&mut job.writer(dir.path()).unwrap(), 140).unwrap();
+        for (tap, row) in damage {
+            flip(&dir.path().join(format!("tap-{tap}.safetensors.partial")), row);
+        }
+        assert_eq!(job.writer(dir.path()).unwrap().next_prompt(), 0);
+        job.complete(dir.path(), 40);
+        assert_same(&files(dir.path()), &expected);
+    }
+}
+
+#[test]
 fn a_finished_store_is_not_taken_back_twice() {
     // As if the process had been killed between the steps of taking a damaged store back.
     let job = job();
