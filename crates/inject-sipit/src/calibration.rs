@@ -66,14 +66,6 @@ impl Calibration {
             && norm(state) < PARTIAL_SINK_NORM * self.first.typical_norm
     }
 
-    /// Whether the state is an attention sink, and the producer's weights differ from those given. Other weights move all sinks by about the
-    /// same vector, and the vector of one rounding is not that of another.
-    pub(crate) fn moves_sink(&self, position: usize, state: &[f64]) -> bool {
-        let are_sinks = sink_from(self.first.typical_norm, self.later.typical_norm).is_some();
-        let is_full = !self.is_ordinary(position, state) && !self.is_partial_sink(position, state);
-        !matches!(self.format, NumberFormat::Float(_)) && are_sinks && is_full
-    }
-
     /// Whether the noise of a state is that of ordinary later positions.
     pub(crate) fn is_ordinary(&self, position: usize, state: &[f64]) -> bool {
         Arc::ptr_eq(self.of(position, state), &self.later)
@@ -106,32 +98,6 @@ mod tests {
         tuning::NOISE_DEVIATIONS,
         vocabulary::Vocabulary,
     };
-
-    /// Noise of places whose states have this norm.
-    fn place(norm: f64) -> Arc<PlaceNoise> {
-        let exact: Vec<Vec<f64>> = (0..8).map(|i| vec![norm, 0.1 * f64::from(i), 1.0]).collect();
-        let produced: Vec<Vec<f64>> =
-            exact.iter().zip(1..).map(|(x, i)| vec![x[0], x[1] + 0.01 * f64::from(i), 1.1]).collect();
-        let twins: Vec<_> = exact.windows(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
-        Arc::new(PlaceNoise::of(&exact, &produced, &twins).unwrap())
-    }
-
-    #[test]
-    fn other_weights_move_sinks_and_16_bits_do_not() {
-        let calibration = |format: NumberFormat, first: f64| Calibration {
-            tap: Tap::Block(1),
-            format,
-            first: place(first),
-            later: place(10.0),
-        };
-        let (sink, partial, ordinary) = ([1000.0, 0.0, 1.0], [500.0, 0.0, 1.0], [10.0, 0.0, 1.0]);
-        let int4 = calibration(NumberFormat::Int4, 1000.0);
-        assert!(int4.moves_sink(0, &sink) && int4.moves_sink(3, &sink));
-        assert!(!int4.moves_sink(3, &partial) && !int4.moves_sink(3, &ordinary));
-        assert!(!calibration(FloatFormat::Bf16.into(), 1000.0).moves_sink(0, &sink));
-        // Without sinks the first state is like any other.
-        assert!(!calibration(NumberFormat::Int4, 11.0).moves_sink(0, &ordinary));
-    }
 
     /// The files that docs/laboratory/producer_states.py writes, against a calibration in bf16. Prints for each tap the errors of first
     /// and of later positions, in standard deviations.

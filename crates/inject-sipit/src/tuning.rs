@@ -110,16 +110,8 @@ pub(crate) const CENTRED_WITHIN: f64 = 1e-5;
 pub(crate) const ROUNDED_POSITIONS: usize = 2;
 /// Candidates tested at each of them before rounded weights are given up. Not compared with other values.
 pub(crate) const ROUNDED_CANDIDATES: usize = 4096;
-/// The distance of a sink's state from that of its token, as a share of its norm, up to which other weights explain it. Those of
-/// docs/laboratory/results/producers.md moved sinks by 0.9 and 4.5 %.
-pub(crate) const MOVED_SINK_WITHIN: f64 = 0.1;
-/// Tokens at most this much farther away than the nearest are followed at a moved sink. An added vector of random direction in 576
-/// coordinates makes a token that is farther by 1.2 % a thousand times less likely.
-pub(crate) const MOVED_SINK_FOLLOWED: f64 = 1.012;
 /// Open positions by which the noise of rounded weights is recognised. A first choice.
 pub(crate) const NEAR_POSITIONS: usize = 4;
-/// Hypotheses followed for that. A first choice.
-pub(crate) const NEAR_BEAM: usize = 2;
 /// The number of them that must be verified. A first choice.
 pub(crate) const NEAR_VERIFIED: usize = 2;
 /// Candidates of a position that failed that are measured again by the noise of rounded weights. A first choice.

@@ -5,16 +5,13 @@ use std::{collections::BTreeSet, time::Instant};
 use crate::{
     acceptance::NoiseOrigin,
     chance::{Nearness, is_enough, is_enough_alone},
-    collisions::{Ranked, norm},
+    collisions::Ranked,
     error::InvertError,
     hypothesis::Settled,
     inversion::{Kept, Verdict},
     models::{PrefixCache, Progress},
     sources::Tested,
-    tuning::{
-        ALONE_BY_SAMPLE, CROWDED_FIRST, MOVED_SINK_FOLLOWED, MOVED_SINK_WITHIN, NEIGHBOURS_SAMPLE, SEPARATED,
-        SEPARATED_ALONE, TAP_DOUBTED,
-    },
+    tuning::{ALONE_BY_SAMPLE, NEIGHBOURS_SAMPLE, SEPARATED, SEPARATED_ALONE, TAP_DOUBTED},
     yardstick::Yardstick,
 };
 
@@ -65,25 +62,6 @@ impl Trial {
             self.yardstick = self.yardstick.clone().admitting(nearest.distance);
             self.tested.remeasure(&self.yardstick, comparison.target.state(self.at));
         }
-    }
-
-    /// Follows the nearest tokens at an attention sink that no token fits, if the producer's weights differ: an unknown vector was added to all
-    /// sinks, and its direction hardly changes their order.
-    pub(super) fn follow_moved_sink(&mut self, comparison: &Comparison<'_>) {
-        let state = comparison.target.state(self.at);
-        let moves = comparison.producer.as_ref().is_some_and(|p| p.calibration.moves_sink(self.at, state));
-        let enough = self.tested.len() >= CROWDED_FIRST.min(comparison.vocab_size());
-        let Some(nearest) = self.tested.ranking().nearest() else { return };
-        if moves && enough && self.tested.fitting().is_empty() && is_moved_sink(nearest.distance, state) {
-            self.doubtful = true;
-            self.yardstick = self.yardstick.clone().admitting(MOVED_SINK_FOLLOWED * nearest.distance);
-            self.tested.remeasure(&self.yardstick, state);
-        }
-    }
-
-    /// Whether the nearest token is followed without being verified.
-    pub(super) fn is_doubtful(&self) -> bool {
-        self.doubtful
     }
 
     /// Whether so many tokens were tested that they stand for the others, and that the unit and the tap of the states were doubted.
@@ -189,11 +167,6 @@ impl Trial {
         let weak = !is_enough_alone(&self.yardstick, state, kept.distance, comparison.vocab_size());
         Settled { verdict, kept, candidates_tested, weak, ruled_out: Vec::new() }
     }
-}
-
-/// Whether other weights may have moved a sink this far.
-pub(super) fn is_moved_sink(distance: f64, state: &[f64]) -> bool {
-    distance <= MOVED_SINK_WITHIN * norm(state)
 }
 
 /// The nearest candidate other than the one taken.

@@ -18,8 +18,7 @@ use crate::{
     target::TargetStates,
     transformation::Transformation,
     tuning::{
-        CROWDED_FIRST, NEAR_BEAM, NEAR_POSITIONS, NEAR_VERIFIED, NOISE_SEQUENCE, ROUNDED_CANDIDATES,
-        ROUNDED_POSITIONS,
+        CROWDED_FIRST, NEAR_POSITIONS, NEAR_VERIFIED, NOISE_SEQUENCE, ROUNDED_CANDIDATES, ROUNDED_POSITIONS,
     },
     vocabulary::Vocabulary,
     yardstick::Yardstick,
@@ -30,7 +29,6 @@ use super::{
     branch::Branch,
     calibrate::{Calibrations, nothing_fits},
     recovery::Recovery,
-    trial::is_moved_sink,
 };
 
 /// The widths of rounded weights in order of likelihood: the format whose noise stands for all of that width, and the formats of that
@@ -233,8 +231,7 @@ impl<'a> Inverter<'a> {
         policy: &Policy,
         cost: &mut Cost,
     ) -> Result<bool, InvertError> {
-        let settings =
-            self.trial(CROWDED_FIRST).with_computed_in(ComputedIn::Format(format)).with_beam(NEAR_BEAM);
+        let settings = self.trial(CROWDED_FIRST).with_computed_in(ComputedIn::Format(format));
         let inverter = self.with_settings(settings)?.with_weights_as_given();
         let beginning = beginning(target, NEAR_POSITIONS);
         let inversion = inverter.invert(&beginning, &mut inverter.searcher(policy), &mut silent)?;
@@ -273,15 +270,9 @@ impl Recovery<'_, '_> {
         let mut widths = Vec::new();
         for width in WIDTHS {
             let Some(calibration) = self.calibration(width.0)? else { continue };
-            let state = target.state(at);
-            let yardstick = Yardstick::of_producer(calibration.of(at, state), 0.0, target, at);
-            let is_plausible = |branch: &Branch| {
-                let tested = &branch.trial.tested;
-                let nearest = tested.ranking().nearest().map_or(f64::INFINITY, |nearest| nearest.distance);
-                let is_moved = calibration.moves_sink(at, state) && is_moved_sink(nearest, state);
-                is_moved || tested.any_fits(&yardstick, state)
-            };
-            if branches.iter().any(is_plausible) {
+            let place = calibration.of(at, target.state(at));
+            let yardstick = Yardstick::of_producer(place, 0.0, target, at);
+            if branches.iter().any(|branch| branch.trial.tested.any_fits(&yardstick, target.state(at))) {
                 widths.push(width);
             }
         }
