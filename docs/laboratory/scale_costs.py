@@ -48,10 +48,9 @@ PEAK = 0.75 * 67e12
 # docs/scale.md, the overhead of the engine: the closest pair of 600,000 random states of 256 coordinates took 269.7 s of two cores.
 # Seconds of one core for a pair, everything included.
 PAIR = 269.7 * 2 / (600_000 * 599_999 / 2)
-# docs/laboratory/pruning.py --rows, 10,272 to 1,017,734 rows at block 3 of the bundled model: the share of pairs left for a direct
-# distance is c n^b. The factor is the interval that holds a prediction with a probability of 95 %, up and down.
-LEFT = (160, -1.81)
-FACTOR = {1e6: 4.6, 1e8: 15, 1e9: 29}
+# docs/laboratory/pruning.py: the share of pairs left for a direct distance is c n^b. The bundled model from 10,272 to 1,017,734 rows at
+# block 3 (--rows), the others from 12,500 to 300,000 rows at half depth (--bench).
+LEFT = {"the bundled model": (160, -1.81), "Gemma-3-270M": (14, -1.48), "SmolLM2-135M": (0.31, -0.86)}
 
 
 def measured_rate(results):
@@ -115,11 +114,11 @@ def hours(number):
 
 def table(count, gpu):
     pairs = count * (count - 1) / 2
-    left = pairs * LEFT[0] * count ** LEFT[1]
+    left = [f"{pairs * c * count ** slope:.0e} with the states of {model}" for model, (c, slope) in LEFT.items()]
     search = pairs * PAIR / 3600
     lines = [
-        f"**{count:.0e} prompts**: {pairs:.1e} pairs at a tap, {left:.0e} of them after pruning (a factor of {FACTOR[count]} up and "
-        f"down); the search of random states takes about {hours(search / CORES)} of one node at each tap.",
+        f"**{count:.0e} prompts**: {pairs:.1e} pairs at a tap. After pruning: {', '.join(left)}. The search of random states takes about "
+        f"{hours(search / CORES)} of one node at each tap.",
         "",
         "| model | states of one tap | FLOP of extraction | on one CPU node | on one H100 |",
         "|---|---|---|---|---|",
