@@ -23,7 +23,7 @@
 //! that of a tap file also its tap and dtype, so that a single file still describes itself.
 //!
 //! An unfinished store has `progress.json` (the journal), `checksums.progress.jsonl` and `writer.lock` instead of the manifest, and its
-//! files end in `.partial`. Stores of older versions have no checksums; they open as well.
+//! files end in `.partial`. A store that has lost its checksums opens only by [`Store::open_unverified`].
 //!
 //! A store may hold one [`Share`](crate::Share) of the prompts of a job. Its manifest says so ([`StoreShare`]), and [`merge()`] puts
 //! the stores of all shares together.

@@ -5,7 +5,7 @@
 
 mod hasher;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use inject_models::Tap;
 
@@ -72,16 +72,15 @@ pub(crate) fn hashers(manifest: &Manifest) -> Vec<BlockHasher> {
     manifest.spec.taps.iter().map(|_| BlockHasher::new(block_bytes)).collect()
 }
 
-/// Reads the checksums of a finished store. Returns `None` if it has none, like the stores of older versions.
+/// Reads the checksums of a finished store.
 ///
 /// # Errors
 ///
-/// [`StoreError::Checksums`] if the file is damaged or belongs to another store, [`StoreError::Field`] if blocks are missing.
-pub(crate) fn read(dir: &Path, manifest: &Manifest) -> Result<Option<Sums>, StoreError> {
+/// [`StoreError::Io`] if the file is missing, [`StoreError::Checksums`] if it is damaged or belongs to another store,
+/// [`StoreError::Field`] if blocks are missing.
+pub(crate) fn read(dir: &Path, manifest: &Manifest) -> Result<Sums, StoreError> {
     let path = dir.join(FILE);
-    if !path.exists() {
-        return Ok(None);
-    }
+    fs::metadata(&path).map_err(StoreError::io("open", &path))?;
     let mut sums = vec![Vec::new(); manifest.spec.taps.len()];
     JsonLines::read(&path, &Header::of(manifest), &mut |line| add(&mut sums, &manifest.spec.taps, line))?;
     let expected = manifest.row_count.div_ceil(block_rows(manifest));
@@ -89,7 +88,7 @@ pub(crate) fn read(dir: &Path, manifest: &Manifest) -> Result<Option<Sums>, Stor
         let (field, found) = ("blocks".to_owned(), sums[0].len().to_string());
         return Err(StoreError::Field { path, field, found, expected: expected.to_string() });
     }
-    Ok(Some(sums))
+    Ok(sums)
 }
 
 /// Reads the checksums of an unfinished store, up to the first line that cannot be trusted.

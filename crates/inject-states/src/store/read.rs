@@ -38,7 +38,7 @@ pub struct Store {
     prompts: PromptIds,
     rows: StoredRowIds,
     taps: Vec<TapStates>,
-    /// The checksums of the states, if the store has any.
+    /// The checksums of the states, if they are to be compared.
     sums: Option<Sums>,
     /// Set for each tap whose states agreed with their checksums.
     verified: Vec<OnceLock<()>>,
@@ -55,7 +55,7 @@ impl Store {
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, StoreError> {
         let dir = dir.as_ref();
         let mut store = Store::open_unverified(dir)?;
-        store.sums = checksums::read(dir, &store.manifest)?;
+        store.sums = Some(checksums::read(dir, &store.manifest)?);
         Ok(store)
     }
 
@@ -153,12 +153,12 @@ impl Store {
         &self.taps
     }
 
-    /// Returns a fingerprint of the states at one tap: the [`Checksum`] of the checksums of their blocks, in hexadecimal. If the store has
-    /// no checksums, they are computed from the states.
+    /// Returns a fingerprint of the states at one tap: the [`Checksum`] of the checksums of their blocks, in hexadecimal. After
+    /// [`Store::open_unverified`], they are computed from the states.
     ///
     /// # Errors
     ///
-    /// [`StoreError::NoSuchTap`], and [`StoreError::Io`] if a store without checksums cannot be read.
+    /// [`StoreError::NoSuchTap`], and [`StoreError::Io`] if the states cannot be read.
     pub fn fingerprint(&self, tap: Tap) -> Result<String, StoreError> {
         let index = self.index_of(tap)?;
         let sums = match &self.sums {
@@ -193,7 +193,7 @@ impl Store {
         })
     }
 
-    /// Compares the states at every tap with their checksums. Succeeds if the store has no checksums.
+    /// Compares the states at every tap with their checksums. Succeeds after [`Store::open_unverified`].
     ///
     /// # Errors
     ///
