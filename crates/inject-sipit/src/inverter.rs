@@ -130,7 +130,12 @@ impl<'a> Inverter<'a> {
     pub fn with_settings(&self, settings: Settings) -> Result<Self, InvertError> {
         settings.check(self.decoder.config().vocab_size)?;
         let settings = settings.with_arithmetic(self.settings.arithmetic);
-        Ok(Inverter { settings, ..self.clone() })
+        // What was found under another setting of the format is not what this one asks for.
+        let weights = match settings.computed_in == self.settings.computed_in {
+            true => self.weights.clone(),
+            false => self.weights.as_ref().map(|_| Arc::default()),
+        };
+        Ok(Inverter { settings, weights, ..self.clone() })
     }
 
     /// Returns the model that explains the states.
