@@ -86,7 +86,7 @@ fn assert_same(dir: &Path, found: &str, expected: &str) {
 fn shares_of_an_extraction_are_merged_into_the_store_of_one_process() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let extract = "extract --generate 900 --taps block-2,final-norm --positions all --memory 1 --out";
+    let extract = "extract --generate 900 --taps block-2,final-norm --positions all --memory 2 --out";
     succeed(dir, &format!("{extract} whole"));
     for of in [1, 2, 7] {
         let begun = |store: &Path| store.join("checksums.progress.jsonl").exists();

@@ -47,7 +47,7 @@ fn a_signal_ends_between_two_lines_and_says_how_to_go_on() {
 #[test]
 fn a_signal_ends_an_extraction_after_a_block_and_the_same_command_continues() {
     let dir = tempfile::tempdir().unwrap();
-    let extract = "extract --generate 3000 --taps block-3 --positions all --memory 1 --out";
+    let extract = "extract --generate 3000 --taps block-3 --positions all --memory 2 --out";
     for (signal, status) in [("INT", 130), ("TERM", 143)] {
         let mut child = program(dir.path());
         child.args(extract.split(' ')).arg("killed").stdout(Stdio::piped()).stderr(Stdio::piped());
