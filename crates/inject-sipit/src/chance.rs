@@ -4,8 +4,8 @@ use crate::{
     calibration::LogNormal,
     sources::Tested,
     tuning::{
-        ALONE_BY_SAMPLE, CHANCE_DIMENSIONS, CHANCE_MARGIN, CHANCE_MOST, CHANCE_OF_OUTLIER, CHANCE_OF_TWIN,
-        CHANCE_SAMPLE, NEIGHBOURS_SAMPLE, NEIGHBOURS_TESTED,
+        CHANCE_DIMENSIONS, CHANCE_MARGIN, CHANCE_MOST, CHANCE_OF_OUTLIER, CHANCE_OF_TWIN, CHANCE_SAMPLE,
+        NEIGHBOURS_SAMPLE, NEIGHBOURS_TESTED,
     },
     yardstick::Yardstick,
 };
@@ -37,7 +37,18 @@ pub(crate) enum Basis {
         margin: LogNormal,
     },
     /// Nothing is known of wrong tokens but the distances of those that were tested.
-    Tested,
+    Tested {
+        /// The factor by which all of them must be farther than the nearest.
+        apart: f64,
+    },
+}
+
+/// Returns the factor that takes the place of `factor`, as a ratio of distances, where so many coordinates are known.
+///
+/// By the volumes of balls, the nearest of many wrong tokens in `k` dimensions is nearer than the next by a factor `f` with the chance
+/// `f^-k`. With fewer than [`CHANCE_DIMENSIONS`] known coordinates the factor must be larger for the same chance.
+pub(crate) fn separation(factor: f64, known: usize) -> f64 {
+    factor.powf(CHANCE_DIMENSIONS as f64 / known.clamp(1, CHANCE_DIMENSIONS) as f64)
 }
 
 /// Whether one fit at this distance is enough evidence, even if the prefix may be wrong. After a wrong prefix all tokens are wrong,
@@ -50,7 +61,7 @@ pub(crate) fn is_enough_alone(
 ) -> bool {
     match yardstick.basis(state) {
         None => true,
-        Some(Basis::Tested) => false,
+        Some(Basis::Tested { .. }) => false,
         Some(Basis::Twins { length, noise, margin, .. }) => {
             margin.chance_within(distance / length) <= chance_allowed(noise, distance / length)
         }
@@ -100,11 +111,11 @@ fn chance_by_sample(tested: &Tested, nearest: f64, untested: f64) -> f64 {
 
 /// Whether the nearest of the tested tokens lies so much nearer than all others, among them its neighbours, that no untested one is expected
 /// there.
-fn is_alone(tested: &Tested) -> bool {
+fn is_alone(tested: &Tested, apart: f64) -> bool {
     let ranking = tested.ranking();
-    let apart = ranking.nearest().zip(ranking.runner_up());
+    let nearest = ranking.nearest().zip(ranking.runner_up());
     tested.len() > NEIGHBOURS_TESTED
-        && apart.is_some_and(|(nearest, other)| other.distance >= ALONE_BY_SAMPLE * nearest.distance)
+        && nearest.is_some_and(|(nearest, other)| other.distance >= apart * nearest.distance)
 }
 
 /// Whether the fit of one token is enough evidence that no untested token fits.
@@ -117,8 +128,8 @@ pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, o
     match yardstick.basis(state) {
         None => true,
         // Margins and neighbours are those of a token's own states.
-        Some(Basis::Twins { .. } | Basis::Tested) if nearness != Nearness::Usual => false,
-        Some(Basis::Tested) => is_alone(tested),
+        Some(Basis::Twins { .. } | Basis::Tested { .. }) if nearness != Nearness::Usual => false,
+        Some(Basis::Tested { apart }) => is_alone(tested, apart),
         Some(Basis::Twins { floor, length, noise, margin }) => {
             // If the accepted token is wrong, the right one is at most this far from it: the noise is nearly orthogonal to their
             // difference.

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use crate::{
     acceptance::{Acceptance, NoiseOrigin},
     calibration::{LogNormal, PlaceNoise},
-    chance::Basis,
+    chance::{Basis, separation},
     collisions::norm,
     noise::NoiseModel,
     target::TargetStates,
     tuning::{
-        LIKELY_DEVIATIONS, MARGIN_DEVIATIONS, NOISE_DEVIATIONS, PARTIAL_SINK_FLOOR, SEPARATED,
-        SEPARATED_ALONE,
+        ALONE_BY_SAMPLE, LIKELY_DEVIATIONS, MARGIN_DEVIATIONS, NOISE_DEVIATIONS, PARTIAL_SINK_FLOOR,
+        SEPARATED, SEPARATED_ALONE,
     },
 };
 
@@ -119,8 +119,9 @@ impl Yardstick {
         let wrong = place.margin.above(-MARGIN_DEVIATIONS);
         let floor = norm(state) * if noise < wrong { (noise * wrong).sqrt() } else { noise };
         let [likely, wrong] = [likely, wrong].map(|relative| norm(state) * relative);
-        let rule = Rule::Nearest { floor, ratio: SEPARATED, likely, wrong };
         let unknown = beyond_format(target, position);
+        let ratio = separation(SEPARATED, state.len() - unknown.len());
+        let rule = Rule::Nearest { floor, ratio, likely, wrong };
         let metric = Metric::Damped { place: place.clone(), noise: usual, unknown };
         Yardstick { metric, rule, origin: NoiseOrigin::Producer }
     }
@@ -130,15 +131,23 @@ impl Yardstick {
     /// only the tokens tested tell where the wrong ones lie.
     pub(crate) fn across_sink(target: &TargetStates, position: usize) -> Self {
         let floor = PARTIAL_SINK_FLOOR * norm(target.state(position));
-        let rule = Rule::Nearest { floor, ratio: SEPARATED_ALONE, likely: floor, wrong: f64::INFINITY };
-        let metric = Metric::across(target.state(0), beyond_format(target, position));
+        let unknown = beyond_format(target, position);
+        let ratio = separation(SEPARATED_ALONE, target.d_model() - unknown.len());
+        let rule = Rule::Nearest { floor, ratio, likely: floor, wrong: f64::INFINITY };
+        let metric = Metric::across(target.state(0), unknown);
         Yardstick { metric, rule, origin: NoiseOrigin::Producer }
     }
 
-    /// The same yardstick with a floor that just admits this distance, which noise does not explain.
-    pub(crate) fn admitting(mut self, distance: f64) -> Self {
-        self.rule = Rule::Nearest { floor: distance, ratio: SEPARATED, likely: 0.0, wrong: f64::INFINITY };
+    /// The same yardstick with a floor that just admits this distance, which noise does not explain, and rules out candidates that are
+    /// farther by this factor.
+    pub(crate) fn admitting(mut self, distance: f64, ratio: f64) -> Self {
+        self.rule = Rule::Nearest { floor: distance, ratio, likely: 0.0, wrong: f64::INFINITY };
         self
+    }
+
+    /// Returns the [`separation`] that takes the place of a factor at a state of this width.
+    pub(crate) fn separation(&self, factor: f64, d_model: usize) -> f64 {
+        separation(factor, self.metric.known(d_model))
     }
 
     /// Whether wrong tokens are expected within the floor, so that a fit says little.
@@ -211,13 +220,16 @@ impl Yardstick {
             Metric::Plain => Basis::Volume { floor, length: norm(state), known: state.len() },
             Metric::Weighted(weights) => {
                 let squares = state.iter().zip(weights).map(|(value, weight)| (value * weight).powi(2));
-                let known = weights.iter().filter(|weight| **weight > 0.0).count();
+                let known = self.metric.known(state.len());
                 Basis::Volume { floor, length: squares.sum::<f64>().sqrt(), known }
             }
-            Metric::Damped { place, noise, .. } => {
+            Metric::Damped { place, noise, unknown } if unknown.is_empty() => {
                 Basis::Twins { floor, length: norm(state), noise: *noise, margin: place.margin }
             }
-            Metric::Across { .. } => Basis::Tested,
+            // The margins were measured with all coordinates, and relative to a norm that is not known here.
+            Metric::Damped { .. } | Metric::Across { .. } => {
+                Basis::Tested { apart: self.separation(ALONE_BY_SAMPLE, state.len()) }
+            }
         })
     }
 

@@ -68,7 +68,9 @@ impl Recovery<'_, '_> {
         let too_few = settings.budget.candidates.is_some_and(|most| most < SCALE_CANDIDATES);
         // Later rows of a prompt that was recovered so far have the factor of the first ones.
         let later = target.given().len() > target.computed();
-        if !unchanged || users || too_few || later {
+        // A state with a coordinate beyond its format has no known direction.
+        let beyond = (0..target.positions()).any(|position| target.roundings(position).any(f64::is_infinite));
+        if !unchanged || users || too_few || later || beyond {
             return Ok(None);
         }
         let begins = match settings.tap_check {

@@ -50,6 +50,7 @@ impl Trial {
         }
         let ranking = self.tested.ranking();
         let (Some(nearest), Some(other)) = (ranking.nearest(), ranking.runner_up()) else { return };
+        let separation = |factor: f64| self.yardstick.separation(factor, comparison.target.d_model());
         let apart = if self.tested.len() >= comparison.vocab_size() {
             SEPARATED
         } else if self.is_representative(comparison) {
@@ -57,9 +58,10 @@ impl Trial {
         } else {
             return;
         };
-        if other.distance >= apart * nearest.distance {
-            self.doubtful = other.distance < SEPARATED_ALONE * nearest.distance;
-            self.yardstick = self.yardstick.clone().admitting(nearest.distance);
+        if other.distance >= separation(apart) * nearest.distance {
+            let (alone, ratio) = (separation(SEPARATED_ALONE), separation(SEPARATED));
+            self.doubtful = other.distance < alone * nearest.distance;
+            self.yardstick = self.yardstick.clone().admitting(nearest.distance, ratio);
             self.tested.remeasure(&self.yardstick, comparison.target.state(self.at));
         }
     }

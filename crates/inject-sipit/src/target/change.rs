@@ -131,8 +131,11 @@ impl TargetStates {
             let state = self.state(position);
             let spread = norm(state) / (state.len() as f64).sqrt();
             let rounding: Vec<f64> = self.roundings(position).collect();
+            // The mean of a state with a coordinate beyond its format is not known.
             let rounded = norm(&rounding) / state.len() as f64;
-            spread > 0.0 && mean(state).abs() <= CENTRED_WITHIN * spread + 4.0 * rounded
+            spread > 0.0
+                && rounded.is_finite()
+                && mean(state).abs() <= CENTRED_WITHIN * spread + 4.0 * rounded
         })
     }
 }

@@ -59,6 +59,15 @@ impl Metric {
         }
     }
 
+    /// The number of coordinates that are known.
+    pub(super) fn known(&self, d_model: usize) -> usize {
+        match self {
+            Metric::Plain => d_model,
+            Metric::Weighted(weights) => weights.iter().filter(|weight| **weight > 0.0).count(),
+            Metric::Damped { unknown, .. } | Metric::Across { unknown, .. } => d_model - unknown.len(),
+        }
+    }
+
     /// The weights of the coordinates. None if the measure is not L2 with such weights.
     pub(super) fn weights(&self, d_model: usize) -> Option<Vec<f64>> {
         match self {

@@ -8,8 +8,8 @@ use crate::{
 };
 use inject_sipit::{
     Acceptance, Policy, Settings, TargetStates, Verdict,
-    models::{Decoder, FloatFormat, Tap},
-    settings::Budget,
+    models::{Decoder, FloatFormat, NumberFormat, Tap},
+    settings::{Budget, ComputedIn, OnFailure},
     sources::Prior,
 };
 
@@ -41,8 +41,11 @@ fn disturbed(exact: &TargetStates, share: f64, known: usize, seed: u64) -> (Targ
 type Counts = [usize; 3];
 
 fn count(decoder: &Decoder, target: &TargetStates, added: f64, budget: Budget, counts: &mut Counts) {
-    let settings =
-        Settings::new().with_acceptance(Acceptance::NoiseFloor { added }).with_budget(budget).with_beam(2);
+    let settings = Settings::new().with_acceptance(Acceptance::NoiseFloor { added }).with_budget(budget);
+    count_with(decoder, target, settings.with_beam(2), counts);
+}
+
+fn count_with(decoder: &Decoder, target: &TargetStates, settings: Settings, counts: &mut Counts) {
     let inversion = invert(decoder, target, &Policy::new().then_up_to(16, Prior::new()), settings).unwrap();
     for (position, truth) in inversion.positions.iter().zip(PROMPT) {
         let verified = matches!(position.verdict, Verdict::Verified | Verdict::Certain);
@@ -85,6 +88,36 @@ fn nothing_wrong_is_verified_on_little_evidence() {
         assert_eq!(*wrong, 0, "{known} coordinates, noise {thousandths} thousandths of the state");
     }
     // Exact states are as easy as ever.
+    assert_eq!(easy[1..], [0, 0]);
+    assert!(easy[0] > 0);
+}
+
+#[test]
+fn nothing_wrong_is_verified_on_little_evidence_by_the_noise_of_a_producer() {
+    let format = |format| ComputedIn::Format(NumberFormat::Float(format));
+    let ways = [ComputedIn::Auto, format(FloatFormat::F16), format(FloatFormat::Bf16)];
+    let device = inject_testing::any_device();
+    let mut easy = Counts::default();
+    for (number, case) in FAMILIES.into_iter().enumerate() {
+        let decoder = of_vocabulary(case, 600, 31, &device);
+        let exact = target(&decoder, &PROMPT, Tap::Block(1));
+        let width = exact.d_model();
+        for known in [2, 4, 16, width - 2, width - 1] {
+            for share in [0.0, 0.03, 0.3] {
+                let (target, _) = disturbed(&exact, share, known, number as u64);
+                for way in ways {
+                    let mut counts = Counts::default();
+                    let settings = Settings::new().with_computed_in(way).with_on_failure(OnFailure::GoOn);
+                    count_with(&decoder, &target, settings, &mut counts);
+                    assert_eq!(counts[1], 0, "{case}, {known} of {width} known, noise {share}, {way:?}");
+                    if (known, share, way) == (width - 1, 0.0, ComputedIn::Auto) {
+                        easy.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+                    }
+                }
+            }
+        }
+    }
+    // One coordinate that exceeded its format makes nothing harder.
     assert_eq!(easy[1..], [0, 0]);
     assert!(easy[0] > 0);
 }
