@@ -54,11 +54,12 @@ impl AddedTokens {
     /// Collects the tokens of the files beside a vocabulary.
     ///
     /// `own` are the added tokens of a `tokenizer.json`: they come before those of `added_tokens.json`, and do not count beside an
-    /// `added_tokens_decoder`. `pieces` are those of a file of SentencePiece, which count unless other files list special tokens.
+    /// `added_tokens_decoder`. `pieces` are those of a file of SentencePiece: they take the place of an
+    /// `additional_special_tokens`, and do not count beside an `extra_special_tokens`.
     pub(super) fn of(
         beside: &Beside,
         own: BTreeMap<u32, AddedToken>,
-        pieces: Vec<AddedToken>,
+        pieces: Option<Vec<AddedToken>>,
         defaults: Defaults<'_>,
     ) -> Self {
         let is_of_tokens = |key: &str| key.ends_with("_token") || key == LIST || key == OLDER_LIST;
@@ -72,10 +73,10 @@ impl AddedTokens {
         }
         // Keys of the model's own, such as `image_token`. Some of these keys are flags, such as `add_bos_token`.
         let is_own = |key: &str| key.ends_with("_token") && !NAMED.contains(&key);
-        let mut own_names: BTreeMap<String, Special> = BTreeMap::new();
+        let mut own_names: Vec<(String, Special)> = Vec::new();
         settings.retain(|key, value| match value {
             Value::String(text) if is_own(key) => {
-                own_names.insert(key.clone(), Special::Text(text.clone()));
+                own_names.push((key.clone(), Special::Text(text.clone())));
                 false
             }
             _ => true,
@@ -101,11 +102,12 @@ impl AddedTokens {
         });
         let others = settings.iter().filter(|(key, _)| is_own(key));
         let others = others.filter_map(|(key, value)| Some((key.clone(), Special::read(value)?)));
-        let named = known.chain(others.filter(|(key, _)| !own_names.contains_key(key)));
+        let named = known.chain(others.filter(|(key, _)| own_names.iter().all(|(name, _)| name != key)));
         let named = named.chain(own_names.clone()).collect();
-        let listed = match settings.get(LIST) {
-            Some(list) => read_list(list),
-            None => pieces.into_iter().map(Special::Token).collect(),
+        let listed = match (settings.get(LIST), pieces) {
+            (Some(list), _) => read_list(list),
+            (None, Some(pieces)) => pieces.into_iter().map(Special::Token).collect(),
+            (None, None) => settings.get(OLDER_LIST).map(read_list).unwrap_or_default(),
         };
         AddedTokens { numbered, named, listed }
     }
@@ -244,11 +246,17 @@ fn merge(settings: &mut Map<String, Value>, map: &Map<String, Value>) {
 }
 
 /// Takes special tokens out of the settings that have names of the model's own.
-fn take_names(settings: &mut Map<String, Value>, names: &mut BTreeMap<String, Special>) {
+fn take_names(settings: &mut Map<String, Value>, names: &mut Vec<(String, Special)>) {
     if settings.get(LIST).is_some_and(Value::is_object)
         && let Some(Value::Object(named)) = settings.remove(LIST)
     {
-        names.extend(named.into_iter().filter_map(|(name, token)| Some((name, Special::read(&token)?))));
+        for (name, token) in named {
+            let Some(special) = Special::read(&token) else { continue };
+            match names.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, known)) => *known = special,
+                None => names.push((name, special)),
+            }
+        }
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn build(
         sums.push('\n');
     }
     let (class, cuts) = class_of(beside);
-    let added = AddedTokens::of(beside, BTreeMap::new(), Vec::new(), class.special_tokens());
+    let added = AddedTokens::of(beside, BTreeMap::new(), None, class.special_tokens());
     let tokenizer = guarded(|| {
         let [vocab_text, merges_text] = [vocab, merges].map(|path| path.to_string_lossy().into_owned());
         let model = BPE::from_file(&vocab_text, &merges_text).build()?;

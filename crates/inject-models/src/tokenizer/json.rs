@@ -64,7 +64,7 @@ pub(super) fn build(path: &Path, beside: &Beside, vocab_size: usize) -> Result<B
     let built = guarded(|| {
         let Read { mut tokenizer, added, defaults, forgets, note } = read(&text, beside)?;
         drop(text);
-        let added = AddedTokens::of(beside, added, Vec::new(), defaults);
+        let added = AddedTokens::of(beside, added, None, defaults);
         added.add_to(&mut tokenizer)?;
         if forgets {
             added.forget_settings(&mut tokenizer)?;

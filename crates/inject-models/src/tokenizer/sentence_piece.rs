@@ -86,11 +86,13 @@ pub(super) fn build(path: &Path, beside: &Beside, vocab_size: usize) -> Result<B
         .then(|| Note::OtherTokenizerClass { class: class.name().to_owned() });
     let (parts, added) = match own {
         Some(own) => {
-            let added = AddedTokens::of(beside, BTreeMap::new(), file.added(true), class.special_tokens());
+            let added =
+                AddedTokens::of(beside, BTreeMap::new(), Some(file.added(true)), class.special_tokens());
             (file.parts_of_class(&class, own, &added).map_err(refused)?, added)
         }
         None => {
-            let mut added = AddedTokens::of(beside, BTreeMap::new(), file.added(false), &file.special());
+            let mut added =
+                AddedTokens::of(beside, BTreeMap::new(), Some(file.added(false)), &file.special());
             if file.begins_with_space() {
                 added.before_normalisation();
             }
