@@ -14,7 +14,8 @@ const FILES: [(&str, &[u8]); 3] = [
     ("tokenizer.json", include_bytes!("../model/tokenizer.json")),
 ];
 
-/// The small model as a checkpoint folder, which is removed when this is dropped.
+/// The small model as a checkpoint folder, which is removed when this is dropped. A signal may end the program at any time, so the
+/// model is loaded at once and this is dropped.
 pub(crate) struct Bundled {
     folder: TempDir,
 }

@@ -2,7 +2,10 @@
 
 use std::{
     panic,
-    sync::mpsc::{RecvTimeoutError, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{RecvTimeoutError, sync_channel},
+    },
     thread,
     time::Duration,
 };
@@ -25,12 +28,16 @@ struct Report {
 }
 
 /// Runs a download, and shows its progress. Unwinds if a signal asks for it; the download then ends with the program.
+///
+/// Where the system allows no thread, the download runs in the calling one, and a signal is seen when something arrives.
 pub(crate) fn fetched<T: Send + 'static>(
-    download: impl FnOnce(&mut dyn FnMut(Progress<'_>)) -> T + Send + 'static,
+    download: impl Fn(&mut dyn FnMut(Progress<'_>)) -> T + Send + Sync + 'static,
 ) -> T {
     let (send, receive) = sync_channel(REPORTS);
-    let thread = thread::spawn(move || {
-        download(&mut |Progress { task, unit, done, total, .. }| {
+    let download = Arc::new(download);
+    let theirs = Arc::clone(&download);
+    let thread = thread::Builder::new().spawn(move || {
+        theirs(&mut |Progress { task, unit, done, total, .. }| {
             if send.send(Report { task: task.to_owned(), unit, done, total }).is_err() {
                 // Nobody waits for the file any more.
                 panic::resume_unwind(Box::new("interrupted"));
@@ -40,6 +47,7 @@ pub(crate) fn fetched<T: Send + 'static>(
     let mut meter = Meter::new();
     meter.about("download");
     interrupt::advising("what has arrived is kept, and the same command fetches the rest", || {
+        let Ok(thread) = thread else { return download(&mut |progress| meter.show(progress)) };
         loop {
             match receive.recv_timeout(LOOK) {
                 Ok(Report { task, unit, done, total }) => meter.show(Progress::new(&task, unit, done, total)),

@@ -14,7 +14,7 @@ use crate::{
 
 /// A folder, or a repository on the Hub.
 ///
-/// An existing folder always wins. What can only be a folder's name, misspelt, is an error: nothing is sent to the network that
+/// An existing folder always wins. What can only be the name of a folder or file, misspelt, is an error: nothing is sent to the network that
 /// was not meant for it.
 ///
 /// # Example
@@ -43,6 +43,14 @@ pub enum SourceError {
     #[error("no folder {found:?}: expected a folder with a config.json, or a Hub id `owner/name[@revision]`")]
     NoFolder {
         /// The argument as the user gave it.
+        found: String,
+    },
+    /// It ends as the name of a file does, and nothing is there. With a `@revision` it is the id of a repository of that name.
+    #[error(
+        "no file {found:?}: a name with this ending is that of a file; `@main` after it makes it a Hub id"
+    )]
+    NoFile {
+        /// The argument, as the user wrote it.
         found: String,
     },
     /// It is a file, and not one in the GGUF format.
@@ -79,6 +87,30 @@ pub enum SourceError {
         source: RepoIdError,
     },
 }
+
+/// The endings of files of weights, states, tokenizers, settings and prompts. The name of a repository may have a dot, too.
+const FILE_ENDINGS: [&str; 20] = [
+    "bin",
+    "ckpt",
+    "csv",
+    "gguf",
+    "gz",
+    "h5",
+    "jinja",
+    "json",
+    "jsonl",
+    "model",
+    "msgpack",
+    "npy",
+    "npz",
+    "onnx",
+    "parquet",
+    "pt",
+    "pth",
+    "safetensors",
+    "txt",
+    "zip",
+];
 
 impl ModelSource {
     /// Returns the folder of a checkpoint that needs no fetching.
@@ -161,6 +193,10 @@ fn repository(text: &str) -> Result<HubRepo, SourceError> {
     if drive || text.starts_with(['.', '/', '~']) || text.ends_with('/') || text.contains('\\') {
         return Err(SourceError::NoFolder { found: found() });
     }
+    let ending = Path::new(text).extension().unwrap_or_default();
+    if FILE_ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)) {
+        return Err(SourceError::NoFile { found: found() });
+    }
     let id = text.split('@').next().unwrap_or_default();
     let Some((parent, _)) = id.split_once('/') else { return Err(SourceError::NoOwner { found: found() }) };
     if Path::new(parent).is_dir() {
@@ -212,6 +248,28 @@ mod tests {
         // Tests run in the package's folder.
         let error = refusal("src/modles");
         assert!(matches!(&error, SourceError::NotInFolder { parent, .. } if parent == "src"), "{error}");
+    }
+
+    #[test]
+    fn a_misspelt_file_is_never_taken_for_a_hub_id() {
+        for ending in FILE_ENDINGS {
+            for text in [
+                format!("owner/name.{ending}"),
+                format!("owner/name.{}", ending.to_uppercase()),
+                format!("name.{ending}"),
+                format!("owner/a.b.{ending}"),
+                format!("owner/name@v1.{ending}"),
+            ] {
+                assert!(matches!(refusal(&text), SourceError::NoFile { .. }), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_repository_may_have_a_dot_and_with_a_revision_any_ending() {
+        for text in ["Qwen/Qwen2.5-0.5B", "owner/name.v1", "owner/gguf", "owner/name.gguf@main"] {
+            assert!(matches!(text.parse(), Ok(ModelSource::Hub(_))), "{text}");
+        }
     }
 
     #[test]

@@ -88,8 +88,6 @@ impl FromStr for HoldKind {
 pub(crate) struct LoadedModel {
     model: Model,
     weight_hash: OnceCell<String>,
-    /// Keeps the files of the bundled model, because their hash is needed later.
-    _bundled: Option<Bundled>,
 }
 
 impl Deref for LoadedModel {
@@ -182,7 +180,12 @@ impl ModelOptions {
         let mut model = files.load(precision, &device)?;
         tell(&model);
         model.decoder = room::within_memory(model.decoder).with_lanes(self.device.lanes());
-        Ok(LoadedModel { model, weight_hash: OnceCell::new(), _bundled: bundled })
+        let weight_hash = match bundled {
+            // Nothing is read from its files after this, so they do not stay behind however the program ends.
+            Some(_files) => OnceCell::from(model.weight_hash()?),
+            None => OnceCell::new(),
+        };
+        Ok(LoadedModel { model, weight_hash })
     }
 }
 

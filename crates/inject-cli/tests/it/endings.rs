@@ -9,7 +9,10 @@ use std::{
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc::{Receiver, channel},
+    },
     thread::{self, sleep},
     time::{Duration, Instant},
 };
@@ -106,31 +109,86 @@ fn a_file_that_may_not_grow_any_further_is_an_error() {
     assert!(err.contains("error: ") && err.to_lowercase().contains("file too large"), "{err}");
 }
 
-#[test]
-fn a_system_that_allows_no_threads_only_takes_longer() {
+/// The program, to be run in a folder under a system that allows it this many threads.
+fn with_threads(folder: &Path, allowed: usize) -> Command {
     use std::os::unix::{fs::PermissionsExt, process::CommandExt};
 
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let mut shell = Command::new("sh");
+    let limited = format!("ulimit -u {allowed} 2>&- || ulimit -p {allowed}; exec \"$0\" \"$@\"");
+    shell.args(["-c", &limited]).arg(program(folder).get_program()).current_dir(folder);
+    let id = Command::new("id").arg("-u").output().unwrap();
+    if id.stdout == b"0\n" {
+        // The limit does not hold for root. Nobody else has these numbers, one for each run.
+        let number = 54_321 + NUMBER.fetch_add(1, Ordering::Relaxed);
+        shell.uid(number).gid(number);
+    }
+    shell
+}
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+#[test]
+fn a_system_that_allows_no_threads_only_takes_longer() {
     let dir = tempfile::tempdir().unwrap();
     let extract = "extract --generate 20 --positions all --taps block-3 --out";
     succeed(dir.path(), &format!("{extract} store"));
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    let mut shell = Command::new("sh");
-    shell
-        .args(["-c", "ulimit -u 1 2>&- || ulimit -p 1; exec \"$0\" \"$@\""])
-        .arg(program(dir.path()).get_program());
-    shell.args(extract.split(' ')).arg("other").current_dir(dir.path());
-    let id = Command::new("id").arg("-u").output().unwrap();
-    if id.stdout == b"0\n" {
-        // The limit does not hold for root. Nobody else has this number.
-        shell.uid(54_321).gid(54_321);
-    }
-    let output = shell.output().unwrap();
+    let output = with_threads(dir.path(), 1).args(extract.split(' ')).arg("other").output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{err}");
     assert!(err.contains("the system allows 0 more threads"), "{err}");
     for file in ["checksums.jsonl", "tap-block-3.safetensors"] {
         let [store, other] = ["store", "other"].map(|folder| fs::read(dir.path().join(folder).join(file)));
         assert_eq!(store.unwrap(), other.unwrap(), "{file}");
+    }
+}
+
+#[cfg(feature = "hub")]
+#[test]
+fn a_system_that_allows_few_threads_is_told_of_when_the_hub_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    // Nothing listens on port 1.
+    let ran = |allowed, name, value| {
+        let mut command = with_threads(dir.path(), allowed);
+        command.args(["extract", "--model", "owner/tiny", "--ids", "1,2", "--out", "out"]);
+        command.env("HF_HOME", dir.path()).env_remove("HF_HUB_CACHE").env_remove("HF_HUB_OFFLINE");
+        command.env("HF_ENDPOINT", "http://127.0.0.1:1").env(name, value);
+        let output = command.output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{allowed}: {err}");
+        err
+    };
+    let offline = ran(1, "HF_HUB_OFFLINE", "1");
+    assert!(offline.contains("offline mode forbids"), "{offline}");
+    let alone = ran(1, "HF_HUB_OFFLINE", "0");
+    assert!(alone.contains("cannot start a thread: Resource temporarily unavailable"), "{alone}");
+    // The threads of the computation, of the download, of its time and of the name server: each may be the one too many.
+    let cores = thread::available_parallelism().unwrap().get();
+    for allowed in 2..cores + 6 {
+        let err = ran(allowed, "HF_HUB_OFFLINE", "0");
+        let told = ["cannot start a thread", "the connection failed: "];
+        assert!(told.iter().any(|told| err.contains(told)), "{allowed}: {err}");
+    }
+}
+
+#[test]
+fn no_end_of_the_program_leaves_the_files_of_its_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let temporary = dir.path().join("temporary");
+    fs::create_dir(&temporary).unwrap();
+    for signal in ["INT", "TERM", "KILL"] {
+        let margins = "study margins --count 200 --longest 8 --lengths 2 --per-length 2 --taps block-1 --out";
+        let mut child = program(dir.path());
+        child.args(margins.split(' ')).arg(signal).env("TMPDIR", &temporary).stderr(Stdio::null());
+        let mut child = child.stdout(Stdio::null()).spawn().unwrap();
+        let journal = dir.path().join(signal).join("margins.jsonl");
+        while fs::read_to_string(&journal).map_or(0, |text| text.lines().count()) < 2 {
+            sleep(Duration::from_millis(5));
+        }
+        Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+        assert!(!child.wait().unwrap().success(), "{signal}");
+        let left: Vec<_> = fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(left.is_empty(), "{signal}: {left:?}");
     }
 }
 

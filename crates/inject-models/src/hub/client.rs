@@ -15,6 +15,7 @@ mod http_error;
 mod identity;
 mod index;
 mod limits;
+mod names;
 mod options;
 mod origin;
 mod pace;

@@ -1,6 +1,10 @@
 //! The kinds of files, by their endings.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
+};
 
 use flate2::read::GzDecoder;
 
@@ -65,11 +69,99 @@ fn ending(path: &Path) -> (String, bool) {
     }
 }
 
-fn unpacked(file: File, most: u64) -> Result<Content, ForeignProblem> {
-    let mut bytes = Vec::new();
-    GzDecoder::new(file).take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        return Err(ForeignProblem::UnpacksToTooMuch { most });
+/// Unpacks a whole file of gzip into as much memory as its content takes.
+///
+/// # Source
+///
+/// RFC 1952, section 2.3.1: the last four bytes are the length of the content, modulo 2^32. They are another number if anything stands
+/// after the compressed content.
+fn unpacked(mut file: File, most: u64) -> Result<Content, ForeignProblem> {
+    let mut announced = [0; 4];
+    // A file of fewer bytes is not one of gzip, as its decoder says.
+    if file.seek(SeekFrom::End(-4)).is_ok() {
+        file.read_exact(&mut announced)?;
     }
-    Ok(Content::memory(bytes))
+    let mut length = u64::from(u32::from_le_bytes(announced));
+    loop {
+        if length > most {
+            return Err(ForeignProblem::UnpacksToTooMuch { most });
+        }
+        file.seek(SeekFrom::Start(0))?;
+        let mut decoder = GzDecoder::new(&file);
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(length as usize).map_err(|_| ForeignProblem::OutOfMemory)?;
+        decoder.by_ref().take(length).read_to_end(&mut bytes)?;
+        // What is longer is counted before memory is taken for it.
+        let more = io::copy(&mut decoder.take(most + 1 - length), &mut io::sink())?;
+        if more == 0 {
+            return Ok(Content::memory(bytes));
+        }
+        length += more;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    const LENGTH: usize = 100_000;
+
+    /// A compressed file of [`LENGTH`] bytes and its end, changed in some way.
+    fn unpacked_after(change: impl FnOnce(&mut Vec<u8>), most: u64) -> Result<Content, ForeignProblem> {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(&[7; LENGTH]).unwrap();
+        let mut packed = packed.finish().unwrap();
+        change(&mut packed);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&packed).unwrap();
+        unpacked(file, most)
+    }
+
+    /// Replaces the length that the file announces.
+    fn announce(length: u32) -> impl FnOnce(&mut Vec<u8>) {
+        move |packed| {
+            let end = packed.len() - 4;
+            packed[end..].copy_from_slice(&length.to_le_bytes());
+        }
+    }
+
+    #[test]
+    fn a_file_takes_the_memory_of_its_content_whatever_stands_after_it() {
+        for end in [&[][..], &[0; 512], &[0, 0, 1, 0], &[1, 0, 0, 0]] {
+            let content = unpacked_after(|packed| packed.extend_from_slice(end), LENGTH as u64).unwrap();
+            let Content::Memory(bytes) = content else { panic!("it is in a file") };
+            assert_eq!((bytes.get_ref().len(), bytes.get_ref()[LENGTH - 1]), (LENGTH, 7));
+            assert!(bytes.get_ref().capacity() < LENGTH + 1000, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_announces_too_much_is_refused_unread() {
+        let most = LENGTH as u64;
+        for announced in [LENGTH as u32 + 1, u32::MAX] {
+            let nothing_to_unpack = |packed: &mut Vec<u8>| {
+                announce(announced)(packed);
+                packed[..10].fill(0);
+            };
+            let problem = unpacked_after(nothing_to_unpack, most).unwrap_err();
+            assert!(matches!(problem, ForeignProblem::UnpacksToTooMuch { .. }), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_longer_than_it_announces_is_refused_at_the_limit() {
+        for more in [&[0; 4][..], &[255, 0, 0, 0]] {
+            let problem =
+                unpacked_after(|packed| packed.extend_from_slice(more), LENGTH as u64 - 1).unwrap_err();
+            assert!(matches!(problem, ForeignProblem::UnpacksToTooMuch { .. }), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_too_short_is_an_error() {
+        assert!(matches!(unpacked_after(Vec::clear, 1 << 20), Err(ForeignProblem::Io(_))));
+        assert!(matches!(unpacked_after(|packed| packed.truncate(20), 1 << 31), Err(ForeignProblem::Io(_))));
+    }
 }

@@ -87,6 +87,18 @@ impl RepoCache {
         self.below.join(&self.name.join("snapshots").join(commit.as_str()))
     }
 
+    /// Checks that nothing in the folder of a commit's files leads out of the cache. A model has files that are not asked for, and are
+    /// read where they lie in the folder.
+    pub(super) fn check_links(&self, commit: &Commit) -> Result<(), Trouble> {
+        let snapshot = self.name.join("snapshots").join(commit.as_str());
+        let Some(real) = self.below.resolve(&snapshot)? else { return Ok(()) };
+        for entry in fs::read_dir(&real).map_err(Trouble::at(&real))? {
+            let entry = entry.map_err(Trouble::at(&real))?;
+            self.below.resolve(&snapshot.join(entry.file_name()))?;
+        }
+        Ok(())
+    }
+
     /// A file of a commit.
     pub(super) fn file(&self, commit: &Commit, file: &str) -> Result<Cached, Trouble> {
         let path = self.link_path(commit, file);

@@ -176,6 +176,7 @@ mod tests {
         vec![
             HttpError::Connection(io::Error::from(io::ErrorKind::ConnectionRefused)),
             HttpError::Connection(io::Error::other("the cause")),
+            HttpError::NoThread(io::Error::other("the cause")),
             HttpError::Malformed(io::Error::other("the cause")),
             HttpError::Proxy { variable: "ALL_PROXY", problem: "it is not a URL" },
             HttpError::Timeout(TimeoutPhase::Waiting),

@@ -15,11 +15,14 @@ use std::{
 
 use ureq::{
     Agent, Body, BodyReader, Proxy,
+    config::Config,
     http::{HeaderMap, Response, Uri, header},
+    unversioned::transport::DefaultConnector,
 };
 
 use super::{
     http_error::{HttpError, TimeoutPhase, shown},
+    names::Names,
     options::HubOptions,
     origin::{self, Origin},
     proxy,
@@ -99,7 +102,7 @@ impl Http {
             .build();
         let longest = 2 * (options.connect_timeout() + idle);
         let token = options.token().map(str::to_owned);
-        let agent = RefCell::new(Agent::new_with_config(config));
+        let agent = RefCell::new(with_config(config));
         Some(Http { agent, closed: Arc::default(), home, token, idle, longest })
     }
 
@@ -150,7 +153,8 @@ impl Http {
                 None => host.clone(),
             };
             let agent = self.agent();
-            let watch = Watch::begin(agent.clone(), Instant::now() + self.longest, Arc::clone(&self.closed));
+            let watch = Watch::begin(agent.clone(), Instant::now() + self.longest, Arc::clone(&self.closed))
+                .map_err(|error| fail(&host, HttpError::NoThread(error)))?;
             let response = self.request(&agent, ask, &uri, proxy, at_home).map_err(|error| {
                 let error = match watch.is_over() {
                     true => HttpError::Timeout(TimeoutPhase::Waiting),
@@ -181,7 +185,7 @@ impl Http {
     fn agent(&self) -> Agent {
         let mut agent = self.agent.borrow_mut();
         if self.closed.swap(false, Ordering::SeqCst) {
-            *agent = Agent::new_with_config(agent.config().clone());
+            *agent = with_config(agent.config().clone());
         }
         agent.clone()
     }
@@ -259,6 +263,10 @@ impl Content {
             Err(error) => Err(broken_off(error)),
         }
     }
+}
+
+fn with_config(config: Config) -> Agent {
+    Agent::with_parts(config, DefaultConnector::default(), Names)
 }
 
 /// The meaning of an error while a body is read.

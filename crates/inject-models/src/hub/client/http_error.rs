@@ -14,6 +14,9 @@ pub enum HttpError {
     /// The server cannot be reached, or the connection broke off.
     #[error("the connection failed")]
     Connection(#[source] io::Error),
+    /// The system allows no thread, and without one nothing limits the time that a request takes.
+    #[error("cannot start a thread")]
+    NoThread(#[source] io::Error),
     /// The answer is not HTTP.
     #[error("a malformed answer")]
     Malformed(#[source] io::Error),

@@ -78,8 +78,9 @@ pub(super) fn gather(
         Wanted::Model => weights(files, &mut find)?,
     }
 
-    let commit = files.commit();
-    let folder = files.site().cache.snapshot(commit);
+    let (commit, site) = (files.commit(), files.site());
+    site.cache.check_links(commit).map_err(|trouble| site.trouble(CONFIG, trouble))?;
+    let folder = site.cache.snapshot(commit);
     Ok(Snapshot { folder, commit: commit.to_string(), from_cache: None })
 }
 

@@ -5,6 +5,7 @@
 //! connections when the time is up.
 
 use std::{
+    io,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -31,16 +32,18 @@ struct Shared {
 
 impl Watch {
     /// Begins to watch. `closed` becomes true before the connections are closed, and the agent is of no use from then on.
-    pub(super) fn begin(agent: Agent, until: Instant, closed: Arc<AtomicBool>) -> Self {
+    ///
+    /// Fails if the system allows no thread.
+    pub(super) fn begin(agent: Agent, until: Instant, closed: Arc<AtomicBool>) -> io::Result<Self> {
         let shared = Arc::new(Shared { until: Mutex::new(Some(until)), changed: Condvar::new(), closed });
         let theirs = Arc::clone(&shared);
-        let thread = thread::spawn(move || {
+        let thread = thread::Builder::new().spawn(move || {
             if theirs.time_is_up() {
                 theirs.closed.store(true, Ordering::SeqCst);
                 agent.shutdown();
             }
-        });
-        Watch { shared, thread: Some(thread) }
+        })?;
+        Ok(Watch { shared, thread: Some(thread) })
     }
 
     /// Sets another time.
@@ -94,7 +97,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(600);
 
     fn watch(allowed: Duration) -> Watch {
-        Watch::begin(Agent::new_with_defaults(), Instant::now() + allowed, Arc::default())
+        Watch::begin(Agent::new_with_defaults(), Instant::now() + allowed, Arc::default()).unwrap()
     }
 
     #[test]

@@ -86,6 +86,26 @@ fn a_file_of_the_cache_that_leads_out_is_neither_written_nor_read() {
 }
 
 #[test]
+fn a_file_that_is_not_asked_for_does_not_lead_out_either() {
+    for file in ["special_tokens_map.json", "added_tokens.json", "adapter_config.json", "sub"] {
+        let server = Server::start(SINGLE);
+        let (_outer, inside, outside) = with_outside();
+        let options = options_at(&server, &inside);
+        let snapshot = fetch_text(REPO, &options).unwrap();
+        // A link within the cache is none that leads out, and neither is one that leads nowhere.
+        link(Path::new("config.json"), snapshot.folder.join("inside.json"));
+        link(Path::new("nowhere"), snapshot.folder.join("nowhere.json"));
+        assert_eq!(fetch_text(REPO, &options).unwrap(), snapshot);
+        let (target, path) = (outside.join("canary"), snapshot.folder.join(file));
+        link(if file == "sub" { &outside } else { &target }, path.clone());
+        for offline in [false, true] {
+            let error = fetch_text(REPO, &options.clone().with_offline(offline)).unwrap_err();
+            assert!(matches!(&error, HubError::LeadsOut { path: found, .. } if *found == path), "{error:?}");
+        }
+    }
+}
+
+#[test]
 fn a_pipe_in_the_cache_keeps_nobody_waiting() {
     for file in
         ["refs/main", &format!("snapshots/{COMMIT}/config.json"), &format!("blobs/{}", git_blob(b"{}"))]
