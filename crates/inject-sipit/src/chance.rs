@@ -205,18 +205,27 @@ mod tests {
     fn at_a_partial_sink_the_tested_tokens_are_evidence_if_they_are_far() {
         // The noise across the sink is 1, and the next token lies `away`.
         let is_enough = |others: u32, away: f64| {
-            let states =
-                Array2::from_shape_vec((2, 3), vec![24_000.0, 0.0, 0.0, 8_000.0, 0.0, 50.0]).unwrap();
+            // As wide as factors need at least.
+            let wide = |begin: [f64; 3]| [&begin[..], &[0.0; CHANCE_DIMENSIONS - 3]].concat();
+            let states = [wide([24_000.0, 0.0, 0.0]), wide([8_000.0, 0.0, 50.0])].concat();
+            let states = Array2::from_shape_vec((2, CHANCE_DIMENSIONS), states).unwrap();
             let target = TargetStates::new(states, Tap::Block(1), FloatFormat::Bf16).unwrap();
             let (yardstick, state) = (Yardstick::across_sink(&target, 1), target.state(1));
             let mut tested = Tested::new();
-            tested.compare(0, &[5_000.0, 1.0, 50.0], &yardstick, state);
+            tested.compare(0, &wide([5_000.0, 1.0, 50.0]), &yardstick, state);
             for id in 1..=others {
-                tested.compare(id, &[8_000.0, 0.0, 49.0 + away + f64::from(id)], &yardstick, state);
+                tested.compare(id, &wide([8_000.0, 0.0, 49.0 + away + f64::from(id)]), &yardstick, state);
             }
             let others = Others { vocab_size: 49_152, places: 1, nearness: Nearness::Usual };
             is_enough(&yardstick, state, &tested, others)
         };
         assert!(is_enough(64, 8.1) && !is_enough(64, 7.9) && !is_enough(63, 40.0));
+    }
+
+    #[test]
+    fn few_coordinates_ask_for_larger_factors() {
+        assert_eq!([12, 128].map(|known| separation(2.0, known)), [2.0, 2.0]);
+        // A factor of 2 in 12 dimensions has the chance 2^-12, as one of 16 has in three.
+        assert!((separation(2.0, 3) - 16.0).abs() < 1e-12);
     }
 }
