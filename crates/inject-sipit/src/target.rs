@@ -231,6 +231,12 @@ impl TargetStates {
         })
     }
 
+    /// The coordinates that exceeded the format of the states. Nothing else is known of them.
+    pub(crate) fn beyond_format(&self, position: usize) -> impl Iterator<Item = usize> {
+        let roundings = self.roundings(position).enumerate();
+        roundings.filter(|(_, rounding)| rounding.is_infinite()).map(|(coordinate, _)| coordinate)
+    }
+
     /// The state of one position on a decoder's device, in its dtype: `[1, d_model]`.
     pub(crate) fn row_tensor(&self, position: usize, decoder: &Decoder) -> Tensor<2> {
         let data = TensorData::new(self.state(position).to_vec(), [1, self.d_model()]);

@@ -119,7 +119,7 @@ impl Yardstick {
         let wrong = place.margin.above(-MARGIN_DEVIATIONS);
         let floor = norm(state) * if noise < wrong { (noise * wrong).sqrt() } else { noise };
         let [likely, wrong] = [likely, wrong].map(|relative| norm(state) * relative);
-        let unknown = beyond_format(target, position);
+        let unknown: Vec<usize> = target.beyond_format(position).collect();
         let ratio = separation(SEPARATED, state.len() - unknown.len());
         let rule = Rule::Nearest { floor, ratio, likely, wrong };
         let metric = Metric::Damped { place: place.clone(), noise: usual, unknown };
@@ -131,7 +131,7 @@ impl Yardstick {
     /// only the tokens tested tell where the wrong ones lie.
     pub(crate) fn across_sink(target: &TargetStates, position: usize) -> Self {
         let floor = PARTIAL_SINK_FLOOR * norm(target.state(position));
-        let unknown = beyond_format(target, position);
+        let unknown: Vec<usize> = target.beyond_format(position).collect();
         let ratio = separation(SEPARATED_ALONE, target.d_model() - unknown.len());
         let rule = Rule::Nearest { floor, ratio, likely: floor, wrong: f64::INFINITY };
         let metric = Metric::across(target.state(0), unknown);
@@ -243,10 +243,4 @@ impl Yardstick {
             }
         }
     }
-}
-
-/// The coordinates that exceeded the format of the states.
-fn beyond_format(target: &TargetStates, position: usize) -> Vec<usize> {
-    let roundings = target.roundings(position).enumerate();
-    roundings.filter(|(_, rounding)| rounding.is_infinite()).map(|(coordinate, _)| coordinate).collect()
 }

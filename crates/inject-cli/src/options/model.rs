@@ -181,7 +181,7 @@ impl ModelOptions {
         tell(&model);
         model.decoder = room::within_memory(model.decoder).with_lanes(self.device.lanes());
         let weight_hash = match bundled {
-            // Nothing is read from its files after this, so they do not stay behind however the program ends.
+            // Nothing is read from its files after this, so they are removed at once, however the program ends.
             Some(_files) => OnceCell::from(model.weight_hash()?),
             None => OnceCell::new(),
         };

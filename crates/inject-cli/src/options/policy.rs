@@ -80,12 +80,9 @@ pub(crate) struct PolicyOptions {
     pub(crate) seed: Option<u64>,
 }
 
-/// The memory of a batch where none is given.
-const MEMORY: usize = 512 << 20;
-
 /// Writes the memory of a batch as files of results have always had it, given or not.
 fn or_default<S: serde::Serializer>(given: &Option<Megabytes>, to: S) -> Result<S::Ok, S::Error> {
-    serde::Serialize::serialize(&given.unwrap_or(Megabytes::of_bytes(MEMORY)), to)
+    serde::Serialize::serialize(&given.unwrap_or(Megabytes::of_bytes(Settings::default().memory_budget)), to)
 }
 
 /// The seed of policies where none is given.
@@ -164,7 +161,7 @@ impl PolicyOptions {
                     .with_candidates(self.max_candidates)
                     .with_time(self.max_seconds.map(seconds).transpose()?),
             )
-            .with_memory_budget(Megabytes::bytes_or(self.memory, MEMORY)))
+            .with_memory_budget(Megabytes::bytes_or(self.memory, Settings::default().memory_budget)))
     }
 
     /// Refuses counts and distances that nothing can satisfy.

@@ -69,7 +69,7 @@ impl Recovery<'_, '_> {
         // Later rows of a prompt that was recovered so far have the factor of the first ones.
         let later = target.given().len() > target.computed();
         // A state with a coordinate beyond its format has no known direction.
-        let beyond = (0..target.positions()).any(|position| target.roundings(position).any(f64::is_infinite));
+        let beyond = (0..target.positions()).any(|position| target.beyond_format(position).next().is_some());
         if !unchanged || users || too_few || later || beyond {
             return Ok(None);
         }

@@ -130,7 +130,7 @@ fn check_known(target: &TargetStates) -> Result<(), InvertError> {
         return Err(InvertError::Missing { found, positions: target.positions() });
     }
     for position in 0..target.positions() {
-        if let Some(coordinate) = target.roundings(position).position(f64::is_infinite) {
+        if let Some(coordinate) = target.beyond_format(position).next() {
             return Err(InvertError::NotFinite { position, coordinate, found: f64::INFINITY });
         }
     }

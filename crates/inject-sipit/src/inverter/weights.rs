@@ -67,7 +67,7 @@ impl<'a> Inverter<'a> {
 
     /// Whether these states may be those of other weights than the ones given.
     fn doubts_weights(&self, target: &TargetStates) -> bool {
-        let stated = matches!(self.settings.computed_in, ComputedIn::Format(format) if !matches!(format, NumberFormat::Float(_)));
+        let stated = names_weights(self.settings.computed_in);
         let unchanged = *target.transformation() == Transformation::None;
         self.weights.is_some()
             && self.next.is_none()
@@ -79,8 +79,7 @@ impl<'a> Inverter<'a> {
 
     /// Whether the weights of the producer are known, or the settings name their format.
     pub(super) fn knows_weights(&self) -> bool {
-        matches!(self.settings.computed_in, ComputedIn::Format(format) if !matches!(format, NumberFormat::Float(_)))
-            || self.known_weights().is_some()
+        names_weights(self.settings.computed_in) || self.known_weights().is_some()
     }
 
     fn known_weights(&self) -> Option<Weights> {
@@ -287,6 +286,11 @@ impl Recovery<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Whether a setting names a format of weights.
+fn names_weights(computed_in: ComputedIn) -> bool {
+    matches!(computed_in, ComputedIn::Format(format) if !matches!(format, NumberFormat::Float(_)))
 }
 
 /// The states up to some open positions.
