@@ -31,7 +31,7 @@ use record::{Record, Seconds};
 #[command(
     group = ArgGroup::new("checked").arg("lens"),
     long_about = "Measure inversions at several taps and prompt lengths.\n\n\
-Prompts are cut to the requested length. As many more consist of tokens drawn uniformly from the vocabulary. The states \
+Prompts are cut to the requested length. As many prompts of random tokens are added. The states \
 of every prompt are computed, rounded to --format, and disturbed with --noise-share. The prompt is forgotten, recovered, \
 and only then compared.\n\n\
 A margin is the distance of the nearest other token tested, divided by the noise floor: the smallest over the positions. \
@@ -61,7 +61,7 @@ pub(crate) struct Options {
     /// The number of prompts of text at each tap and length
     #[arg(long, value_name = "COUNT", default_value = "10", help_heading = "Prompts")]
     count: NonZeroUsize,
-    /// The number of prompts of random tokens [default: as many]
+    /// The number of prompts of random tokens [default: as many as the others]
     #[arg(long, value_name = "COUNT", help_heading = "Prompts")]
     random: Option<usize>,
     #[command(flatten)]

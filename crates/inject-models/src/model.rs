@@ -39,8 +39,8 @@ impl Model {
     ///
     /// A tokenizer that cannot be used is [noted](Model::notes). It is an error only where a text is to be encoded.
     ///
-    /// A GGUF file holds all three, and is loaded in place of a folder. So is the only one in a folder without `config.json`.
-    /// It must not change while it is loaded, because it is mapped into memory.
+    /// A GGUF file holds all three, and can be given instead of a folder. If a folder has no `config.json` and one GGUF file, that file is
+    /// loaded. It must not change while the model is in use, because it is mapped into memory.
     ///
     /// The [`Precision`] gives the formats of the weights and of the computation. The default is the ordinary choice. F64 gives
     /// reference values, and not every device has it. F16 and BF16 round every result, as [`Decoder::computing_in`] does. Widening

@@ -59,7 +59,7 @@ pub enum Note {
         /// The reason, on one line.
         reason: String,
     },
-    /// The `bos_token_id` of the config is no token of the model. It counts as none.
+    /// The `bos_token_id` of the config is not a token of the model. It is ignored.
     BosOutside {
         /// The id that the config has.
         found: i64,

@@ -37,9 +37,9 @@ pub struct Precision {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hold {
-    /// As [`Hold::Mapped`] where that costs no time: matrices of plain numbers, if F32 is computed in, and the device computes in the
-    /// memory of the machine. Others as [`Hold::Computed`]: quantised matrices take a fraction of the memory where they are, and a
-    /// step up to twice the time.
+    /// [`Hold::Mapped`] for matrices of plain numbers, if F32 is computed in and the device uses the memory of the machine: that costs no
+    /// time. [`Hold::Computed`] for all others. Mapped, quantised matrices would take a fraction of the memory, and a step up to twice the
+    /// time.
     #[default]
     Fastest,
     /// As tensors in the format that is computed in.

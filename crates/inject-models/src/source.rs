@@ -14,8 +14,7 @@ use crate::{
 
 /// A folder, or a repository on the Hub.
 ///
-/// An existing folder always wins. What can only be the name of a folder or file, misspelt, is an error: nothing is sent to the network that
-/// was not meant for it.
+/// An existing folder always wins. An argument that looks like a path, but is none, is an error. It is not sent to the network.
 ///
 /// # Example
 ///

@@ -2,5 +2,5 @@
 //!
 //! None of them changes a state: a row has the same product on every path.
 
-/// The rows from which on the weights of a panel that is stored output by output are widened once for all of them.
+/// With at least this many rows, a panel that is stored output by output is widened once for all of them.
 pub(crate) const FEWEST_ROWS: usize = 64;

@@ -78,7 +78,7 @@ impl Calibration {
     }
 }
 
-/// Returns the norm from which on a later state is an attention sink, if first states are much longer than others.
+/// Returns the norm at which a later state is an attention sink, if first states are much longer than others.
 fn sink_from(first: f64, later: f64) -> Option<f64> {
     (first > SINK_NORM * later).then(|| (first * later).sqrt())
 }

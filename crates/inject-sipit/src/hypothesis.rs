@@ -63,7 +63,7 @@ impl Hypothesis {
         self.positions.iter().map(|position| position.kept.token_id).collect()
     }
 
-    /// The first position from which on the whole vocabulary was tested everywhere.
+    /// The first position after which, itself included, the whole vocabulary was tested everywhere.
     pub(crate) fn whole_from(&self, vocab_size: usize) -> usize {
         let in_part = |position: &Settled| {
             position.candidates_tested < vocab_size && position.verdict != Verdict::Given

@@ -155,7 +155,7 @@ impl Position {
     }
 }
 
-/// How the producer of the states computed them, as the inversion found out or the settings say.
+/// The arithmetic of the program that computed the states, as found by the inversion or given by the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Producer {

@@ -45,7 +45,7 @@ pub(crate) const COARSER_BY: f64 = 1.2;
 /// Least standard deviation of the logarithm of a length, because a few hundred tokens say little about others. A first choice: with 0.1 no
 /// state of docs/laboratory/results/producers.md exceeded five deviations.
 pub(crate) const CALIBRATION_LEAST_SPREAD: f64 = 0.15;
-/// The norm of an attention sink, in norms of ordinary states, from which on it is recognised by its norm. A first choice.
+/// The norm at which a state is recognised as an attention sink, in norms of ordinary states. A first choice.
 pub(crate) const SINK_NORM: f64 = 4.0;
 /// Share of the norm of first states below which a later sink is one in part. Full ones differ by less than a tenth.
 pub(crate) const PARTIAL_SINK_NORM: f64 = 0.8;
@@ -56,7 +56,7 @@ pub(crate) const PARTIAL_SINK_FLOOR: f64 = 0.02;
 pub(crate) const NOISE_DEVIATIONS: f64 = 5.0;
 /// Standard deviations of the noise's logarithm up to which noise alone explains a distance: 97.7 % of right tokens.
 pub(crate) const LIKELY_DEVIATIONS: f64 = 2.0;
-/// Standard deviations below the typical margin from which on wrong tokens are expected. A first choice.
+/// Wrong tokens are expected from this many standard deviations below the typical margin. A first choice.
 pub(crate) const MARGIN_DEVIATIONS: f64 = 3.0;
 /// Candidates farther than the nearest by this factor are ruled out. Derived in docs/numerics.md, section 7.
 pub(crate) const SEPARATED: f64 = 2.0;
@@ -80,7 +80,7 @@ pub(crate) const TWIN_WITHIN: f64 = 0.25;
 pub(crate) const TWINS_COMPARED: usize = 4;
 /// Tokens with the nearest embeddings that are tested before the other tested tokens stand for the untested ones. A first choice.
 pub(crate) const NEIGHBOURS_TESTED: usize = 64;
-/// Tested candidates from which on they stand for the untested ones under the noise of a producer. A first choice.
+/// Under the noise of a producer, at least this many tested candidates stand for the untested ones. A first choice.
 pub(crate) const NEIGHBOURS_SAMPLE: usize = 512;
 /// Settled positions that the calibration counts for beside those of the prompt. A first choice.
 pub(crate) const CALIBRATION_COUNTS: f64 = 4.0;
@@ -183,7 +183,7 @@ pub(crate) const CHANCE_OF_OUTLIER: f64 = 1e-2;
 pub(crate) const CHANCE_DIMENSIONS: usize = 12;
 /// Distance of the nearest wrong token, as a share of the state's length. Measured: depth, `least margin / floor`.
 pub(crate) const CHANCE_MARGIN: f64 = 0.1;
-/// Tested candidates from which on the nearest of them that does not fit stands for the untested ones.
+/// If at least this many candidates were tested, the nearest that does not fit stands for the untested ones.
 pub(crate) const CHANCE_SAMPLE: usize = 16;
 /// Expected number of untested tokens that fit, up to which they need no test. Measured: the sweep in docs/numerics.md, section 6.
 pub(crate) const CHANCE_MOST: f64 = 1e-4;
@@ -204,7 +204,7 @@ pub(crate) const NEAREST_KEPT: usize = 16;
 pub(crate) const STATES_KEPT: usize = 8192;
 /// Candidates tested by drafts at one position before batches take over. Measured: depth with lenses, `repaired`.
 pub(crate) const DRAFTED_MOST: usize = 64;
-/// Prompts from which on common passes pay. Measured: `inject invert` on a store of 1,000 prompts.
+/// At least this many prompts share their passes. Measured: `inject invert` on a store of 1,000 prompts.
 pub(crate) const TOGETHER_FEWEST: usize = 2;
 
 // Proposals of every source.
@@ -286,7 +286,7 @@ pub(crate) const SECANT_FIRST_ROUND: usize = 16;
 pub(crate) const SECANT_ROUND: usize = 64;
 /// Candidates of a round at most: after many tested in vain another guess changes little. Measured: policies.
 pub(crate) const SECANT_LARGEST_ROUND: usize = 4096;
-/// Tested candidates from which on a guess is worth making. Measured: policies, `ours without lens`.
+/// At least this many candidates are tested before a guess is made. Measured: policies, `ours without lens`.
 pub(crate) const SECANT_ENOUGH: usize = 64;
 /// Candidates after which more of the neighbourhood of a position do not help. Measured: policies.
 pub(crate) const SECANT_NEARBY: usize = 192;
@@ -295,7 +295,7 @@ pub(crate) const SECANT_SAMPLED: usize = 384;
 /// Distance of a state from the one before it, as a share of that one's norm, within which both are taken for those of one token. Computing
 /// in 16 bits moves a state by at most a tenth of its norm: docs/numerics.md, section 7.
 pub(crate) const SAME_STATE_WITHIN: f64 = 0.2;
-/// Pairs from which on a map is worth its product with the vocabulary. Measured: policies, `the same, learning on`.
+/// With at least this many pairs, a map is worth its product with the vocabulary. Measured: policies, `the same, learning on`.
 pub(crate) const SECANT_SURVEY_FEWEST: usize = 384;
 /// Pairs of a state and a token that the memory keeps. Measured: policies, `the same, learning on`.
 pub(crate) const SECANT_MOST_PAIRS: usize = 4096;
@@ -319,7 +319,7 @@ pub(crate) const AUTO_UNCALIBRATED: f64 = 64.0;
 pub(crate) const AUTO_ROUNDS: f64 = 2.0;
 /// Tokens of the survey: with 1,024 twice as many positions of block 1 remain to be searched. Measured: policies.
 pub(crate) const AUTO_SURVEY: usize = 2048;
-/// Cost of a token up to the head, in costs up to the tap, from which on the prior is asked after cheaper sources. Measured: depth.
+/// The prior is asked after cheaper sources if a token costs this much up to the head, in costs up to the tap. Measured: depth.
 pub(crate) const AUTO_FAR: f64 = 4.0;
 
 /// The turns of the policy with a lens: limits on the candidates of each turn. A token missing from the lens's first choices is
@@ -405,7 +405,7 @@ pub(crate) const LENS_SHRINKAGE: f64 = 0.01;
 pub(crate) const LENS_LEAST_NOISE: f64 = 1e-4;
 /// Occurrences in the text that a token's mean after the prefixes counts for. Measured: lens.
 pub(crate) const LENS_PREFIXES_COUNT: f64 = 8.0;
-/// Multiple of the median length from which on a first token is an outlier. Measured: lens without BOS.
+/// A first token is an outlier from this multiple of the median length. Measured: lens without BOS.
 pub(crate) const LENS_FAR: f64 = 4.0;
 
 // Sizes of blocks of work.

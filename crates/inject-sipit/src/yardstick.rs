@@ -44,7 +44,7 @@ enum Rule {
         ratio: f64,
         /// The distance up to which noise alone explains that a token is not exactly at the state.
         likely: f64,
-        /// The distance from which on wrong tokens are expected.
+        /// Wrong tokens are expected from this distance.
         wrong: f64,
     },
     /// Every coordinate is close by itself: [`Acceptance::AllClose`].

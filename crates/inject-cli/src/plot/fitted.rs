@@ -152,7 +152,7 @@ fn linear(low: f64, high: f64) -> Fitted {
 }
 
 fn logarithmic(low: f64, high: f64) -> Fitted {
-    /// The number of decades from which on only decades have labels.
+    /// An axis of at least this many decades has labels at decades only.
     const DECADES: f64 = 3.0;
     const ROUNDING: f64 = 1e-9;
     // A single value stands within its axis, with as much room on both sides: a factor of two.

@@ -47,7 +47,7 @@ pub(crate) struct Options {
     /// Search for the closest pairs only, and not for the nearest neighbour of every prompt
     #[arg(long)]
     minima_only: bool,
-    /// Divide the prompts into this many bands, and search each pair of bands by itself: 8 bands make 36 such tiles at each tap, which shares divide
+    /// Divide the prompts into this many bands, and search each pair of bands by itself: 8 bands make 36 such tiles at each tap, and shares divide them
     #[arg(long, value_name = "BANDS", requires = "minima_only")]
     tiles: Option<NonZeroUsize>,
     /// Measure the cosine distance instead of L2
