@@ -7,7 +7,7 @@ use serde_json::Value;
 const LAYERS: [&str; 5] =
     ["inject-models", "inject-states", "inject-collisions", "inject-sipit", "inject-studies"];
 
-fn metadata() -> Value {
+pub(crate) fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
