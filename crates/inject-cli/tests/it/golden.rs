@@ -108,7 +108,7 @@ fn one_run_of_every_subcommand_says_what_it_should() {
             "study margins --count 1 --longest 6 --lengths 2,3 --per-length 4 --taps block-1",
             0,
         ),
-        ("study-exhaustive", "study exhaustive --closest 2 --count 20 --longest 6", 0),
+        ("study-exhaustive", "study exhaustive --prefixes 2 --count 20 --longest 6", 0),
         ("study-stress", "study stress --count 4 --taps block-1 --tokens a --repeats 3", 0),
         (
             "study-precision",

@@ -154,6 +154,7 @@ fn a_wrong_prompt_is_not_called_equal_and_the_status_says_so() {
     assert_eq!(ran.status, 4, "{}{}", ran.out, ran.err);
     let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(json["recovered"]["equals_prompt"], false);
+    assert_eq!(json["recovered"]["likely_cause"]["kind"], "several-fit");
     let ran = run(dir.path(), "invert --epsilon 100000 --policy random --tap block-1");
     assert!(ran.out.contains("equal to the prompt: no") && ran.out.contains("epsilon"), "{}", ran.out);
 }

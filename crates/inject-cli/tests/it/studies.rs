@@ -12,7 +12,7 @@ pub(crate) const STUDIES: [(&str, &[&str]); 7] = [
         "study margins --count 2 --longest 5 --lengths 2,3 --per-length 4 --taps block-1",
         &["margins", "lengths"],
     ),
-    ("study exhaustive --closest 2 --count 10 --longest 5 --across", &["exhaustive"]),
+    ("study exhaustive --prefixes 2 --count 10 --longest 5 --across", &["exhaustive"]),
     ("study stress --count 4 --taps block-1 --tokens a,the --repeats 3", &["stress", "repeats"]),
     (
         "study precision --taps block-1 --weights int8 --disturbances f16 --noise 0.5 --dimensions 4 --pairs-of 10 --count 2 \
