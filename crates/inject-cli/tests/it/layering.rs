@@ -63,6 +63,18 @@ fn no_library_crate_switches_on_a_backend() {
     }
 }
 
+/// Their types occur in the signatures of all libraries; those of ndarray from the states on.
+#[test]
+fn every_library_has_the_crates_of_its_signatures_as_modules() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for name in LAYERS {
+        let text = std::fs::read_to_string(root.join(name).join("src/lib.rs")).unwrap();
+        for module in if name == "inject-models" { &["burn"][..] } else { &["burn", "ndarray"] } {
+            assert!(text.contains(&format!("\npub use {module};\n")), "{name}: {module}");
+        }
+    }
+}
+
 #[test]
 fn every_crate_takes_its_versions_from_the_workspace() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
