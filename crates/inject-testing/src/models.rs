@@ -94,7 +94,7 @@ pub fn reach(decoder: &Decoder, tap: Tap) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use inject_models::Family;
+    use inject_models::{Family, config::LearnedPositions};
 
     use super::*;
 
