@@ -105,8 +105,8 @@ mod tests {
         for family in Family::all() {
             assert!(models.iter().any(|(_, model)| model.family() == *family), "{family}");
         }
-        let unlearned =
-            models.iter().filter(|(_, model)| model.decoder.config().learned_positions().is_none());
+        let is_rotary = |model: &Model| model.decoder.config().embedding.positions == LearnedPositions::None;
+        let unlearned = models.iter().filter(|(_, model)| is_rotary(model));
         assert_eq!(unlearned.map(|(name, _)| *name).collect::<Vec<_>>(), ROTARY);
     }
 }
