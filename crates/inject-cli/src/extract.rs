@@ -41,8 +41,8 @@ pub(crate) struct Options {
     /// The positions of each prompt whose states are kept: last or all. `inject invert` needs all
     #[arg(long, value_name = "WHICH", default_value_t = Positions::Last)]
     positions: Positions,
-    /// The number format on disk
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = FileFormat::F32)]
+    /// The number format on disk: f32, f16 or bf16
+    #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true, default_value_t = FileFormat::F32)]
     format: FileFormat,
     /// The folder for the store
     #[arg(long, value_name = "FOLDER")]

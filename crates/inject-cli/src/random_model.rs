@@ -41,8 +41,8 @@ pub(crate) struct Options {
     /// The seed of the weights
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     seed: u64,
-    /// The number format of the weights
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = FileFormat::Bf16)]
+    /// The number format of the weights: bf16, f16 or f32
+    #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true, default_value_t = FileFormat::Bf16)]
     format: FileFormat,
     /// The folder for the checkpoint: new, empty, or left by a killed run of this command
     #[arg(long, value_name = "FOLDER")]
