@@ -8,14 +8,14 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::{
     compare_policies, depth, extract, interrupt, invert, lens, outcome,
     outcome::{Failure, Outcome},
     output::{self, note},
-    panics, random_model, sizes, study, threads, train_tiny,
+    panics, random_model, sizes, study, threads, train_tiny, without_effect,
 };
 
 /// Recovers prompts from the hidden states of language models, and measures the distances between states.
@@ -71,8 +71,13 @@ pub fn main() -> ExitCode {
 }
 
 fn run_and_report(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
+    let mut program = Cli::command();
+    let parsed = program.try_get_matches_from_mut(arguments).and_then(|matches| {
+        let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut program))?;
+        Ok((cli, matches))
+    });
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             print_usage_error(&error);
             return match output::delivered() {
@@ -82,6 +87,9 @@ fn run_and_report(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
         }
     };
+    if let Err(failure) = without_effect::refuse(&program, &matches) {
+        return told(&failure);
+    }
     threads::install();
     let outcome = run(&cli).and_then(|outcome| output::delivered().map(|()| outcome));
     match outcome {

@@ -56,10 +56,10 @@ pub(crate) struct Options {
     seed: u64,
     #[command(flatten)]
     study: StudyOptions,
-    /// The number of prompts
-    #[arg(long, value_name = "COUNT", default_value = "20", help_heading = "Prompts")]
+    /// The number of prompts of text
+    #[arg(long, value_name = "COUNT", default_value = "18", help_heading = "Prompts")]
     count: NonZeroUsize,
-    /// The number of these prompts that are random tokens [default: a tenth, rounded]
+    /// The number of prompts of random tokens [default: a ninth of --count, rounded]
     #[arg(long, value_name = "COUNT", help_heading = "Prompts")]
     random: Option<usize>,
     /// The number of tokens in each prompt
@@ -149,13 +149,8 @@ impl Options {
 
     /// Text, and after it random tokens.
     fn prompts(&self, model: &LoadedModel) -> Result<Vec<Prompt>, Failure> {
-        let count = self.count.get();
-        let random = self.random.unwrap_or((count + 5) / 10);
-        let Some(text) = count.checked_sub(random) else {
-            return Err(Failure::usage(format!(
-                "--random {random} of --count {count}: expected at most as many"
-            )));
-        };
+        let text = self.count.get();
+        let random = self.random.unwrap_or((text + 4) / 9);
         let found = self.prompts.text(model, text, self.length)?;
         if found.len() < text {
             let (found, length) = (found.len(), self.length);

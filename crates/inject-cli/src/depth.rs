@@ -6,7 +6,7 @@ mod summary;
 
 use std::{collections::BTreeMap, num::NonZeroUsize, time::Instant};
 
-use clap::{ArgGroup, Args};
+use clap::Args;
 use inject_sipit::{
     Inverter, TargetStates,
     models::{FloatFormat, Tap},
@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     forward::forward_seconds,
     lenses::check_lenses,
-    options::{LoadedModel, ModelOptions, PolicyOptions, PromptOptions, StudyOptions, TapsOption},
+    options::{
+        FileFormat, LoadedModel, ModelOptions, PolicyOptions, PromptOptions, StudyOptions, TapsOption,
+    },
     outcome::{Failure, Outcome},
     report::Report,
 };
@@ -29,7 +31,6 @@ use record::{Record, Seconds};
 /// Measure inversions at several taps and prompt lengths
 #[derive(Args, Debug)]
 #[command(
-    group = ArgGroup::new("checked").arg("lens"),
     long_about = "Measure inversions at several taps and prompt lengths.\n\n\
 Prompts are cut to the requested length. As many prompts of random tokens are added. The states \
 of every prompt are computed, rounded to --format, and disturbed with --noise-share. The prompt is forgotten, recovered, \
@@ -48,13 +49,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "64")]
     lengths: Vec<NonZeroUsize>,
     /// The number format in which the states are given to the inverter
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::F32)]
-    format: Format,
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = FileFormat::F32)]
+    format: FileFormat,
     /// Add Gaussian noise to every state: this share of the prompt's least margin
     #[arg(long, value_name = "SHARE", conflicts_with = "noise")]
     noise_share: Option<f64>,
     /// Candidates at each position among which the margin for --noise-share is measured
-    #[arg(long, value_name = "COUNT", default_value_t = 256, requires = "noise_share")]
+    #[arg(long, value_name = "COUNT", default_value_t = 256)]
     margin_rivals: usize,
     #[command(flatten)]
     study: StudyOptions,
@@ -70,18 +71,6 @@ pub(crate) struct Options {
     policy: PolicyOptions,
     #[command(flatten)]
     model: ModelOptions,
-}
-
-/// A number format of states.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Format {
-    /// 32 bits
-    F32,
-    /// 16 bits, 11 of them significant
-    F16,
-    /// 16 bits, 8 of them significant
-    Bf16,
 }
 
 /// The results of `inject depth`.
@@ -194,7 +183,7 @@ fn at_tap(
     let mut records = Vec::with_capacity(prompts.len());
     for (number, (kind, prompt)) in prompts.iter().enumerate() {
         done(number as f64 / prompts.len() as f64);
-        let (mut states, dtype) = options.format.stored(&prompt_states(&model.decoder, prompt, tap)?);
+        let (mut states, dtype) = stored(options.format, &prompt_states(&model.decoder, prompt, tap)?);
         let mut noise = 0.0;
         let mut noisy = None;
         if let Some(share) = options.noise_share {
@@ -216,16 +205,11 @@ fn at_tap(
     Ok(records)
 }
 
-impl Format {
-    /// States as this format holds them.
-    fn stored(self, states: &States) -> (Array2<f64>, FloatFormat) {
-        let mut states = states.to_f64().into_array();
-        let format = match self {
-            Format::F32 => return (states, FloatFormat::F32),
-            Format::F16 => FloatFormat::F16,
-            Format::Bf16 => FloatFormat::Bf16,
-        };
-        Rounding::from(format).round(&mut states);
-        (states, format)
+/// States as a format holds them.
+fn stored(format: FileFormat, states: &States) -> (Array2<f64>, FloatFormat) {
+    let mut states = states.to_f64().into_array();
+    if format != FileFormat::F32 {
+        Rounding::from(FloatFormat::from(format)).round(&mut states);
     }
+    (states, format.into())
 }

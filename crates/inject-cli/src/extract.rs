@@ -19,7 +19,7 @@ pub(crate) use self::prompts::{Ids, parse_ids};
 use crate::{
     interrupt,
     number::{self, counted},
-    options::{LoadedModel, Megabytes, ModelOptions, OutputFolder, TapsOption, room},
+    options::{FileFormat, LoadedModel, Megabytes, ModelOptions, OutputFolder, TapsOption, room},
     outcome::{Failure, Outcome},
     output::{note, say},
     progress::Meter,
@@ -42,16 +42,16 @@ pub(crate) struct Options {
     #[arg(long, value_name = "WHICH", default_value_t = Positions::Last)]
     positions: Positions,
     /// The number format on disk: f32, f16 or bf16
-    #[arg(long, value_name = "FORMAT", default_value_t = FloatFormat::F32)]
-    dtype: FloatFormat,
+    #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true, default_value_t = FileFormat::F32)]
+    format: FileFormat,
     /// The folder for the store
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// Do one share of the prompts, such as 1/3 for the first of three. Each share needs a folder of its own
-    #[arg(long, value_name = "SHARE/SHARES", conflicts_with = "merge")]
+    #[arg(long, value_name = "SHARE/SHARES")]
     share: Option<Share>,
     /// Merge the stores of all shares instead of computing states
-    #[arg(long, value_name = "FOLDER", num_args = 1.., conflicts_with_all = MADE_BEFORE)]
+    #[arg(long, value_name = "FOLDER", num_args = 1..)]
     merge: Vec<PathBuf>,
     #[command(flatten)]
     source: Source,
@@ -64,21 +64,6 @@ pub(crate) struct Options {
     #[arg(long, value_name = "MB")]
     memory: Option<Megabytes>,
 }
-
-/// The options of an extraction, which have no effect on a merge.
-const MADE_BEFORE: [&str; 11] = [
-    "taps",
-    "positions",
-    "dtype",
-    "bos",
-    "field",
-    "model",
-    "adapter",
-    "tokenizer",
-    "hold",
-    "device",
-    "memory",
-];
 
 pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     if options.merge.is_empty() { extract(options) } else { merge(options) }
@@ -118,16 +103,17 @@ fn extract(options: &Options) -> Result<Outcome, Failure> {
     };
     let lens = repeat_n(0, before).chain(prompts.ids().iter().map(Vec::len));
     room::check_longest(decoder, extraction.taps().len(), lens, options.memory)?;
+    let format = FloatFormat::from(options.format);
     let values = extraction.rows(prompts.ids()) * decoder.config().d_model * extraction.taps().len();
     note(&format!(
         "{}, {}, {} of states",
         counted(prompts.ids().len(), "prompt"),
         counted(extraction.taps().len(), "tap"),
-        number::bytes((values * options.dtype.bytes()) as u64)
+        number::bytes((values * format.bytes()) as u64)
     ));
     let (taps, d_model) = (extraction.taps().to_vec(), decoder.config().d_model);
-    let mut spec = StoreSpec::new(model.id(), model.weight_hash()?, taps, options.positions, d_model)
-        .with_dtype(options.dtype);
+    let mut spec =
+        StoreSpec::new(model.id(), model.weight_hash()?, taps, options.positions, d_model).with_dtype(format);
     spec.revision.clone_from(&model.origin().revision);
     spec.tokenizer_hash = model.tokenizer().ok().map(|tokenizer| tokenizer.hash().to_owned());
     (spec.bos, spec.bos_added) = options.source.bos(&model, options.bos)?;

@@ -21,7 +21,7 @@ mod watched;
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, ValueEnum};
+use clap::{Args, ValueEnum};
 use inject_sipit::{
     Inverter,
     models::{Bos, Model},
@@ -44,7 +44,6 @@ pub(crate) use self::{record::Record, report::Report, tally::Tally};
 /// Recover prompts from hidden states alone
 #[derive(Args, Debug)]
 #[command(
-    group = ArgGroup::new("checked").args(["states", "lens"]).multiple(true),
     long_about = "Recover prompts from hidden states alone.\n\n\
 Without --states, the program computes the states of a prompt, forgets the prompt, recovers it from the states, and \
 only then compares. With --states FILE it recovers the prompt of a file of states, as transformers, vLLM, TransformerLens \
@@ -74,13 +73,13 @@ pub(crate) struct Options {
     #[arg(long, help_heading = "Output")]
     json: bool,
     /// With a store, a batch or a folder of files: the file for one JSON object a prompt. The same command continues where an earlier one stopped
-    #[arg(long, value_name = "FILE", requires = "results", help_heading = "Output")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
     /// Recover one share of the prompts, such as 1/3 for the first of three. Each share needs a file of its own
-    #[arg(long, value_name = "SHARE/SHARES", requires = "states", help_heading = "Output")]
+    #[arg(long, value_name = "SHARE/SHARES", help_heading = "Output")]
     share: Option<Share>,
     /// Merge the files of results of all shares instead of recovering prompts
-    #[arg(long, value_name = "FILE", num_args = 1.., group = "results", conflicts_with_all = MADE_BEFORE, help_heading = "Output")]
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Output")]
     merge: Vec<PathBuf>,
     #[command(flatten)]
     policy: PolicyOptions,
@@ -91,38 +90,7 @@ pub(crate) struct Options {
     model: ModelOptions,
 }
 
-/// The options of an inversion, which have no effect on a merge.
-const MADE_BEFORE: [&str; 26] = [
-    "tap",
-    "text",
-    "ids",
-    "states",
-    "bos",
-    "policy",
-    "lens",
-    "certify",
-    "epsilon",
-    "allclose",
-    "noise",
-    "computed_in",
-    "rivals",
-    "beam",
-    "go_on",
-    "max_candidates",
-    "max_seconds",
-    "memory",
-    "snap",
-    "seed",
-    "model",
-    "adapter",
-    "tokenizer",
-    "hold",
-    "device",
-    "calibrations",
-];
-
-/// Where the states come from. What `requires` is waived where the required option conflicts with one that is given, so options of
-/// `states` name these conflicts themselves.
+/// Where the states come from.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Input")]
 struct Input {
@@ -133,41 +101,41 @@ struct Input {
     #[arg(long, value_name = "IDS", value_parser = parse_ids, conflicts_with = "states")]
     ids: Option<Ids>,
     /// The file of states or the store to recover prompts from
-    #[arg(long, value_name = "FILE_OR_FOLDER", group = "results")]
+    #[arg(long, value_name = "FILE_OR_FOLDER")]
     states: Option<PathBuf>,
     /// The column of a file that holds several taps without naming them, from 0
-    #[arg(long, value_name = "NUMBER", requires = "states", conflicts_with_all = ["text", "ids"])]
+    #[arg(long, value_name = "NUMBER")]
     column: Option<usize>,
     /// The tensor of states in a file of several
-    #[arg(long, value_name = "NAME", requires = "states", conflicts_with_all = ["text", "ids"])]
+    #[arg(long, value_name = "NAME")]
     tensor: Option<String>,
     /// The axes of a tensor that can be read in several ways: token-tap, tap-token, batch-token, tap-batch-token,
     /// batch-tap-token or batch-token-tap, each with the width of a state after them
-    #[arg(long, value_name = "AXES", requires = "states", conflicts_with_all = ["text", "ids"])]
+    #[arg(long, value_name = "AXES")]
     axes: Option<Axes>,
     /// The prompt of a file that holds a batch, from 0
-    #[arg(long, value_name = "NUMBER", requires = "states", conflicts_with_all = ["text", "ids"])]
+    #[arg(long, value_name = "NUMBER")]
     row: Option<usize>,
     /// Token ids, such as 1,2,3, that come before the first row of a file. They are taken as given and not searched
-    #[arg(long, value_name = "IDS", value_parser = parse_ids, requires = "states", conflicts_with_all = ["text", "ids", "prefix"])]
+    #[arg(long, value_name = "IDS", value_parser = parse_ids, conflicts_with = "prefix")]
     prefix_ids: Option<Ids>,
     /// The same as text, with BOS before it if the tokenizer puts it there
-    #[arg(long, value_name = "TEXT", requires = "states", conflicts_with_all = ["text", "ids"])]
+    #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
     /// The positions, such as 3,7, whose rows a file lacks. Position 0 is that of the first row, and missing rows count. A row of nothing but NaN is missing too
-    #[arg(long, value_name = "POSITIONS", value_parser = parse_ids, requires = "states", conflicts_with_all = ["text", "ids"])]
+    #[arg(long, value_name = "POSITIONS", value_parser = parse_ids)]
     missing: Option<Ids>,
     /// The order of the rows of a file: as the prompt has them, or unknown
-    #[arg(long, value_name = "ORDER", value_enum, default_value_t = RowOrder::Given, requires = "states", conflicts_with_all = ["text", "ids"])]
+    #[arg(long, value_name = "ORDER", value_enum, default_value_t = RowOrder::Given)]
     order: RowOrder,
     /// The order of the coordinates in the rows of a file: that of the model, or unknown and the same in all rows
-    #[arg(long, value_name = "ORDER", value_enum, default_value_t = CoordinateOrder::Given, requires = "states", conflicts_with_all = ["text", "ids", "order"])]
+    #[arg(long, value_name = "ORDER", value_enum, default_value_t = CoordinateOrder::Given, conflicts_with = "order")]
     coordinates: CoordinateOrder,
     /// A chat template, or a tokenizer_config.json that holds one: the tokens before the text of the user are taken as given
-    #[arg(long, value_name = "FILE", requires = "states", conflicts_with_all = ["text", "ids", "prefix", "prefix_ids"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prefix", "prefix_ids"])]
     chat_template: Option<PathBuf>,
     /// The system prompt before the text of the user
-    #[arg(long, value_name = "TEXT", requires = "chat_template")]
+    #[arg(long, value_name = "TEXT")]
     system: Option<String>,
     /// Whether the BOS token begins the text: auto (as the tokenizer does), yes or no
     #[arg(long, value_name = "WHEN", default_value_t = Bos::Auto, conflicts_with_all = ["ids", "states"])]
@@ -251,14 +219,20 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     if !options.merge.is_empty() {
         return merge::run(options, &options.merge);
     }
+    calibrations::check(options)?;
     let Some(path) = &options.input.states else { return single::run(options) };
     if path.is_dir() || options.out.is_some() {
         options.input.check_many()?;
     }
     if path.is_dir() {
         let files = if path.join("manifest.json").exists() { Vec::new() } else { files::in_folder(path)? };
-        return if files.is_empty() { store::run(options, path) } else { files::run(options, &files) };
+        if files.is_empty() {
+            return store::run(options, path);
+        }
+        options.policy.check_checksums()?;
+        return files::run(options, &files);
     }
+    options.policy.check_checksums()?;
     if options.share.is_some() && options.out.is_none() {
         return Err(Failure::usage(
             "--share is for the prompts of a store, a batch or a folder: give --out FILE",

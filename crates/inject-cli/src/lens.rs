@@ -63,7 +63,7 @@ struct TextOptions {
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
     /// The field or column of the prompts. Dots name nested fields: messages.0.content. A conversation is read as its texts [default: text]
-    #[arg(long, value_name = "NAME", requires = "prompts")]
+    #[arg(long, value_name = "NAME")]
     field: Option<String>,
     /// A file of prompts as token ids, one prompt a line: 1,2,3 or [1,2,3] or {"ids": [1,2,3]}; the model needs no tokenizer
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompts", "bos"])]

@@ -36,6 +36,7 @@ mod table;
 mod text_file;
 mod threads;
 mod train_tiny;
+mod without_effect;
 
 pub mod plot;
 pub mod report;

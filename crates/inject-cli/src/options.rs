@@ -1,6 +1,7 @@
 //! Groups of options that subcommands share. Each is checked while it is read.
 
 mod cache;
+mod format;
 pub(crate) mod memory;
 pub(crate) mod model;
 pub(crate) mod out;
@@ -11,6 +12,7 @@ pub(crate) mod study;
 pub(crate) mod taps;
 
 pub(crate) use self::{
+    format::FileFormat,
     memory::Megabytes,
     model::{DeviceOptions, LoadedModel, ModelOptions},
     out::OutputFolder,

@@ -7,9 +7,12 @@ use std::{
     process::ExitCode,
 };
 
-use inject_sipit::states::{
-    ExtractError,
-    prompts::{PromptError, TooManyIds},
+use inject_sipit::{
+    InvertError,
+    states::{
+        ExtractError,
+        prompts::{PromptError, TooManyIds},
+    },
 };
 
 use crate::number::{self, counted};
@@ -116,7 +119,6 @@ from_errors!(
     inject_sipit::states::durable::FileError,
     inject_sipit::states::durable::JsonLinesError,
     inject_sipit::CalibrationError,
-    inject_sipit::InvertError,
     inject_sipit::models::ModelError,
     inject_sipit::models::TapError,
     inject_sipit::states::foreign::ForeignError,
@@ -124,6 +126,18 @@ from_errors!(
     inject_studies::StudyError,
     serde_json::Error,
 );
+
+impl From<InvertError> for Failure {
+    fn from(error: InvertError) -> Self {
+        match error {
+            InvertError::NoWholeScan { found, vocab_size } => Failure::usage(format!(
+                "--max-candidates {found} excludes a test of the whole vocabulary of {} tokens, which --certify and --policy exhaustive ask for",
+                number::count(vocab_size)
+            )),
+            other => Failure::new(chain(&other)),
+        }
+    }
+}
 
 impl From<PromptError> for Failure {
     fn from(error: PromptError) -> Self {

@@ -9,7 +9,7 @@ use inject_sipit::models::{FloatFormat, PublishedShape, RandomCheckpoint, random
 
 use crate::{
     interrupt, number,
-    options::OutputFolder,
+    options::{FileFormat, OutputFolder},
     outcome::{Failure, Outcome},
     output::say,
     progress::Meter,
@@ -42,8 +42,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     seed: u64,
     /// The number format of the weights: bf16, f16 or f32
-    #[arg(long, value_name = "FORMAT", default_value_t = FloatFormat::Bf16)]
-    format: FloatFormat,
+    #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true, default_value_t = FileFormat::Bf16)]
+    format: FileFormat,
     /// The folder for the checkpoint: new, empty, or left by a killed run of this command
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
@@ -98,10 +98,8 @@ impl fmt::Display for Shape {
 /// [`Failure`] if the options do not fit together, or the folder holds something else or cannot be written to.
 pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     let Options { like, seed, format, out } = options;
-    if *format == FloatFormat::F64 {
-        return Err(Failure::usage("--format f64: expected bf16, f16 or f32"));
-    }
-    let checkpoint = like.checkpoint(*format, *seed)?;
+    let format = FloatFormat::from(*format);
+    let checkpoint = like.checkpoint(format, *seed)?;
     let folder = OutputFolder::open(out)?;
     let begin = Instant::now();
     interrupt::advise("the unfinished checkpoint was removed");

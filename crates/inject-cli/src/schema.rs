@@ -2,13 +2,16 @@
 //!
 //! With `UPDATE_GOLDEN=1` the files are written instead.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use inject_sipit::states::durable::checksum_member;
 use inject_studies::{
-    between_models::BetweenModels, corpus::CorpusStudy, decoding::DecodingStudy, exhaustive::ExhaustiveStudy,
-    formats::FormatStudy, lengths::LengthStudy, margins::MarginStudy, recovery::RecoveryStudy,
-    repeats::RepeatStudy, stress::StressStudy,
+    StudyName, between_models::BetweenModels, corpus::CorpusStudy, decoding::DecodingStudy,
+    exhaustive::ExhaustiveStudy, formats::FormatStudy, lengths::LengthStudy, margins::MarginStudy,
+    recovery::RecoveryStudy, repeats::RepeatStudy, stress::StressStudy,
 };
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde_json::Value;
@@ -38,13 +41,17 @@ fn check_members<T: JsonSchema>(name: &str, title: &str, more: &[(&str, Value)])
     // The type writes its keys in the usual order.
     let schema = Schema::try_from(value).unwrap();
     let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schema");
+    let folder = folder();
     let path = folder.join(name).with_extension("schema.json");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::create_dir_all(&folder).unwrap();
         fs::write(&path, &text).unwrap();
     }
     assert!(fs::read_to_string(&path).is_ok_and(|found| found == text), "{} is out of date", path.display());
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schema")
 }
 
 /// Removes the targets of links in descriptions: they are those of rustdoc.
@@ -102,4 +109,8 @@ fn the_schemas_in_docs_are_up_to_date() {
     check_file::<study::Trainings>("training", "training.json of inject study training");
     check_file::<study::Starts>("degenerate", "degenerate.json of inject study training");
     check_file::<study::Drawn>("random-weights", "random-weights.json of inject study training");
+    for name in StudyName::ALL {
+        let path = folder().join(name.as_str()).with_extension("schema.json");
+        assert!(path.exists(), "the results of {name} have no schema");
+    }
 }

@@ -5,7 +5,7 @@
 #[non_exhaustive]
 pub enum CollisionError {
     /// There are fewer than the two rows of a pair.
-    #[error("{found} rows, expected at least two")]
+    #[error("expected at least two rows, found {found}")]
     TooFewRows {
         /// The number of rows given.
         found: usize,
@@ -38,7 +38,7 @@ pub enum CollisionError {
         row: usize,
     },
     /// The number of labels or identities differs from the number of rows.
-    #[error("{found} {what} for {rows} rows, expected one for each")]
+    #[error("the number of {what} is {found}, expected {rows}: one for each row")]
     LabelCount {
         /// The thing counted: labels or identities.
         what: &'static str,

@@ -35,10 +35,14 @@ pub struct Ranking {
 }
 
 impl Ranking {
-    /// Creates an empty ranking that keeps the `keep` nearest candidates, or two if `keep` is less than that, because a margin
-    /// needs a runner-up.
+    /// Creates an empty ranking that keeps the `keep` nearest candidates.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `keep` is less than 2, because a margin needs a runner-up.
     pub fn keeping(keep: usize) -> Self {
-        Ranking { kept: Vec::new(), keep: keep.max(2), tested: 0 }
+        assert!(keep >= 2, "a ranking of {keep}: expected at least 2, the nearest and the runner-up");
+        Ranking { kept: Vec::new(), keep, tested: 0 }
     }
 
     /// Adds a candidate. NaN ranks last.
@@ -113,6 +117,12 @@ mod tests {
     #[test]
     fn equal_distances_rank_by_id_in_whatever_order_they_come() {
         assert_eq!(ranking(&[(5, 1.0), (2, 1.0), (9, 1.0)], 2), ranking(&[(9, 1.0), (2, 1.0), (5, 1.0)], 2));
+    }
+
+    #[test]
+    #[should_panic(expected = "a ranking of 1: expected at least 2")]
+    fn a_ranking_without_a_runner_up_is_refused() {
+        Ranking::keeping(1);
     }
 
     #[test]

@@ -371,7 +371,7 @@ pub enum ModelError {
         vocab_size: usize,
     },
     /// A window of text is too short to have a next token.
-    #[error("window {window} has {found} tokens, expected at least 2: one and the one after it")]
+    #[error("window {window}: expected at least 2 tokens, one and the one after it, found {found}")]
     ShortWindow {
         /// Index of the window within the batch.
         window: usize,

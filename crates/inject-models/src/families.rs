@@ -38,53 +38,45 @@ pub(crate) use self::{
     names::{Ignored, Names, Projection, Stored},
 };
 
-/// A family of models: the decoders that share config keys and tensor names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Family {
-    /// GPT-2 and its distillations.
-    Gpt2,
-    /// GPT-Neo, and the TinyStories models.
-    GptNeo,
-    /// Llama 3.1 and 3.2 and their relatives, SmolLM2 among them.
-    Llama,
-    /// Mistral 7B and its relatives without experts.
-    Mistral,
-    /// Gemma 3, text only or the text part of a multimodal checkpoint.
-    Gemma3,
-    /// Phi-3 and Phi-4-mini, which fuse projections.
-    Phi3,
-    /// Qwen2 and Qwen2.5, the dense models.
-    Qwen2,
-    /// Qwen3, without experts.
-    Qwen3,
-    /// Gemma 2, with soft-capped scores.
-    Gemma2,
-    /// GPT-NeoX, and the Pythia models.
-    GptNeoX,
-    /// SmolLM3, with layers without rotary positions.
-    SmolLm3,
-    /// OLMo 2, with norms after the branches.
-    Olmo2,
+crate::listed! {
+    /// A family of models: the decoders that share config keys and tensor names.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    #[non_exhaustive]
+    pub enum Family {
+        /// GPT-2 and its distillations.
+        Gpt2,
+        /// GPT-Neo, and the TinyStories models.
+        GptNeo,
+        /// Llama 3.1 and 3.2 and their relatives, SmolLM2 among them.
+        Llama,
+        /// Mistral 7B and its relatives without experts.
+        Mistral,
+        /// Gemma 3, text only or the text part of a multimodal checkpoint.
+        Gemma3,
+        /// Phi-3 and Phi-4-mini, which fuse projections.
+        Phi3,
+        /// Qwen2 and Qwen2.5, the dense models.
+        Qwen2,
+        /// Qwen3, without experts.
+        Qwen3,
+        /// Gemma 2, with soft-capped scores.
+        Gemma2,
+        /// GPT-NeoX, and the Pythia models.
+        GptNeoX,
+        /// SmolLM3, with layers without rotary positions.
+        SmolLm3,
+        /// OLMo 2, with norms after the branches.
+        Olmo2,
+    }
+
+    /// Every family, in the order of the documentation.
+    const ALL;
 }
 
 impl Family {
     /// Returns every family, in the order of the documentation.
     pub fn all() -> &'static [Family] {
-        &[
-            Family::Gpt2,
-            Family::GptNeo,
-            Family::Llama,
-            Family::Mistral,
-            Family::Gemma3,
-            Family::Phi3,
-            Family::Qwen2,
-            Family::Qwen3,
-            Family::Gemma2,
-            Family::GptNeoX,
-            Family::SmolLm3,
-            Family::Olmo2,
-        ]
+        Self::ALL
     }
 
     /// The values of `model_type` that mean this family.
@@ -141,7 +133,8 @@ impl fmt::Display for Family {
     }
 }
 
-fn family_of(model_type: &str) -> Option<Family> {
+/// The family of a `model_type`, if it is known.
+pub(crate) fn family_of(model_type: &str) -> Option<Family> {
     Family::all().iter().copied().find(|family| family.model_types().contains(&model_type))
 }
 

@@ -86,7 +86,7 @@ pub enum InvertError {
         named: usize,
     },
     /// The number of half steps of rounding differs from the number of positions.
-    #[error("{found} half steps of rounding for {expected} positions: expected one for each")]
+    #[error("the number of half steps of rounding is {found}, expected {expected}: one for each position")]
     HalfSteps {
         /// The number of half steps that the caller gave.
         found: usize,
@@ -110,7 +110,7 @@ pub enum InvertError {
         positions: usize,
     },
     /// As many tokens are given as there are states, or more.
-    #[error("{found} tokens are given for {positions} states: expected fewer tokens than states")]
+    #[error("expected fewer given tokens than states, found {found} for {positions}")]
     MoreGiven {
         /// The number of tokens given.
         found: usize,
@@ -125,7 +125,7 @@ pub enum InvertError {
     },
     /// A whole scan with a candidate budget smaller than the vocabulary.
     #[error(
-        "at most {found} candidates at each position, and a scan of the whole vocabulary of {vocab_size}: expected one or the other"
+        "the budget of candidates at each position is {found}, and a scan tests the whole vocabulary of {vocab_size}: expected one or the other"
     )]
     NoWholeScan {
         /// The largest number of candidates at a position, as the caller set it.

@@ -7,6 +7,8 @@
 mod normal;
 mod samples;
 
+use std::num::NonZeroUsize;
+
 use ndarray::{Array2, ArrayView2, s};
 
 use self::samples::Samples;
@@ -41,15 +43,20 @@ pub struct LikelyTap {
 pub enum FoundTap {
     /// A token fits the first state at this tap.
     Fits(Tap),
-    /// No token tested fits at any tap tried.
-    Nowhere {
-        /// The tap at which a token came nearest.
-        tap: Tap,
-        /// The distance of that token.
-        distance: f64,
-        /// The distance within which it would fit.
-        floor: f64,
-    },
+    /// No token tested fits at any tap tried. None if no candidate could be compared.
+    Nowhere(Option<NearMiss>),
+}
+
+/// The tap at which a token came nearest to a state, relative to the length of the state, where none fits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct NearMiss {
+    /// The tap.
+    pub tap: Tap,
+    /// The distance of the nearest token's state.
+    pub distance: f64,
+    /// The distance within which it would fit.
+    pub floor: f64,
 }
 
 /// Ranks the taps of a model by the likelihood that a state after the tokens `given` was read there, the likeliest first. `begins` is a token
@@ -88,7 +95,7 @@ pub fn find_tap(
     given: &[u32],
     begins: Option<u32>,
     settings: &Settings,
-    most: usize,
+    most: NonZeroUsize,
 ) -> Result<FoundTap, InvertError> {
     let first = states.slice(s![..1.min(states.nrows()), ..]).to_owned();
     let trial = Trial { decoder, first, dtype, given, begins, settings };
@@ -99,7 +106,7 @@ pub fn find_tap(
     let scalable = matches!(settings.acceptance, Acceptance::NoiseFloor { .. });
     let mut by_direction = Vec::new();
     let mut nowhere: Option<Nearest> = None;
-    for (turn, tap) in ranked.into_iter().take(most).enumerate() {
+    for (turn, tap) in ranked.into_iter().take(most.get()).enumerate() {
         match trial.fits(tap, &Transformation::None)? {
             Trialled::Fits => return Ok(FoundTap::Fits(tap)),
             Trialled::Nearest(found) if nowhere.is_none_or(|least| found.share < least.share) => {
@@ -117,9 +124,7 @@ pub fn find_tap(
             return Ok(FoundTap::Fits(tap));
         }
     }
-    let none = Nearest { share: 0.0, tap: Tap::Embedding, distance: f64::INFINITY, floor: 0.0 };
-    let Nearest { tap, distance, floor, .. } = nowhere.unwrap_or(none);
-    Ok(FoundTap::Nowhere { tap, distance, floor })
+    Ok(FoundTap::Nowhere(nowhere.map(|nearest| nearest.miss)))
 }
 
 fn check_width(decoder: &Decoder, found: usize) -> Result<(), InvertError> {
@@ -153,9 +158,7 @@ enum Trialled {
 struct Nearest {
     /// Its distance, as a share of the length of the state.
     share: f64,
-    tap: Tap,
-    distance: f64,
-    floor: f64,
+    miss: NearMiss,
 }
 
 impl Trial<'_> {
@@ -198,8 +201,8 @@ impl Trial<'_> {
         }
         let length = norm(target.state(target.positions() - 1)).max(f64::MIN_POSITIVE);
         Ok(last.kept.map_or(Trialled::Nothing, |kept| {
-            let (distance, floor) = (kept.distance, kept.noise_floor);
-            Trialled::Nearest(Nearest { share: distance / length, tap, distance, floor })
+            let miss = NearMiss { tap, distance: kept.distance, floor: kept.noise_floor };
+            Trialled::Nearest(Nearest { share: miss.distance / length, miss })
         }))
     }
 }
@@ -231,6 +234,10 @@ mod tests {
 
     use super::*;
 
+    fn every_tap(decoder: &Decoder) -> NonZeroUsize {
+        NonZeroUsize::new(Tap::all(decoder.config().n_layers()).len()).unwrap()
+    }
+
     #[test]
     fn every_tap_is_found_from_the_states_alone_after_a_given_prefix_too() {
         for device in inject_testing::compiled() {
@@ -247,7 +254,7 @@ mod tests {
                             given,
                             None,
                             &Settings::new(),
-                            decoder.config().n_layers() + 2,
+                            every_tap(&decoder),
                         );
                         assert_eq!(found.unwrap(), FoundTap::Fits(tap), "{case}, given {given:?}");
                     }
@@ -261,11 +268,11 @@ mod tests {
         let device = inject_testing::compiled().swap_remove(0);
         let (decoder, other) = (random("llama", 31, &device), random("llama", 32, &device));
         let states = TargetStates::of_prompt(&other, Tap::Block(2), &[5, 41, 7]).unwrap();
-        let most = decoder.config().n_layers() + 2;
+        let most = every_tap(&decoder);
         let found =
             find_tap(&decoder, states.states(), FloatFormat::F32, &[], None, &Settings::new(), most).unwrap();
         assert!(
-            matches!(found, FoundTap::Nowhere { distance, floor, .. } if distance > 100.0 * floor),
+            matches!(found, FoundTap::Nowhere(Some(miss)) if miss.distance > 100.0 * miss.floor),
             "{found:?}"
         );
     }
@@ -276,7 +283,7 @@ mod tests {
             for case in FAMILIES {
                 let decoder = random(case, 31, &device);
                 let blind = matches!(decoder.config().final_norm, NormConfig::Layer { .. });
-                let most = decoder.config().n_layers() + 2;
+                let most = every_tap(&decoder);
                 for tap in Tap::all(decoder.config().n_layers()) {
                     let whole = TargetStates::of_prompt(&decoder, tap, &[5, 41, 7]).unwrap();
                     let scaled = whole.states().mapv(|value| f64::from((0.37 * value) as f32));

@@ -41,7 +41,7 @@ pub enum StudyError {
         tap: Tap,
     },
     /// There are too few different prompts for the study.
-    #[error("{found} different prompts, expected at least {expected}")]
+    #[error("expected at least {expected} different prompts, found {found}")]
     TooFewPrompts {
         /// The number of different prompts given.
         found: usize,

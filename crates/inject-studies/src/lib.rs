@@ -63,7 +63,11 @@ mod schema;
 mod tuning;
 
 #[doc(no_inline)]
+pub use burn;
+#[doc(no_inline)]
 pub use inject_sipit::{self as sipit, collisions, models, states};
+#[doc(no_inline)]
+pub use ndarray;
 
 #[cfg(feature = "training")]
 #[doc(inline)]

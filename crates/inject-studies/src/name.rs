@@ -4,60 +4,47 @@ use std::{fmt, str::FromStr};
 
 use crate::error::StudyError;
 
-/// A study that records its units in a journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum StudyName {
-    /// The comparison of policies by the program `inject`.
-    ComparePolicies,
-    /// Distances between many prompts, by [`corpus`](crate::corpus()).
-    Corpus,
-    /// Noise and margins by number format, by [`decoding`](crate::decoding()).
-    Decoding,
-    /// `degenerate` for each case, by the program `inject`.
-    Degenerate,
-    /// The measurement of inversions at several taps and prompt lengths by the program `inject`.
-    Depth,
-    /// Every pair of prompts, by [`exhaustive`](crate::exhaustive()).
-    Exhaustive,
-    /// Closest pairs by number format, by [`formats`](crate::formats()).
-    Formats,
-    /// Distances by prompt length, by [`lengths`](crate::lengths()).
-    Lengths,
-    /// Margins along prompts, by [`margins`](crate::margins()).
-    Margins,
-    /// Decoders of random weights, by `random_weights`.
-    RandomWeights,
-    /// Inversion by number format, by [`recovery`](crate::recovery()).
-    Recovery,
-    /// Prompts that repeat one token, by [`repeats`](crate::repeats()).
-    Repeats,
-    /// Prompts that were made to be similar, by [`stress`](crate::stress()).
-    Stress,
-    /// `training` for each decoder and optimiser, by the program `inject`.
-    Training,
+crate::models::listed! {
+    /// A study that records its units in a journal.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    #[non_exhaustive]
+    pub enum StudyName {
+        /// The comparison of policies by the program `inject`.
+        ComparePolicies,
+        /// Distances between many prompts, by [`corpus`](crate::corpus()).
+        Corpus,
+        /// Noise and margins by number format, by [`decoding`](crate::decoding()).
+        Decoding,
+        /// `degenerate` for each case, by the program `inject`.
+        Degenerate,
+        /// The measurement of inversions at several taps and prompt lengths by the program `inject`.
+        Depth,
+        /// Every pair of prompts, by [`exhaustive`](crate::exhaustive()).
+        Exhaustive,
+        /// Closest pairs by number format, by [`formats`](crate::formats()).
+        Formats,
+        /// Distances by prompt length, by [`lengths`](crate::lengths()).
+        Lengths,
+        /// Margins along prompts, by [`margins`](crate::margins()).
+        Margins,
+        /// Decoders of random weights, by `random_weights`.
+        RandomWeights,
+        /// Inversion by number format, by [`recovery`](crate::recovery()).
+        Recovery,
+        /// Prompts that repeat one token, by [`repeats`](crate::repeats()).
+        Repeats,
+        /// Prompts that were made to be similar, by [`stress`](crate::stress()).
+        Stress,
+        /// `training` for each decoder and optimiser, by the program `inject`.
+        Training,
+    }
+
+    /// Every name, in alphabetical order.
+    pub const ALL;
 }
 
 impl StudyName {
-    /// Every name, in alphabetical order.
-    pub const ALL: &'static [StudyName] = &[
-        StudyName::ComparePolicies,
-        StudyName::Corpus,
-        StudyName::Decoding,
-        StudyName::Degenerate,
-        StudyName::Depth,
-        StudyName::Exhaustive,
-        StudyName::Formats,
-        StudyName::Lengths,
-        StudyName::Margins,
-        StudyName::RandomWeights,
-        StudyName::Recovery,
-        StudyName::Repeats,
-        StudyName::Stress,
-        StudyName::Training,
-    ];
-
     /// Returns the name that is used in journals and file names.
     pub const fn as_str(self) -> &'static str {
         match self {

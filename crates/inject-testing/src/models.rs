@@ -91,3 +91,22 @@ pub fn reach(decoder: &Decoder, tap: Tap) -> usize {
         Span::Window(n) => reach.saturating_add(n - 1),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use inject_models::{Family, config::LearnedPositions};
+
+    use super::*;
+
+    #[test]
+    fn the_lists_have_every_family() {
+        let device = crate::any_device();
+        let models = FAMILIES.map(|name| (name, model(name, &device)));
+        for family in Family::all() {
+            assert!(models.iter().any(|(_, model)| model.family() == *family), "{family}");
+        }
+        let is_rotary = |model: &Model| model.decoder.config().embedding.positions == LearnedPositions::None;
+        let unlearned = models.iter().filter(|(_, model)| is_rotary(model));
+        assert_eq!(unlearned.map(|(name, _)| *name).collect::<Vec<_>>(), ROTARY);
+    }
+}

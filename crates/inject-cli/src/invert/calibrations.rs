@@ -5,9 +5,10 @@ use std::fs;
 use inject_sipit::{
     Calibration, Inverter,
     models::{FloatFormat, NumberFormat},
+    settings::ComputedIn,
 };
 
-use super::Options;
+use super::{Arrangement, Options};
 use crate::{options::LoadedModel, outcome::Failure};
 
 /// The number formats in which producers may have computed.
@@ -19,6 +20,29 @@ const FORMATS: [NumberFormat; 6] = [
     NumberFormat::Nf4,
     NumberFormat::Fp4,
 ];
+
+/// Refuses a folder for calibrations where no noise of a producer is estimated.
+///
+/// # Errors
+///
+/// [`Failure`] that says when it is estimated.
+pub(super) fn check(options: &Options) -> Result<(), Failure> {
+    let policy = &options.policy;
+    let is_exact = match policy.computed_in {
+        ComputedIn::Format(format) => !FORMATS.contains(&format),
+        // The order of coordinates is found in f32, unless another format is named.
+        _ => options.input.arrangement() == Arrangement::Permuted,
+    };
+    // A search for the order of rows estimates it for itself.
+    let is_bounded = policy.has_own_bound() && options.input.arrangement() != Arrangement::Shuffled;
+    match options.calibrations.is_some() && (is_exact || is_bounded) {
+        true => Err(Failure::usage(
+            "--calibrations needs an estimate of the noise of a narrow format, and none is made with --epsilon, --allclose, --noise or \
+             --computed-in f32, nor with --coordinates permuted unless --computed-in names such a format",
+        )),
+        false => Ok(()),
+    }
+}
 
 /// Reads the calibrations for the tap of an inverter, if a folder is given.
 ///

@@ -8,9 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::report::{Recovered, VerdictName};
 use crate::number::measured;
 
-/// A nearest candidate that lies nearer than this share of the runner-up stands out: its state is the given one, but for noise.
-const STANDS_OUT: f64 = 0.5;
-
 /// The likeliest cause of a prompt that is not recovered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -57,6 +54,17 @@ impl fmt::Display for CauseKind {
 impl LikelyCause {
     /// Judges by the first position that is not settled. None if the prompt is recovered.
     pub(super) fn of(recovered: &Recovered, acceptance: Acceptance, tap: Tap) -> Option<Self> {
+        let is_of_the_user = !matches!(acceptance, Acceptance::NoiseFloor { added: 0.0 });
+        if recovered.equals_prompt == Some(false) && recovered.verified && is_of_the_user {
+            // A token that is much nearer than any other is that of the state, whatever the tolerance.
+            let is_wide =
+                recovered.positions.iter().any(|row| row.verdict.is_verified() && !row.stands_out());
+            if is_wide {
+                let text = "tokens fit that differ from those of the prompt given: most likely the tolerance is too wide, and several tokens \
+                            fit; --certify tests the whole vocabulary, and a narrower --noise, --epsilon or --allclose excludes more";
+                return Some(LikelyCause { kind: CauseKind::SeveralFit, text: text.to_owned() });
+            }
+        }
         if recovered.equals_prompt == Some(false) && recovered.verified {
             let text = "the states are those of the tokens recovered, at every position, and not of the prompt given beside them: most \
                         likely the ids belong to another prompt";
@@ -122,11 +130,15 @@ fn failed(recovered: &Recovered, acceptance: Acceptance, tap: Tap, at: usize) ->
         measured(distance),
         measured(tolerance)
     );
-    let alone = row.runner_up.is_some_and(|other| distance < STANDS_OUT * other.distance);
-    if alone && matches!(acceptance, Acceptance::NoiseFloor { .. }) {
+    if row.stands_out() {
+        let (reason, option) = match acceptance {
+            Acceptance::NoiseFloor { .. } => {
+                ("the states were computed in bf16, f16 or by quantised weights", "--noise")
+            }
+            _ => ("the tolerance is too narrow", "--epsilon"),
+        };
         let text = format!(
-            "{seen}. It is much nearer than any other, so most likely it is the token, and the states were computed in bf16, f16 or by \
-             quantised weights: try --noise {}",
+            "{seen}. It is much nearer than any other, so most likely it is the token, and {reason}: try {option} {}",
             measured(2.0 * distance)
         );
         return LikelyCause { kind: CauseKind::Noise, text };
@@ -144,4 +156,56 @@ fn failed(recovered: &Recovered, acceptance: Acceptance, tap: Tap, at: usize) ->
         ),
     };
     LikelyCause { kind, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use inject_sipit::Acceptance::{Ball, NoiseFloor};
+    use serde_json::json;
+
+    use super::*;
+
+    /// The report of a prompt of one token, with the distance of the nearest token and that of the next.
+    fn recovered(verdict: &str, distance: f64, runner_up: Option<f64>) -> Recovered {
+        let runner_up = runner_up.map(|distance| json!({ "token_id": 2, "distance": distance }));
+        let verified = verdict == "verified";
+        serde_json::from_value(json!({
+            "verified": verified, "certain": false, "equals_prompt": verified.then_some(false), "token_ids": [1],
+            "text": null, "text_encodes_back": null, "likely_cause": null, "candidates_tested": 9, "cost": {},
+            "positions": [{
+                "position": 0, "verdict": verdict, "token_id": 1, "candidates": [], "more_candidates": false,
+                "distance": distance, "tolerance": 0.5, "noise": "rule", "runner_up": runner_up, "margin": null,
+                "ratio": null, "candidates_tested": 9, "found_by": "scan", "ruled_out": [],
+            }],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_tolerance_of_the_user_is_the_cause_unless_the_token_stands_out() {
+        let cause = |acceptance, runner_up| {
+            LikelyCause::of(&recovered("verified", 0.4, runner_up), acceptance, Tap::Block(1)).unwrap()
+        };
+        for acceptance in [Ball { epsilon: 0.5 }, NoiseFloor { added: 0.5 }] {
+            for runner_up in [None, Some(0.45)] {
+                let cause = cause(acceptance, runner_up);
+                assert_eq!(cause.kind, CauseKind::SeveralFit);
+                assert!(cause.text.contains("the tolerance is too wide"), "{}", cause.text);
+            }
+            assert_eq!(cause(acceptance, Some(40.0)).kind, CauseKind::OtherPrompt);
+        }
+        assert_eq!(cause(NoiseFloor { added: 0.0 }, None).kind, CauseKind::OtherPrompt);
+    }
+
+    #[test]
+    fn a_token_that_stands_out_beyond_the_tolerance_shows_that_this_is_too_narrow() {
+        let cause = |acceptance| {
+            LikelyCause::of(&recovered("failed", 0.6, Some(40.0)), acceptance, Tap::Block(1)).unwrap()
+        };
+        let narrow = cause(Ball { epsilon: 0.5 });
+        assert_eq!(narrow.kind, CauseKind::Noise);
+        assert!(narrow.text.contains("the tolerance is too narrow: try --epsilon"), "{}", narrow.text);
+        let noisy = cause(NoiseFloor { added: 0.0 });
+        assert!(noisy.text.contains("try --noise"), "{}", noisy.text);
+    }
 }

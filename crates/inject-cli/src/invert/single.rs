@@ -122,6 +122,12 @@ pub(super) fn target_of(
     let known = options.input.given(model)?;
     let ids = file.token_ids().map(<[u32]>::to_vec);
     let (states, missing) = match file.positions() {
+        Some(_) if options.input.missing.is_some() => {
+            let path = file.path().display();
+            return Err(Failure::usage(format!(
+                "--missing needs a file that does not number its rows: {path} says which positions they have"
+            )));
+        }
         Some(positions) => placed(states, positions, known.as_ref().map_or(0, Vec::len))?,
         None => (states, options.input.missing()),
     };

@@ -69,8 +69,22 @@ pub(super) fn run(options: &Options, folder: &Path) -> Result<Outcome, Failure> 
 
 /// Opens the store if its prompts can be recovered from it.
 fn open(options: &Options, folder: &Path) -> Result<Store, Failure> {
-    if options.input.column.is_some() {
-        return Err(Failure::usage("a store names its taps: choose one by --tap instead of --column"));
+    let input = &options.input;
+    let of_files = [
+        ("--column", input.column.is_some()),
+        ("--tensor", input.tensor.is_some()),
+        ("--axes", input.axes.is_some()),
+        ("--row", input.row.is_some()),
+        ("--prefix-ids", input.prefix_ids.is_some()),
+        ("--prefix", input.prefix.is_some()),
+        ("--chat-template", input.chat_template.is_some()),
+        ("--tap auto", options.tap.is_auto()),
+    ];
+    if let Some((option, _)) = of_files.into_iter().find(|(_, is_given)| *is_given) {
+        return Err(Failure::usage(format!(
+            "{option} is for files of states, and {} is a store, which names its taps and the tokens of its prompts: give --tap alone",
+            folder.display()
+        )));
     }
     let store = match options.policy.skip_checksums {
         true => Store::open_unverified(folder)?,

@@ -1,7 +1,9 @@
 //! The tap of a file of states: named by an option, by the file, or found from the states.
 
+use std::num::NonZeroUsize;
+
 use inject_sipit::{
-    FoundTap, InvertError, Settings, find_tap,
+    FoundTap, InvertError, NearMiss, Settings, find_tap,
     models::{Logits, Model, Tap, TokenBatch, host::to_host},
     settings::TapCheck,
     states::foreign::{ColumnChoice, StatesFile},
@@ -11,7 +13,7 @@ use super::Options;
 use crate::{number::measured, outcome::Failure, output::note};
 
 /// Taps that are tried before the program gives up.
-const TRIED: usize = 6;
+const TRIED: NonZeroUsize = NonZeroUsize::new(6).unwrap();
 
 /// Whether neither an option nor the file names the tap.
 pub(super) fn is_unknown(options: &Options, file: &StatesFile) -> bool {
@@ -56,14 +58,17 @@ pub(super) fn choose(
                 note(&format!("{name}{tap}, as the first state tells"));
                 found.push((column, tap));
             }
-            FoundTap::Nowhere { tap, distance, floor } => {
+            FoundTap::Nowhere(nearest) => {
+                let nearest =
+                    nearest.map_or_else(String::new, |NearMiss { tap, distance, floor, .. }| {
+                        let (distance, times) = (measured(distance), measured(distance / floor));
+                        format!(" The nearest lies {distance} away at {tap}, {times} times the noise floor.")
+                    });
                 nowhere = format!(
-                    "no token tested has the first state of {} at any likely tap. The nearest lies {} away at {tap}, {} times the noise \
-                     floor. Most likely the states are those of another model, do not begin with the first token (then give --prefix-ids or \
-                     --prefix), or are those of the last token of each prompt alone, which determine no prompt",
-                    file.path().display(),
-                    measured(distance),
-                    measured(distance / floor)
+                    "no token tested has the first state of {} at any likely tap.{nearest} Most likely the states are those of another \
+                     model, do not begin with the first token (then give --prefix-ids or --prefix), or are those of the last token of each \
+                     prompt alone, which determine no prompt",
+                    file.path().display()
                 );
             }
             _ => {}
@@ -96,7 +101,7 @@ fn find(options: &Options, model: &Model, file: &mut StatesFile, column: usize) 
 fn nearest_of(model: &Model, ids: &[u32], state: &[f64]) -> Result<Tap, Failure> {
     let taps = Tap::all(model.decoder.config().n_layers());
     let forward = model.decoder.forward(&TokenBatch::new(&[ids])?, &taps, Logits::None)?;
-    let mut best = (f64::INFINITY, Tap::Embedding);
+    let mut best: Option<(f64, Tap)> = None;
     for tap in taps {
         let computed: Vec<f64> = to_host(forward.states[&tap].clone())?;
         for row in computed.chunks(state.len()) {
@@ -104,12 +109,13 @@ fn nearest_of(model: &Model, ids: &[u32], state: &[f64]) -> Result<Tap, Failure>
                 .iter()
                 .zip(state)
                 .fold((0.0, 0.0), |(away, length), (a, b)| (away + (a - b) * (a - b), length + a * a));
-            if away / length < best.0 {
-                best = (away / length, tap);
+            let share = away / length;
+            if best.is_none_or(|(least, _)| share < least) {
+                best = Some((share, tap));
             }
         }
     }
-    Ok(best.1)
+    best.map(|(_, tap)| tap).ok_or_else(|| Failure::new("there is no token id: expected at least one"))
 }
 
 /// Chooses the column and its tap by their names.

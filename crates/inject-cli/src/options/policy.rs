@@ -32,7 +32,7 @@ pub(crate) struct PolicyOptions {
     #[serde(skip)]
     pub(crate) lens: Option<PathBuf>,
     /// Do not compare a lens, or the states of a store, with their checksums
-    #[arg(long, requires = "checked")]
+    #[arg(long)]
     #[serde(skip)]
     pub(crate) skip_checksums: bool,
     /// Test the whole vocabulary at every position: exact margins, and certainty instead of verification
@@ -144,7 +144,6 @@ impl PolicyOptions {
             }
             (None, None) => Acceptance::NoiseFloor { added: self.noise },
         };
-        let whole = self.certify || self.policy == PolicyKind::Exhaustive;
         let seconds = |seconds| {
             Duration::try_from_secs_f64(seconds)
                 .map_err(|error| Failure::usage(format!("--max-seconds {seconds}: {error}")))
@@ -152,7 +151,7 @@ impl PolicyOptions {
         Ok(Settings::new()
             .with_acceptance(acceptance)
             .with_computed_in(self.computed_in)
-            .with_scan(if whole { Scan::Whole } else { Scan::AsNeeded })
+            .with_scan(if self.tests_everything() { Scan::Whole } else { Scan::AsNeeded })
             .with_rivals(self.rivals.unwrap_or(if self.noise > 0.0 { 64 } else { 0 }))
             .with_beam(self.beam)
             .with_on_failure(if self.go_on { OnFailure::GoOn } else { OnFailure::Stop })
@@ -182,6 +181,30 @@ impl PolicyOptions {
         Ok(())
     }
 
+    /// Refuses to skip checksums where there are none: without a lens and without a store.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] that names the option.
+    pub(crate) fn check_checksums(&self) -> Result<(), Failure> {
+        match self.skip_checksums && self.lens.is_none() {
+            true => Err(Failure::usage(
+                "--skip-checksums needs --lens, or a store in --states: other files of states have no checksums",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the whole vocabulary is tested at every position.
+    fn tests_everything(&self) -> bool {
+        self.certify || self.policy == PolicyKind::Exhaustive
+    }
+
+    /// Whether the user bounds the distances, so that no noise of a producer is estimated.
+    pub(crate) fn has_own_bound(&self) -> bool {
+        self.epsilon.is_some() || self.allclose.is_some() || self.noise > 0.0
+    }
+
     /// Refuses options that would have no effect.
     fn check_effects(&self) -> Result<(), Failure> {
         use PolicyKind::{Auto, Gradient, GradientReleased, Lens};
@@ -195,6 +218,11 @@ impl PolicyOptions {
         }
         if self.seed.is_some() && !self.policy.draws() {
             return needs("--seed", "random, gradient, gradient-released or hard-prompts");
+        }
+        if self.rivals.is_some() && self.tests_everything() {
+            return Err(Failure::usage(
+                "--rivals needs a search that may end early: --certify and --policy exhaustive test the whole vocabulary",
+            ));
         }
         if self.noise > 0.0 && self.computed_in != ComputedIn::Auto {
             return Err(Failure::usage(

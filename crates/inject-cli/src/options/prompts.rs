@@ -25,13 +25,13 @@ pub(crate) struct PromptOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) prompts: Option<PathBuf>,
     /// The field or column of the prompts. Dots name nested fields: messages.0.content. A conversation is read as its texts [default: text]
-    #[arg(long, value_name = "NAME", requires = "prompts")]
+    #[arg(long, value_name = "NAME")]
     pub(crate) field: Option<String>,
     /// A file of prompts as token ids, one prompt a line: 1,2,3 or [1,2,3] or {"ids": [1,2,3]}; the model needs no tokenizer
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompts", "bos"])]
     pub(crate) prompt_ids: Option<PathBuf>,
     /// The number of prompts at the beginning of the file to skip, such as those a lens was made from
-    #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "prompts")]
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub(crate) skip: usize,
     /// Whether the BOS token begins each prompt: auto (as the tokenizer does), yes or no
     #[arg(long, value_name = "WHEN", default_value_t = Bos::Auto)]

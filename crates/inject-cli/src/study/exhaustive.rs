@@ -24,6 +24,9 @@ use crate::{
     table::{Cell, Table},
 };
 
+/// The prompts that are extended where no number is given.
+const PREFIXES: usize = 10;
+
 /// Measure the distances between all one-token extensions of a few prompts
 #[derive(Args, Debug)]
 #[command(
@@ -31,7 +34,7 @@ use crate::{
 to another's. The tap is by default the last block.",
     after_help = "\
 Examples:
-  inject study exhaustive --closest 3 --count 500
+  inject study exhaustive --prefixes 3 --count 500
   inject study exhaustive --model FOLDER --prompts prompts.jsonl --tap block-15 --out exhaustive
 
 To continue a stopped run, give the same command again."
@@ -39,9 +42,9 @@ To continue a stopped run, give the same command again."
 pub(crate) struct Options {
     #[command(flatten)]
     tap: TapOption,
-    /// The number of prompts to extend
-    #[arg(long, value_name = "COUNT", default_value = "10")]
-    closest: NonZeroUsize,
+    /// The number of prompts to extend by every token of the vocabulary [default: 10, or all of --count if they are fewer]
+    #[arg(long, value_name = "COUNT")]
+    prefixes: Option<NonZeroUsize>,
     /// Compare extensions of different prompts as well
     #[arg(long)]
     across: bool,
@@ -68,6 +71,12 @@ pub(crate) struct Options {
 ///
 /// [`Failure`] if something cannot be computed or written.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    if let Some(prefixes) = options.prefixes.filter(|&prefixes| prefixes > options.count) {
+        return Err(Failure::usage(format!(
+            "--prefixes {prefixes} is more than --count {}, from which the prefixes are chosen",
+            options.count
+        )));
+    }
     options.study.check_prompts(&options.prompts, 1)?;
     let study = options.study.begin("exhaustive", &[StudyName::Exhaustive])?;
     let model = options.model.load()?;
@@ -77,7 +86,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let longest = model.longest(options.longest, 1);
     let prompts = options.prompts.different(&model, options.count.get(), longest)?;
     room::check_longest(decoder, 1, prompts.iter().map(Vec::len), options.memory)?;
-    let prefixes = closest(decoder, &prompts, tap, options.closest.get())?;
+    let asked = options.prefixes.map_or(PREFIXES, NonZeroUsize::get);
+    let prefixes = closest(decoder, &prompts, tap, asked)?;
+    if options.prefixes.is_some() && prefixes.len() < asked {
+        note(&format!("only {} to extend, asked for {asked}", counted(prefixes.len(), "prompt")));
+    }
     let (k, v) = (prefixes.len() as u64, decoder.config().vocab_size as u64);
     let across = match options.across {
         true => format!(" and {} across them", number::count(pairs_across(k, v))),

@@ -108,7 +108,7 @@ fn one_run_of_every_subcommand_says_what_it_should() {
             "study margins --count 1 --longest 6 --lengths 2,3 --per-length 4 --taps block-1",
             0,
         ),
-        ("study-exhaustive", "study exhaustive --closest 2 --count 20 --longest 6", 0),
+        ("study-exhaustive", "study exhaustive --prefixes 2 --count 20 --longest 6", 0),
         ("study-stress", "study stress --count 4 --taps block-1 --tokens a --repeats 3", 0),
         (
             "study-precision",
@@ -116,11 +116,7 @@ fn one_run_of_every_subcommand_says_what_it_should() {
              --count 1 --directions 2 --whole 1 --length 4",
             0,
         ),
-        (
-            "study-training",
-            "study training --parts random --width 16 --layers 1 --windows 4 --count 10 --probes 1 --widths 16 --depths 1",
-            0,
-        ),
+        ("study-training", "study training --parts random --count 10 --widths 16 --depths 1", 0),
         ("train-tiny", "train-tiny --steps 1 --batch 1 --layers 1 --width 16 --out tiny", 0),
         ("random-model", "random-model --like tiny/config.json --seed 7 --out random", 0),
         ("sizes", "sizes tiny", 0),

@@ -7,7 +7,7 @@ use serde_json::Value;
 const LAYERS: [&str; 5] =
     ["inject-models", "inject-states", "inject-collisions", "inject-sipit", "inject-studies"];
 
-fn metadata() -> Value {
+pub(crate) fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -59,6 +59,18 @@ fn no_library_crate_switches_on_a_backend() {
                 !BACKENDS.iter().any(|backend| text.contains(&format!("burn/{backend}"))),
                 "{name}: {feature}"
             );
+        }
+    }
+}
+
+/// Their types occur in the signatures of all libraries; those of ndarray from the states on.
+#[test]
+fn every_library_has_the_crates_of_its_signatures_as_modules() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for name in LAYERS {
+        let text = std::fs::read_to_string(root.join(name).join("src/lib.rs")).unwrap();
+        for module in if name == "inject-models" { &["burn"][..] } else { &["burn", "ndarray"] } {
+            assert!(text.contains(&format!("\npub use {module};\n")), "{name}: {module}");
         }
     }
 }

@@ -11,6 +11,7 @@ mod error_chains;
 mod files;
 mod golden;
 mod layering;
+mod packages;
 #[cfg(unix)]
 mod pipes;
 mod random_model;

@@ -54,7 +54,7 @@ fn a_folder_in_use_and_what_cannot_be_drawn_are_refused() {
     };
     check(&["--like", "shape.json", "--out", "made"], 2, &["made", "expected a new or empty folder"]);
     check(&["--like", "gpt3", "--out", "new"], 2, &["unknown shape `gpt3`", "llama-3.1-8b"]);
-    check(&["--like", "gpt2", "--format", "f64", "--out", "new"], 2, &["--format f64", "bf16, f16 or f32"]);
+    check(&["--like", "gpt2", "--format", "f64", "--out", "new"], 2, &["'f64'", "f32, f16, bf16"]);
     check(&["--like", "no.json", "--out", "new"], 1, &["cannot read no.json"]);
     check(&["--like", "shape.json", "--out", "shape.json"], 2, &["expected a folder, found a file"]);
     assert!(!Path::new(dir).join("new").exists());

@@ -36,10 +36,94 @@ fn options_without_effect_are_refused() {
         ("compare-policies --policies auto-with-lens", "--lens FOLDER"),
         ("invert --policy lens", "--lens FOLDER"),
         ("train-tiny", "--out"),
+        ("extract --text a --field b --out c", "--field needs --prompts"),
+        ("extract --merge a --bos no --out b", "--bos needs a run without --merge"),
+        ("lens --prompt-ids a --field b --out c", "--field needs --prompts"),
+        ("study collisions --prompt-ids a --skip 2", "--skip needs --prompts"),
+        ("study collisions --prompts a --prompt-seed 2", "--prompt-seed needs generated text"),
+        (
+            "depth --prompts a --random 0 --prompt-seed 2",
+            "--prompt-seed needs generated text or random tokens",
+        ),
+        ("depth --noise 0.1 --margin-rivals 3", "--margin-rivals needs --noise-share"),
+        ("depth --skip-checksums", "--skip-checksums needs --lens"),
+        ("compare-policies --policies scan --seed 99", "--seed needs random"),
+        ("invert --text a --out b", "--out needs --states or --merge"),
+        ("invert --text a --column 0", "--column needs --states"),
+        ("invert --ids 1 --order shuffled", "--order needs --states"),
+        ("invert --states a --prefix b --system c", "--system needs --chat-template"),
+        ("invert --text a --tap auto", "--tap needs --states"),
+        ("invert --merge a --column 0 --out b", "--column needs a run without --merge"),
+        ("invert --merge a --share 1/2 --out b", "--share needs a run without --merge"),
+        ("invert --states a --order shuffled --policy scan", "--policy needs rows in a known order"),
+        ("invert --states a --skip-checksums", "--skip-checksums needs --lens, or a store"),
+        ("invert --policy exhaustive --rivals 3", "--rivals needs a search that may end early"),
+        ("invert --certify --rivals 3", "--rivals needs a search that may end early"),
+        ("invert --calibrations cal --computed-in f32", "--calibrations needs an estimate"),
+        ("invert --calibrations cal --epsilon 1", "--calibrations needs an estimate"),
+        ("invert --calibrations cal --noise 1", "--calibrations needs an estimate"),
+        ("invert --calibrations cal --states a --coordinates permuted", "--calibrations needs an estimate"),
+        ("study precision --parts formats --lens a", "--lens needs --parts recovery"),
+        ("study precision --parts formats,decoding --whole 3", "--whole needs --parts recovery"),
+        ("study precision --parts formats --rivals 7", "--rivals needs --parts recovery"),
+        ("study precision --parts formats --every 9", "--every needs --parts decoding"),
+        ("study precision --parts recovery --pairs-of 9", "--pairs-of needs --parts formats"),
+        (
+            "study precision --parts recovery --taps all --whole-taps block-1",
+            "--taps needs --parts formats or decoding",
+        ),
+        ("study training --parts degenerate --depths 7", "--depths needs --parts random"),
+        ("study training --parts random --steps 5", "--steps needs --parts training"),
+        ("study training --parts random --width 8", "--width needs --parts training or degenerate"),
+        ("study training --parts degenerate --count 5", "--count needs --parts training or random"),
     ];
     for (arguments, part) in cases {
         refused(dir.path(), &arguments.split(' ').collect::<Vec<_>>(), 2, &[part]);
     }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is written");
+}
+
+#[test]
+fn options_for_files_of_states_are_refused_beside_a_store() {
+    let dir = tempfile::tempdir().unwrap();
+    succeed(dir.path(), "extract --ids 1,2 --positions all --taps block-1 --out states");
+    let options = [
+        "--column 0",
+        "--tensor a",
+        "--axes token-tap",
+        "--row 0",
+        "--prefix-ids 1",
+        "--prefix a",
+        "--tap auto",
+    ];
+    for option in options {
+        let arguments = format!("invert --states states --out a.jsonl {option}");
+        refused(dir.path(), &arguments.split(' ').collect::<Vec<_>>(), 2, &["is a store"]);
+    }
+    assert!(!dir.path().join("a.jsonl").exists());
+}
+
+#[test]
+fn a_budget_below_the_vocabulary_is_refused_where_all_of_it_is_tested() {
+    let dir = tempfile::tempdir().unwrap();
+    for whole in ["--policy exhaustive", "--certify"] {
+        let arguments = format!("invert --ids 1,2 --tap block-1 {whole} --max-candidates 5");
+        let said = ["--max-candidates 5", "2,048 tokens", "--certify and --policy exhaustive"];
+        refused(dir.path(), &arguments.split(' ').collect::<Vec<_>>(), 2, &said);
+    }
+}
+
+#[test]
+fn numbers_and_formats_that_cannot_be_had_are_refused_before_the_work() {
+    let dir = tempfile::tempdir().unwrap();
+    for (arguments, part) in [
+        ("extract --text a --format f64 --out q", "f32, f16, bf16"),
+        ("depth --format f64", "f32, f16, bf16"),
+        ("study exhaustive --prefixes 50 --count 5", "--prefixes 50 is more than --count 5"),
+    ] {
+        refused(dir.path(), &arguments.split(' ').collect::<Vec<_>>(), 2, &[part]);
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is written");
 }
 
 #[test]
@@ -154,6 +238,7 @@ fn a_wrong_prompt_is_not_called_equal_and_the_status_says_so() {
     assert_eq!(ran.status, 4, "{}{}", ran.out, ran.err);
     let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(json["recovered"]["equals_prompt"], false);
+    assert_eq!(json["recovered"]["likely_cause"]["kind"], "several-fit");
     let ran = run(dir.path(), "invert --epsilon 100000 --policy random --tap block-1");
     assert!(ran.out.contains("equal to the prompt: no") && ran.out.contains("epsilon"), "{}", ran.out);
 }

@@ -146,7 +146,7 @@ fn a_file_that_holds_no_prompt_yet_is_begun_anew_with_other_options() {
     extract(&folder, 2, Positions::All, FloatFormat::F32, None);
     // Whether the budget allows a certificate is known only when the inverter is made.
     let options = ["--tap", "block-1", "--certify", "--max-candidates", "9"];
-    refused(dir.path(), &arguments(&folder, Some(&out), &options), 1, &["9 candidates"]);
+    refused(dir.path(), &arguments(&folder, Some(&out), &options), 2, &["--max-candidates 9"]);
     assert_eq!(lines(&out).len(), 1, "the file is begun");
     invert(&folder, &out, &["--tap", "block-1"]);
     assert_eq!(lines(&out).len(), 3);

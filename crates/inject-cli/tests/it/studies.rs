@@ -1,6 +1,12 @@
 //! The studies: shares add up to the whole, and every study has a report.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use inject_studies::StudyName;
 
 use super::support::{refused, run, succeed};
 
@@ -12,7 +18,7 @@ pub(crate) const STUDIES: [(&str, &[&str]); 7] = [
         "study margins --count 2 --longest 5 --lengths 2,3 --per-length 4 --taps block-1",
         &["margins", "lengths"],
     ),
-    ("study exhaustive --closest 2 --count 10 --longest 5 --across", &["exhaustive"]),
+    ("study exhaustive --prefixes 2 --count 10 --longest 5 --across", &["exhaustive"]),
     ("study stress --count 4 --taps block-1 --tokens a,the --repeats 3", &["stress", "repeats"]),
     (
         "study precision --taps block-1 --weights int8 --disturbances f16 --noise 0.5 --dimensions 4 --pairs-of 10 --count 2 \
@@ -24,6 +30,15 @@ pub(crate) const STUDIES: [(&str, &[&str]); 7] = [
         &["training", "degenerate", "random-weights"],
     ),
 ];
+
+#[test]
+fn every_study_is_run() {
+    let of_studies = STUDIES.iter().flat_map(|(_, names)| names.iter().copied());
+    // These two have tests of their own.
+    let run: BTreeSet<&str> = of_studies.chain(["compare-policies", "depth"]).collect();
+    let known: BTreeSet<&str> = StudyName::ALL.iter().map(|name| name.as_str()).collect();
+    assert_eq!(run, known);
+}
 
 fn read(folder: &Path, name: &str, extension: &str) -> String {
     fs::read_to_string(folder.join(name).with_extension(extension)).unwrap()

@@ -56,7 +56,7 @@ pub enum HeaderError {
         found: u64,
     },
     /// The header is longer than the file or than [`LONGEST_HEADER`].
-    #[error("its header is said to have {found} bytes, expected at most {most} in a file of {file}")]
+    #[error("it announces a header of {found} bytes, expected at most {most} in a file of {file}")]
     TooLong {
         /// Length of the header in bytes, as the first eight bytes state it.
         found: u64,

@@ -46,8 +46,12 @@ impl Decoder {
         let mut states = states.into_values().rev();
         let mut covectors = covector.repeat_dim(0, ids.len());
         let last = states.next().expect("a pass collects every tap it is given");
-        if tap == Tap::FinalNorm {
-            covectors = gradient(last, covectors, |states| self.final_norm.forward(states))?;
+        match tap {
+            Tap::FinalNorm => {
+                covectors = gradient(last, covectors, |states| self.final_norm.forward(states))?;
+            }
+            // The state after the last block that is needed.
+            Tap::Embedding | Tap::Block(_) => {}
         }
         let mut sights = Sights::new(&rows, self.device(), self.dtype());
         let mut walk = self.paging.walk(blocks);

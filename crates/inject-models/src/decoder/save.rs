@@ -117,7 +117,7 @@ fn each_vector(
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::PathBuf};
+    use std::{collections::HashSet, fs, path::PathBuf};
 
     use burn::{
         module::{Module, ModuleVisitor, Param},
@@ -185,8 +185,10 @@ mod tests {
     #[test]
     fn what_is_saved_in_f32_loads_as_the_same_bits_in_every_family() {
         for device in inject_testing::compiled() {
+            let mut families = HashSet::new();
             for case in CASES {
                 let (model, again) = through(case, FloatFormat::F32, &device);
+                families.insert(model.family());
                 assert_eq!(model.decoder.config(), again.decoder.config(), "{case}");
                 let (expected, found) = (parameters(&model), parameters(&again));
                 assert_eq!(expected.len(), found.len(), "{case}");
@@ -196,6 +198,7 @@ mod tests {
                     assert!(same && expected.len() == found.len(), "{case}: a parameter {shape:?} changed");
                 }
             }
+            assert!(Family::all().iter().all(|family| families.contains(family)), "{families:?}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Described,
+    Described, Family,
     announced::{Announced, announced},
     describe,
     without_influence::WITHOUT_INFLUENCE,
@@ -28,6 +28,14 @@ const CASES: &[(&str, &str)] = &[
     ("smollm3", "smollm3"),
     ("olmo2", "olmo2"),
 ];
+
+#[test]
+fn every_model_type_is_compared_with_transformers() {
+    let known: BTreeSet<&str> =
+        Family::all().iter().flat_map(|family| family.model_types()).copied().collect();
+    let compared: BTreeSet<&str> = CASES.iter().map(|(model_type, _)| *model_type).collect();
+    assert_eq!(known, compared);
+}
 
 fn fixtures() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures"))

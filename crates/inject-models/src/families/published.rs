@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::describe;
+use super::{Family, describe};
 use crate::{
     config::DecoderConfig,
     error::{ConfigProblem, ModelError},
@@ -180,6 +180,10 @@ fn collected_configs_have_the_shapes_of_transformers_or_are_refused_for_a_comput
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/published-configs.json");
     let published: Vec<Published> = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     assert!(published.len() > 100, "{}", published.len());
+    for model_type in Family::all().iter().flat_map(|family| family.model_types()) {
+        let has = |published: &Published| published.config["model_type"] == *model_type;
+        assert!(published.iter().any(has), "no config of {model_type}");
+    }
     for Published { name, config, outcome } in published {
         match (describe(Path::new("config.json"), &config.to_string()), outcome) {
             (Ok(described), Outcome::Shape(expected)) => {

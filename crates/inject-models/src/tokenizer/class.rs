@@ -8,6 +8,7 @@ use super::{
     cuts::{Cuts, QWEN2},
     pieces::{SPACE, spaces_for_signs},
 };
+use crate::families::{Family, family_of};
 
 /// The class that transformers 5 reads a tokenizer with. All but [`Class::Plain`] put parts of their own in place of those of the
 /// tokenizer's file.
@@ -44,14 +45,15 @@ impl Class {
     /// Hugging Face transformers 5.24, `models/auto/tokenization_auto.py` (`AutoTokenizer.from_pretrained`).
     pub(super) fn of(beside: &Beside, is_byte_level: bool) -> Self {
         let model_type = beside.model_type.as_deref().unwrap_or_default();
-        let usual = match model_type {
-            "gpt2" | "gpt_neo" => Some(Class::Gpt2),
-            "gpt_neox" => Some(Class::GptNeoX),
-            "qwen2" | "qwen3" => Some(Class::Qwen2),
-            "gemma2" | "gemma3" | "gemma3_text" => Some(Class::Gemma),
-            "mistral" | "phi3" | "olmo2" => Some(Class::Plain),
-            _ => None,
-        };
+        let usual = family_of(model_type).and_then(|family| match family {
+            Family::Gpt2 | Family::GptNeo => Some(Class::Gpt2),
+            Family::GptNeoX => Some(Class::GptNeoX),
+            Family::Qwen2 | Family::Qwen3 => Some(Class::Qwen2),
+            Family::Gemma2 | Family::Gemma3 => Some(Class::Gemma),
+            Family::Mistral | Family::Phi3 | Family::Olmo2 => Some(Class::Plain),
+            // Their files decide.
+            Family::Llama | Family::SmolLm3 => None,
+        });
         // transformers does not trust the class that the files of these models name.
         let is_misnamed = matches!(model_type, "qwen2" | "phi3");
         let named = beside.class().map(Class::named);

@@ -1,9 +1,14 @@
 //! The reference models and the files that hold their states.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::{Device, Tensor};
-use inject_models::{FloatFormat, Model, Origin};
+use inject_models::{Family, FloatFormat, Model, Origin};
+/// One small model of each family.
+pub(crate) use inject_testing::models::FAMILIES as ONE_PER_FAMILY;
 use safetensors::{Dtype, SafeTensors};
 
 pub(crate) fn folder(case: &str) -> PathBuf {
@@ -15,11 +20,15 @@ pub(crate) fn load(case: &str, precision: FloatFormat, device: &Device) -> Model
         .unwrap_or_else(|error| panic!("{case}: {error}"))
 }
 
-/// One small model of each family.
-pub(crate) const ONE_PER_FAMILY: [&str; 12] = [
-    "gpt2", "gpt-neo", "llama", "mistral", "gemma3", "phi4", "qwen2", "qwen3", "gemma2", "gpt-neox",
-    "smollm3", "olmo2",
-];
+/// Checks that a list of fixtures has one of each family.
+pub(crate) fn check_families<'a>(cases: impl IntoIterator<Item = &'a str>) {
+    let device = inject_testing::any_device();
+    let found: HashSet<Family> =
+        cases.into_iter().map(|case| load(case, FloatFormat::F32, &device).family()).collect();
+    for family in Family::all() {
+        assert!(found.contains(family), "no fixture of {family}");
+    }
+}
 
 /// A tensor of a golden file, with its values as f64.
 pub(crate) struct Golden {

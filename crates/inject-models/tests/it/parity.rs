@@ -34,6 +34,11 @@ pub(crate) const CASES: [(&str, &str); 24] = [
 ];
 
 #[test]
+fn every_family_has_a_reference() {
+    fixture::check_families(CASES.map(|(case, _)| case));
+}
+
+#[test]
 fn states_at_every_tap_equal_the_reference() {
     for device in inject_testing::compiled() {
         for (case, file) in CASES {

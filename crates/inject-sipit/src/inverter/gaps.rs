@@ -166,7 +166,7 @@ impl Inverter<'_> {
     fn bridge_to(
         &self,
         bridged: &mut Bridged,
-        nexts: &[Ranked],
+        nexts: &[u32],
         most: usize,
         searcher: &Searcher<'_>,
         progress: &mut dyn FnMut(Progress<'_>),
@@ -176,11 +176,11 @@ impl Inverter<'_> {
         let mut inverter =
             self.with_settings(probing(&self.settings, &bridged.target, most))?.with_weights_as_given();
         let mut ambiguous = None;
-        for next in nexts {
+        for &next in nexts {
             if bridged.watch.is_up() {
                 break;
             }
-            inverter.next = Some(next.id);
+            inverter.next = Some(next);
             let mut inversion = inverter.invert(&states, &mut searcher.aside(), progress)?;
             bridged.cost.add(&inversion.cost);
             let Some(mut last) = inversion.positions.pop() else { continue };
@@ -200,11 +200,7 @@ impl Inverter<'_> {
     }
 
     /// The likeliest tokens after a gap, the likeliest first: those whose states are nearest after some tokens in the gap.
-    fn likely_after(
-        &self,
-        bridged: &mut Bridged,
-        searcher: &Searcher<'_>,
-    ) -> Result<Vec<Ranked>, InvertError> {
+    fn likely_after(&self, bridged: &mut Bridged, searcher: &Searcher<'_>) -> Result<Vec<u32>, InvertError> {
         let (gap, vocab_size) = (bridged.ids.len(), self.decoder.config().vocab_size);
         let inverter =
             self.with_settings(probing(&self.settings, &bridged.target, GAP_NEXT))?.with_weights_as_given();
@@ -224,12 +220,9 @@ impl Inverter<'_> {
             likely.extend(near);
         }
         likely.sort_by(|a, b| a.distance.total_cmp(&b.distance));
-        if vocab_size <= GAP_ALL_PAIRS {
-            likely.extend((0..vocab_size as u32).map(|id| Ranked { id, distance: f64::INFINITY }));
-        }
+        let rest = if vocab_size <= GAP_ALL_PAIRS { 0..vocab_size as u32 } else { 0..0 };
         let mut once = std::collections::HashSet::new();
-        likely.retain(|next| once.insert(next.id));
-        Ok(likely)
+        Ok(likely.into_iter().map(|ranked| ranked.id).chain(rest).filter(|&id| once.insert(id)).collect())
     }
 
     /// Tokens that may follow some tokens in a gap: those that the model expects there, if it has a head.

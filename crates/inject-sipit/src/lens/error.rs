@@ -38,7 +38,7 @@ pub enum LensError {
         expected: usize,
     },
     /// The text is too short to fit a lens to.
-    #[error("the text has {found} positions after a first one, expected at least {expected}")]
+    #[error("expected text of at least {expected} positions after the first of each prompt, found {found}")]
     TooLittleText {
         /// The number of positions that are not the first of their prompt.
         found: usize,

@@ -30,14 +30,16 @@ impl NextToken {
             return at.vocabulary().expected_anywhere().map(<[f64]>::to_vec);
         };
         let decoder = at.decoder();
-        let last_block = Tap::Block(decoder.config().n_layers());
-        if at.tap() == Tap::FinalNorm || at.tap() == last_block {
-            let state = at.target().row_tensor(before, decoder);
-            let state = if at.tap() == Tap::FinalNorm { state } else { decoder.final_norm(state) };
-            return Ok(widened(at.vocabulary().logits(state)?));
-        }
-        let known = self.run.take();
-        Ok(self.run.insert(Run::along(at, known)?).logits.clone())
+        let given = || at.target().row_tensor(before, decoder);
+        let state = match at.tap() {
+            Tap::FinalNorm => given(),
+            Tap::Block(block) if block == decoder.config().n_layers() => decoder.final_norm(given()),
+            Tap::Embedding | Tap::Block(_) => {
+                let known = self.run.take();
+                return Ok(self.run.insert(Run::along(at, known)?).logits.clone());
+            }
+        };
+        Ok(widened(at.vocabulary().logits(state)?))
     }
 }
 

@@ -22,7 +22,7 @@ pub enum ExtractError {
     TooManyIds(#[from] TooManyIds),
     /// A second reading of the prompts gave others.
     #[error(
-        "the prompts are others when they are read again: {found} prompts, expected the same {expected} as before; a share reads them twice, so they cannot come from a pipe"
+        "the prompts are others when they are read again: found {found}, expected the {expected} of the first reading; a share reads them twice, so they cannot come from a pipe"
     )]
     PromptsChanged {
         /// The number of prompts of the second reading.

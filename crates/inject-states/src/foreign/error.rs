@@ -235,7 +235,7 @@ pub enum ForeignProblem {
         tensor: String,
     },
     /// Two columns have different numbers of rows.
-    #[error("{tensor} has {found} rows, expected the {expected} of the first tap")]
+    #[error("the number of rows of {tensor} is {found}, expected {expected} as at the first tap")]
     UnequalRows {
         /// The tensor and its tap, in words.
         tensor: String,
@@ -245,7 +245,7 @@ pub enum ForeignProblem {
         expected: usize,
     },
     /// The number of tap names differs from the number of columns.
-    #[error("{taps} names of taps for {columns} columns")]
+    #[error("the number of names of taps is {taps}, expected {columns}: one for each column")]
     TapCount {
         /// The number of columns in the file.
         columns: usize,
@@ -253,7 +253,7 @@ pub enum ForeignProblem {
         taps: usize,
     },
     /// Ids and lengths of different numbers of prompts.
-    #[error("token ids of {ids} prompts beside lengths of {rows}")]
+    #[error("the number of prompts is {ids} by the token ids and {rows} by the lengths, expected the same")]
     Prompts {
         /// The prompts that have ids.
         ids: usize,
@@ -296,7 +296,9 @@ pub enum ForeignProblem {
         rows: usize,
     },
     /// More rows than token ids.
-    #[error("{rows} rows of states for {ids} token ids, and the last rows are not zeros")]
+    #[error(
+        "expected no more rows of states than token ids, found {rows} for {ids}, and the last rows are not zeros"
+    )]
     MoreRows {
         /// The number of rows of states.
         rows: usize,

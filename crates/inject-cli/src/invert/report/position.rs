@@ -112,6 +112,14 @@ pub(crate) struct RuledOutReport {
 }
 
 impl PositionReport {
+    /// Whether the nearest candidate is so much nearer than the runner-up that its state is the given one, but for noise.
+    pub(in crate::invert) fn stands_out(&self) -> bool {
+        /// As a share of the distance of the runner-up.
+        const NEAR: f64 = 0.5;
+        let distances = self.distance.zip(self.runner_up);
+        distances.is_some_and(|(distance, other)| distance < NEAR * other.distance)
+    }
+
     pub(super) fn new(position: &Position) -> Self {
         let (candidates, more_candidates) = match &position.verdict {
             Verdict::Ambiguous { candidates, more } => (&candidates[..], *more),

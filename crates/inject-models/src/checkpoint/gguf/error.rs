@@ -30,7 +30,7 @@ pub enum GgufError {
         length: usize,
     },
     /// A count is larger than the rest of the file can hold.
-    #[error("it is said to have {found} {items}, expected at most the {most} that its length can hold")]
+    #[error("it announces {found} {items}, expected at most the {most} that its length can hold")]
     Count {
         /// A plural noun for the things counted.
         items: &'static str,
@@ -78,7 +78,7 @@ pub enum GgufError {
         found: u8,
     },
     /// The metadata names a key more than once.
-    #[error("key `{key}` stands twice")]
+    #[error("key `{key}` occurs twice")]
     KeyTwice {
         /// Name of the repeated key.
         key: String,
@@ -90,7 +90,7 @@ pub enum GgufError {
         found: String,
     },
     /// Two entries of the file have the same tensor name.
-    #[error("tensor `{tensor}` stands twice")]
+    #[error("tensor `{tensor}` occurs twice")]
     TensorTwice {
         /// The name that two tensors have.
         tensor: String,

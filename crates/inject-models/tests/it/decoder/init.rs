@@ -31,6 +31,11 @@ const CASES: [&str; 22] = [
     "olmo2",
 ];
 
+#[test]
+fn every_family_is_drawn() {
+    fixture::check_families(CASES);
+}
+
 fn config(case: &str, device: &Device) -> DecoderConfig {
     fixture::load(case, FloatFormat::F32, device).decoder.config().clone()
 }

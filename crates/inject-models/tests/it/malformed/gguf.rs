@@ -199,9 +199,9 @@ fn a_file_cut_off_anywhere_is_refused() {
 fn counts_beyond_the_file_are_refused() {
     for huge in [100, 1 << 40, u64::MAX] {
         File { counts: Some((huge, 1)), ..File::sound() }
-            .damaged(&[&format!("said to have {huge} tensors, expected at most")]);
+            .damaged(&[&format!("announces {huge} tensors, expected at most")]);
         File { counts: Some((0, huge)), ..File::sound() }
-            .damaged(&[&format!("said to have {huge} keys, expected at most")]);
+            .damaged(&[&format!("announces {huge} keys, expected at most")]);
     }
 }
 
@@ -229,7 +229,7 @@ fn a_list_beyond_the_file_is_refused() {
         let list = [&U32.to_le_bytes(), huge.to_le_bytes().as_slice()].concat();
         File::sound()
             .with_key("tokenizer.ggml.token_type", LIST, list)
-            .damaged(&[&format!("said to have {huge} items in a list")]);
+            .damaged(&[&format!("announces {huge} items in a list")]);
     }
 }
 
@@ -268,7 +268,7 @@ fn a_flag_is_zero_or_one() {
 fn a_key_stands_once() {
     File::sound()
         .with_key("general.architecture", U32, [0; 4])
-        .damaged(&["`general.architecture` stands twice"]);
+        .damaged(&["`general.architecture` occurs twice"]);
 }
 
 #[test]

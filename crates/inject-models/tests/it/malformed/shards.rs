@@ -129,7 +129,7 @@ fn a_tensor_that_the_index_does_not_name_is_surplus_where_the_model_has_no_use_f
 
 #[test]
 fn a_damaged_shard_is_named() {
-    sharded().with_bytes(SHARD, |bytes| bytes.truncate(50)).damaged(SHARD, &["its header is said to have"]);
+    sharded().with_bytes(SHARD, |bytes| bytes.truncate(50)).damaged(SHARD, &["it announces a header of"]);
 }
 
 #[test]

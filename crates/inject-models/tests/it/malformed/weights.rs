@@ -40,7 +40,7 @@ fn a_weight_file_cut_off_in_its_data_is_refused() {
 fn a_weight_file_cut_off_in_its_header_is_refused() {
     llama()
         .with_bytes(FILE, |bytes| bytes.truncate(100))
-        .damaged(FILE, &["its header is said to have", "expected at most 92 in a file of 100"]);
+        .damaged(FILE, &["it announces a header of", "expected at most 92 in a file of 100"]);
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_header_said_to_be_longer_than_the_file_is_refused() {
     for claimed in [1 << 20, 1 << 40, 1 << 63, u64::MAX] {
         llama()
             .with_bytes(FILE, |bytes| bytes[..8].copy_from_slice(&u64::to_le_bytes(claimed)))
-            .damaged(FILE, &[&format!("said to have {claimed} bytes"), "expected at most"]);
+            .damaged(FILE, &[&format!("a header of {claimed} bytes"), "expected at most"]);
     }
 }
 
@@ -290,5 +290,5 @@ fn a_header_longer_than_any_model_needs_is_refused_unread() {
     });
     let file = std::fs::File::options().write(true).open(checkpoint.path("model.safetensors")).unwrap();
     file.set_len(67 << 20).unwrap();
-    checkpoint.error("model.safetensors", &["said to have 16777217 bytes", "expected at most 16777216"]);
+    checkpoint.error("model.safetensors", &["a header of 16777217 bytes", "expected at most 16777216"]);
 }

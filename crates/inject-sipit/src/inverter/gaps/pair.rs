@@ -1,7 +1,6 @@
 //! Two missing states in succession.
 
 use crate::{
-    collisions::Ranked,
     error::InvertError,
     inversion::{Kept, Position, Verdict},
     inverter::Inverter,
@@ -25,7 +24,7 @@ impl Inverter<'_> {
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Bridge, InvertError> {
         let firsts = self.fillers(&bridged.target, &bridged.ids, GAP_PAIR_FIRST)?;
-        let mut nexts: Option<Vec<Ranked>> = None;
+        let mut nexts: Option<Vec<u32>> = None;
         let mut found = None;
         for (tried, &first) in firsts.iter().enumerate() {
             if bridged.watch.is_up() {

@@ -6,7 +6,7 @@ use super::*;
 fn a_tensor_stands_once() {
     File::sound()
         .with_tensors(&[("a", &[8, 4], F32, 0), ("a", &[8], F32, 128)])
-        .damaged(&["tensor `a` stands twice"]);
+        .damaged(&["tensor `a` occurs twice"]);
 }
 
 #[test]
