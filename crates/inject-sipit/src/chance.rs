@@ -4,27 +4,17 @@ use crate::{
     calibration::LogNormal,
     sources::Tested,
     tuning::{
-        CHANCE_DIMENSIONS, CHANCE_MARGIN, CHANCE_MOST, CHANCE_OF_OUTLIER, CHANCE_OF_TWIN, CHANCE_SAMPLE,
-        NEIGHBOURS_SAMPLE, NEIGHBOURS_TESTED,
+        CHANCE_DIMENSIONS, CHANCE_MARGIN, CHANCE_MOST, CHANCE_NEGLIGIBLE, CHANCE_OF_OUTLIER, CHANCE_OF_TWIN,
+        CHANCE_SAMPLE, CHANCE_SINK_DIMENSIONS, CHANCE_SINK_MARGIN, DUPLICATE_WITHIN, NEIGHBOURS_SAMPLE,
+        NEIGHBOURS_TESTED,
     },
     yardstick::Yardstick,
 };
 
 /// The quantities that chance depends on.
 pub(crate) enum Basis {
-    /// Wrong tokens are taken to be no denser near the state than at the distance `R` of the nearest one.
-    ///
-    /// So of `V` tokens at most `V (F / R)^k` lie within the floor `F`, in `k` dimensions: the number of known coordinates, at most 12.
-    /// `R` is a tenth of the state's length. Once enough candidates are tested, it is the distance of the nearest one that does not fit,
-    /// which then stands for all tokens that were not tested.
-    Volume {
-        /// The distance within which a candidate fits.
-        floor: f64,
-        /// The length of the state, measured as distances are.
-        length: f64,
-        /// The number of coordinates that are known.
-        known: usize,
-    },
+    /// Wrong tokens are taken to be no denser near the state than at a known distance.
+    Volume(Volume),
     /// The distance to the nearest wrong tokens was measured, with the noise of the producer.
     Twins {
         /// The distance within which a candidate fits.
@@ -41,6 +31,86 @@ pub(crate) enum Basis {
         /// The factor by which all of them must be farther than the nearest.
         apart: f64,
     },
+}
+
+/// Wrong tokens are taken to be no denser near a state than at the distance `R` of the nearest one.
+///
+/// So of `V` tokens at most `V (F / R)^k` lie within the floor `F`, in `k` dimensions: the number of known coordinates, at most 12.
+/// `R` is a tenth of the state's length. Once enough candidates are tested, it is the distance of the nearest one that does not fit,
+/// which then stands for all tokens that were not tested. At an attention sink states lie nearer to each other, and along few dimensions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Volume {
+    /// The distance within which a candidate fits.
+    pub(crate) floor: f64,
+    /// The length of the state, measured as distances are.
+    pub(crate) length: f64,
+    /// The number of coordinates that are known.
+    pub(crate) known: usize,
+    /// Whether the state may be an attention sink.
+    pub(crate) sink: bool,
+}
+
+impl Volume {
+    /// The distance at which the nearest wrong token is expected.
+    fn margin(&self) -> f64 {
+        self.length * if self.sink { CHANCE_SINK_MARGIN } else { CHANCE_MARGIN }
+    }
+
+    /// How many of some tokens are expected within a distance, if one lies at the expected margin divided by `nearer`.
+    fn expected(&self, distance: f64, nearer: f64, tokens: f64) -> f64 {
+        let power = self.known.min(CHANCE_DIMENSIONS) as i32;
+        tokens * (distance * nearer / self.margin()).powi(power)
+    }
+
+    /// How many untested tokens are expected to fit, if the nearest of the tested ones that does not is typical of all. Infinite if few
+    /// were tested.
+    fn expected_by_sample(&self, tested: &Tested, untested: f64) -> f64 {
+        let wrong = tested.ranking().kept().iter().find(|ranked| ranked.distance > self.floor);
+        let Some(wrong) = wrong.filter(|_| tested.len() >= CHANCE_SAMPLE) else { return f64::INFINITY };
+        let most = if self.sink { CHANCE_SINK_DIMENSIONS } else { CHANCE_DIMENSIONS };
+        let power = self.known.min(most) as i32;
+        untested / tested.len() as f64 * (self.floor / wrong.distance).powi(power)
+    }
+}
+
+/// The tokens that have to be tested beside one that fits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Beside {
+    /// None.
+    Nothing,
+    /// Those whose embeddings are equal or nearly so: within this share of an embedding's length.
+    Duplicates { within: f64 },
+    /// Those whose embeddings lie so near that measured margins do not hold for them.
+    Twins,
+    /// These, and those with the nearest embeddings.
+    Neighbours,
+}
+
+/// Returns the tokens that have to be tested before one that fits at this distance counts as the right one.
+pub(crate) fn beside(yardstick: &Yardstick, state: &[f64], distance: f64, others: Others) -> Beside {
+    match yardstick.basis(state) {
+        None => Beside::Nothing,
+        Some(Basis::Volume(volume)) => {
+            let share = volume.floor / volume.margin().max(f64::MIN_POSITIVE);
+            if share <= CHANCE_NEGLIGIBLE {
+                Beside::Duplicates { within: DUPLICATE_WITHIN * share }
+            } else if volume.expected(volume.floor, others.nearer(volume.known), others.vocab_size as f64)
+                <= CHANCE_MOST
+            {
+                Beside::Twins
+            } else {
+                Beside::Neighbours
+            }
+        }
+        // A token that is so near that its distance is evidence by itself.
+        Some(_)
+            if yardstick.is_likely(distance)
+                && is_enough_alone(yardstick, state, distance, others.vocab_size) =>
+        {
+            Beside::Twins
+        }
+        Some(_) => Beside::Neighbours,
+    }
 }
 
 /// Returns the factor that takes the place of `factor`, as a ratio of distances, where so many coordinates are known.
@@ -65,10 +135,7 @@ pub(crate) fn is_enough_alone(
         Some(Basis::Twins { length, noise, margin, .. }) => {
             margin.chance_within(distance / length) <= chance_allowed(noise, distance / length)
         }
-        Some(Basis::Volume { length, known, .. }) => {
-            let power = known.min(CHANCE_DIMENSIONS) as i32;
-            vocab_size as f64 * (distance / (CHANCE_MARGIN * length)).powi(power) <= CHANCE_MOST
-        }
+        Some(Basis::Volume(volume)) => volume.expected(distance, 1.0, vocab_size as f64) <= CHANCE_MOST,
     }
 }
 
@@ -97,6 +164,17 @@ pub(crate) struct Others {
     /// The number of places that the state might have had.
     pub(crate) places: usize,
     pub(crate) nearness: Nearness,
+}
+
+impl Others {
+    /// The factor by which wrong tokens may lie nearer than at their usual distance.
+    fn nearer(self, known: usize) -> f64 {
+        match self.nearness {
+            Nearness::Usual => 1.0,
+            Nearness::Sorted => (known as f64).sqrt(),
+            Nearness::OfNext => f64::INFINITY,
+        }
+    }
 }
 
 /// The expected number of untested tokens as near to the nearest tested one as that is to the given state, if the distance between it and
@@ -138,18 +216,9 @@ pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, o
             margin.chance_within(nearest / length) <= allowed
                 || chance_by_sample(tested, nearest, untested) <= allowed
         }
-        Some(Basis::Volume { floor, length, known }) => {
-            let power = known.min(CHANCE_DIMENSIONS) as i32;
-            let within = |radius: f64, tokens: f64| tokens * (floor / radius).powi(power);
-            let wrong = tested.ranking().kept().iter().find(|ranked| ranked.distance > floor);
-            let by_sample = wrong.filter(|_| tested.len() >= CHANCE_SAMPLE);
-            let sampled = by_sample.map(|wrong| within(wrong.distance, untested / tested.len() as f64));
-            let usual = match nearness {
-                Nearness::Usual => within(CHANCE_MARGIN * length, untested),
-                Nearness::Sorted => within(CHANCE_MARGIN * length / (known as f64).sqrt(), untested),
-                Nearness::OfNext => f64::INFINITY,
-            };
-            usual.min(sampled.unwrap_or(f64::INFINITY)) <= CHANCE_MOST
+        Some(Basis::Volume(volume)) => {
+            volume.expected(volume.floor, others.nearer(volume.known), untested) <= CHANCE_MOST
+                || volume.expected_by_sample(tested, untested) <= CHANCE_MOST
         }
     }
 }

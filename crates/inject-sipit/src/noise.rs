@@ -6,10 +6,11 @@ use crate::{
     collisions::{distance, norm},
     cost::StageCost,
     error::InvertError,
+    median::median,
     models::{Decoder, Logits, Tap, TokenBatch},
     tensors::read,
     transformation::Transformation,
-    tuning::{NOISE_CANDIDATES, NOISE_POSITIONS, NOISE_SAFETY, NOISE_SAFETY_EXAMINED},
+    tuning::{NOISE_CANDIDATES, NOISE_POSITIONS, NOISE_SAFETY, NOISE_SAFETY_EXAMINED, SINK_NORM},
 };
 use burn::tensor::DType;
 
@@ -21,6 +22,8 @@ use burn::tensor::DType;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NoiseModel {
     relative: f64,
+    /// The median norm of the states after the first. Infinite if there is none.
+    later_norm: f64,
 }
 
 impl NoiseModel {
@@ -63,6 +66,8 @@ impl NoiseModel {
 
         let mut cache = decoder.prefix_cache(1, sequence_len, tap)?;
         // If both computations agree to the last bit, as at the embedding, one rounding of the state itself remains.
+        let mut norms: Vec<f64> = together.chunks(d_model).skip(1).map(norm).collect();
+        let later_norm = if norms.is_empty() { f64::INFINITY } else { median(&mut norms) };
         let mut relative: f64 = if decoder.dtype() == DType::F64 { 2_f64.powi(-53) } else { 2_f64.powi(-24) };
         for (position, (&id, together)) in ids.iter().zip(together.chunks(d_model)).enumerate() {
             let others =
@@ -77,7 +82,7 @@ impl NoiseModel {
             batches += 2.0;
         }
         cost.add_states(states_computed, batches, start.elapsed().as_secs_f64());
-        Ok(NoiseModel { relative })
+        Ok(NoiseModel { relative, later_norm })
     }
 
     /// Returns the largest distance measured between two computations, as a share of the state's norm.
@@ -88,7 +93,12 @@ impl NoiseModel {
     /// Creates a model of a known noise, relative to the norm of a state.
     #[cfg(test)]
     pub(crate) fn exactly(relative: f64) -> Self {
-        NoiseModel { relative }
+        NoiseModel { relative, later_norm: f64::INFINITY }
+    }
+
+    /// Whether a state may be an attention sink: it is the first of all, or much longer than others.
+    pub(crate) fn may_be_sink(&self, position: usize, state_norm: f64) -> bool {
+        position == 0 || state_norm > SINK_NORM * self.later_norm
     }
 
     /// Returns an upper bound of the noise of computing a state, in L2: the safety factor times the larger of the model's noise

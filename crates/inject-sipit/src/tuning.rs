@@ -181,8 +181,27 @@ pub(crate) const CHANCE_OF_OUTLIER: f64 = 1e-2;
 
 /// Dimensions in which the states of different tokens spread, at most. Derived in docs/numerics.md, section 6.
 pub(crate) const CHANCE_DIMENSIONS: usize = 12;
-/// Distance of the nearest wrong token, as a share of the state's length. Measured: depth, `least margin / floor`.
+/// Distance of the nearest wrong token, as a share of the state's length. Measured: docs/numerics.md, section 6.
 pub(crate) const CHANCE_MARGIN: f64 = 0.1;
+/// The same at an attention sink. Measured: the same table.
+pub(crate) const CHANCE_SINK_MARGIN: f64 = 0.002;
+/// Dimensions in which the states of tokens spread at an attention sink, at most: far from a state they lie along few. Measured: the same
+/// table.
+pub(crate) const CHANCE_SINK_DIMENSIONS: usize = 4;
+/// The floor, as a share of the distance of the nearest wrong token, up to which only tokens with equal or nearly equal embeddings fit
+/// beside the right one. Derived in docs/numerics.md, section 6.
+pub(crate) const CHANCE_NEGLIGIBLE: f64 = 0.01;
+/// The distance of embeddings, as a multiple of the floor's share of that distance, within which such tokens are looked for: embeddings of
+/// different tokens are about 1.2 lengths apart.
+pub(crate) const DUPLICATE_WITHIN: f64 = 1.5;
+/// Error of a projection in F32, in lengths of embeddings.
+pub(crate) const DUPLICATE_SLACK: f64 = 1e-5;
+/// The same in a narrow format.
+pub(crate) const DUPLICATE_SLACK_NARROW: f64 = 0.01;
+/// The directions along which embeddings are compared. Not compared with other values: tokens that get past them by chance are rare.
+pub(crate) const PROBES: usize = 16;
+/// The width of a cell of their grid, in lengths of embeddings. Not compared with other values.
+pub(crate) const DUPLICATE_CELL: f32 = 1.0 / 64.0;
 /// If at least this many candidates were tested, the nearest that does not fit stands for the untested ones.
 pub(crate) const CHANCE_SAMPLE: usize = 16;
 /// Expected number of untested tokens that fit, up to which they need no test. Measured: the sweep in docs/numerics.md, section 6.

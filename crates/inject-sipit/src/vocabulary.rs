@@ -1,5 +1,6 @@
 //! The embedding and the head of a model, for looking through all tokens at once.
 
+mod duplicates;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,8 @@ use crate::{
 };
 use burn::tensor::{DType, Tensor, activation};
 
+use self::duplicates::Duplicates;
+
 /// A model's embedding and head, in as few digits as the order of tokens needs: one byte a coordinate if the processor multiplies
 /// such numbers. Looking through all tokens costs as much as reading the table, a quarter of its cost in f32.
 ///
@@ -29,6 +32,7 @@ pub struct Vocabulary<'a> {
     head: OnceLock<TokenRows>,
     directions: OnceLock<Directions>,
     expected_anywhere: OnceLock<Vec<f64>>,
+    duplicates: OnceLock<Duplicates>,
 }
 
 /// The values that turn embeddings into directions from their mean.
@@ -42,9 +46,15 @@ struct Directions {
 impl<'a> Vocabulary<'a> {
     /// Creates the vocabulary of a model. Nothing is computed before it is needed.
     pub fn new(decoder: &'a Decoder, arithmetic: Arithmetic) -> Self {
-        let (embedding, head) = (OnceLock::new(), OnceLock::new());
-        let (directions, expected_anywhere) = (OnceLock::new(), OnceLock::new());
-        Vocabulary { decoder, arithmetic, embedding, head, directions, expected_anywhere }
+        Vocabulary {
+            decoder,
+            arithmetic,
+            embedding: OnceLock::new(),
+            head: OnceLock::new(),
+            directions: OnceLock::new(),
+            expected_anywhere: OnceLock::new(),
+            duplicates: OnceLock::new(),
+        }
     }
 
     /// Returns the model whose vocabulary this is.
@@ -180,6 +190,11 @@ impl<'a> Vocabulary<'a> {
             Ok(sums.iter().map(|sum| sum.max(f64::MIN_POSITIVE).ln()).collect())
         })
         .map(Vec::as_slice)
+    }
+
+    /// Returns all other tokens whose embeddings lie within this share of the median length of embeddings, and few others.
+    pub(crate) fn duplicates(&self, token: u32, within: f64) -> Result<Vec<u32>, InvertError> {
+        Ok(known(&self.duplicates, || Duplicates::of(self.decoder))?.within(token, within))
     }
 
     fn embedding(&self) -> Result<&TokenRows, InvertError> {

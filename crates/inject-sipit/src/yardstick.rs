@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::{
     acceptance::{Acceptance, NoiseOrigin},
     calibration::{LogNormal, PlaceNoise},
-    chance::{Basis, separation},
+    chance::{Basis, Volume, separation},
     collisions::norm,
     noise::NoiseModel,
     target::TargetStates,
@@ -31,6 +31,8 @@ pub(crate) struct Yardstick {
     metric: Metric,
     rule: Rule,
     origin: NoiseOrigin,
+    /// Whether the state may be an attention sink.
+    sink: bool,
 }
 
 /// The condition under which a candidate fits.
@@ -76,7 +78,7 @@ impl Yardstick {
             }
         };
         let state = target.state(position);
-        let relative = target.transformation().error();
+        let (relative, sink) = (target.transformation().error(), noise.may_be_sink(position, norm(state)));
         let computing = match seen {
             None => noise.bound(norm(state), 0.0),
             Some(seen) => noise.bound_examined(norm(state), seen),
@@ -92,14 +94,14 @@ impl Yardstick {
         // of zeros are equal too: no coordinate has noise.
         if quietest >= 0.99 * loudest {
             let rule = Rule::Within(bound + norm(&rounding));
-            return Yardstick { metric: Metric::Plain, rule, origin: NoiseOrigin::Computing };
+            return Yardstick { metric: Metric::Plain, rule, origin: NoiseOrigin::Computing, sink };
         }
         let weights: Vec<f64> = rounding.iter().map(|r| quietest / scale(r)).collect();
         // A coordinate that exceeded its format has no weight and adds nothing.
         let known = rounding.iter().zip(&weights).filter(|(_, weight)| **weight > 0.0);
         let rounded = known.map(|(r, w)| (r * w).powi(2)).sum::<f64>().sqrt();
         let rule = Rule::Within(bound + rounded);
-        Yardstick { metric: Metric::Weighted(weights), rule, origin: NoiseOrigin::Computing }
+        Yardstick { metric: Metric::Weighted(weights), rule, origin: NoiseOrigin::Computing, sink }
     }
 
     /// The yardstick of one position under the noise of a producer. `shift` is the logarithm by which the noise of this prompt
@@ -123,7 +125,7 @@ impl Yardstick {
         let ratio = separation(SEPARATED, state.len() - unknown.len());
         let rule = Rule::Nearest { floor, ratio, likely, wrong };
         let metric = Metric::Damped { place: place.clone(), noise: usual, unknown };
-        Yardstick { metric, rule, origin: NoiseOrigin::Producer }
+        Yardstick { metric, rule, origin: NoiseOrigin::Producer, sink: false }
     }
 
     /// The yardstick of a later position that is an attention sink in part. Noise moves such a state along the direction of the first
@@ -135,7 +137,7 @@ impl Yardstick {
         let ratio = separation(SEPARATED_ALONE, target.d_model() - unknown.len());
         let rule = Rule::Nearest { floor, ratio, likely: floor, wrong: f64::INFINITY };
         let metric = Metric::across(target.state(0), unknown);
-        Yardstick { metric, rule, origin: NoiseOrigin::Producer }
+        Yardstick { metric, rule, origin: NoiseOrigin::Producer, sink: false }
     }
 
     /// The same yardstick with a floor that just admits this distance, which noise does not explain, and rules out candidates that are
@@ -184,7 +186,7 @@ impl Yardstick {
             true => Metric::Plain,
             false => Metric::Weighted(rounding.iter().map(weight).collect()),
         };
-        Yardstick { metric, rule, origin: NoiseOrigin::Rule }
+        Yardstick { metric, rule, origin: NoiseOrigin::Rule, sink: false }
     }
 
     /// Whether distances are plain L2.
@@ -217,11 +219,13 @@ impl Yardstick {
         }
         let floor = self.floor(state);
         Some(match &self.metric {
-            Metric::Plain => Basis::Volume { floor, length: norm(state), known: state.len() },
+            Metric::Plain => {
+                Basis::Volume(Volume { floor, length: norm(state), known: state.len(), sink: self.sink })
+            }
             Metric::Weighted(weights) => {
                 let squares = state.iter().zip(weights).map(|(value, weight)| (value * weight).powi(2));
-                let known = self.metric.known(state.len());
-                Basis::Volume { floor, length: squares.sum::<f64>().sqrt(), known }
+                let (length, known) = (squares.sum::<f64>().sqrt(), self.metric.known(state.len()));
+                Basis::Volume(Volume { floor, length, known, sink: self.sink })
             }
             Metric::Damped { place, noise, unknown } if unknown.is_empty() => {
                 Basis::Twins { floor, length: norm(state), noise: *noise, margin: place.margin }

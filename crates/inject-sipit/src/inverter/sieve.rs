@@ -255,6 +255,8 @@ mod tests {
             let tap = Tap::Block(1);
             let target = TargetStates::of_prompt(&decoder, tap, &[5, 4000, 7]).unwrap();
             let inverter = Inverter::new(&decoder, tap, Settings::new().with_scan(Scan::Whole)).unwrap();
+            // The projections of the embeddings are read once for each inverter.
+            inverter.vocabulary.duplicates(0, 0.0).unwrap();
             let before = Reads::of_this_thread();
             let inversion = invert(&inverter, &target, Comparing::OnDevice);
             let reads = Reads::of_this_thread() - before;

@@ -1,10 +1,9 @@
 //! Candidates at one position after one prefix, batch by batch.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::time::Instant;
 
 use crate::{
-    acceptance::NoiseOrigin,
-    chance::{Nearness, is_enough, is_enough_alone},
+    chance::{Beside, Nearness, beside, is_enough, is_enough_alone},
     collisions::Ranked,
     error::InvertError,
     hypothesis::Settled,
@@ -128,20 +127,23 @@ impl Trial {
                 || self.untested_neighbours(comparison).is_ok_and(|neighbours| neighbours.is_empty()))
     }
 
-    /// The tokens that have to be tested before the nearest candidate that fits counts as the right one, under the noise of a producer:
-    /// its twins, and if it is not so near that its distance is evidence by itself, or farther than noise usually reaches, those with the
-    /// nearest embeddings.
+    /// The tokens that have to be tested before the nearest candidate that fits counts as the right one.
     pub(super) fn untested_neighbours(&self, comparison: &Comparison<'_>) -> Result<Vec<u32>, InvertError> {
-        let nearest =
-            self.tested.fitting().first().filter(|_| self.yardstick.origin() == NoiseOrigin::Producer);
-        let Some(nearest) = nearest else { return Ok(Vec::new()) };
-        let (state, found) = (comparison.target.state(self.at), comparison.inverter.neighbours(nearest.id)?);
-        let alone = self.yardstick.is_likely(nearest.distance)
-            && is_enough_alone(&self.yardstick, state, nearest.distance, comparison.vocab_size());
-        let near: &[u32] = if alone { &[] } else { &found.nearest };
-        let both = found.twins.iter().chain(near);
-        let untested: BTreeSet<u32> = both.copied().filter(|&id| !self.tested.contains(id)).collect();
-        Ok(untested.into_iter().collect())
+        let Some(nearest) = self.tested.fitting().first() else { return Ok(Vec::new()) };
+        let (inverter, state) = (comparison.inverter, comparison.target.state(self.at));
+        let mut wanted = match beside(&self.yardstick, state, nearest.distance, comparison.others()) {
+            Beside::Nothing => return Ok(Vec::new()),
+            Beside::Duplicates { within } => inverter.vocabulary.duplicates(nearest.id, within)?,
+            Beside::Twins => inverter.neighbours(nearest.id)?.twins.clone(),
+            Beside::Neighbours => {
+                let found = inverter.neighbours(nearest.id)?;
+                [&found.twins[..], &found.nearest].concat()
+            }
+        };
+        wanted.retain(|&id| !self.tested.contains(id));
+        wanted.sort_unstable();
+        wanted.dedup();
+        Ok(wanted)
     }
 
     /// The distance beyond which no candidate fits.

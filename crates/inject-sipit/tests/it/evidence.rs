@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use burn::tensor::Tensor;
+
 use crate::{
     numbers::Numbers,
     small::{FAMILIES, invert, of_vocabulary, target},
 };
 use inject_sipit::{
     Acceptance, Policy, Settings, TargetStates, Verdict,
-    models::{Decoder, FloatFormat, NumberFormat, Tap},
+    models::{Decoder, FloatFormat, Matrix, NumberFormat, Tap},
     settings::{Budget, ComputedIn, OnFailure},
     sources::Prior,
 };
@@ -90,6 +92,33 @@ fn nothing_wrong_is_verified_on_little_evidence() {
     // Exact states are as easy as ever.
     assert_eq!(easy[1..], [0, 0]);
     assert!(easy[0] > 0);
+}
+
+#[test]
+fn a_token_is_not_verified_before_those_with_equal_embeddings_are_tested() {
+    for device in inject_testing::compiled() {
+        for case in FAMILIES {
+            // Token 5 has the embedding of token 590. The scan tests 5 with the first 512 tokens.
+            let decoder =
+                of_vocabulary(case, 600, 31, &device).map_matrices(&mut |matrix, values| match matrix {
+                    Matrix::Embedding => {
+                        let part = |begin, len| values.clone().narrow(0, begin, len);
+                        Tensor::cat(vec![part(0, 5), part(590, 1), part(6, 594)], 0)
+                    }
+                    _ => values,
+                });
+            let exact = target(&decoder, &[3, 590, 17], Tap::Block(1));
+            let inversion = invert(&decoder, &exact, &Policy::new(), Settings::new()).unwrap();
+            let verdict = &inversion.positions[1].verdict;
+            let Verdict::Ambiguous { candidates, .. } = verdict else { panic!("{case}: {verdict:?}") };
+            let mut ids: Vec<u32> = candidates.iter().map(|ranked| ranked.id).collect();
+            ids.sort_unstable();
+            assert_eq!(ids, [5, 590], "{case}");
+            for at in [0, 2] {
+                assert_eq!(inversion.positions[at].verdict, Verdict::Verified, "{case}, {at}");
+            }
+        }
+    }
 }
 
 #[test]

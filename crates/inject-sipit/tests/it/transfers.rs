@@ -38,6 +38,9 @@ fn a_whole_draft_is_verified_by_one_pass_and_one_read() {
             let tap = Tap::Block(2);
             let target = target(&decoder, &PROMPT, tap);
             let inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
+            // The projections of the embeddings are read once for each inverter.
+            let once = Policy::new().simple(Draughtsman { alternatives: 0 });
+            inverter.invert(&target, &mut inverter.searcher(&once), &mut silent).unwrap();
             for alternatives in [0, 3] {
                 let policy = Policy::new().simple(Draughtsman { alternatives });
                 let mut searcher = inverter.searcher(&policy);
