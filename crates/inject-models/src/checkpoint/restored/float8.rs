@@ -14,12 +14,15 @@ use std::sync::LazyLock;
 use half::f16;
 use safetensors::Dtype;
 
-use super::{Method, Restored, for_each_run, is_stored_as, round};
+use super::{Method, Quantised, Restored, for_each_run, is_stored_as, round};
 use crate::{
     checkpoint::{Checkpoint, Entry, StoredAs},
     error::ModelError,
     format::FloatFormat,
 };
+
+/// The name of the method.
+pub(super) const FP8: &str = "FP8, 8 bits";
 
 /// Numbers of 8 bits with scales.
 #[derive(Clone, Debug)]
@@ -68,8 +71,9 @@ pub(super) fn float8(checkpoint: &mut Checkpoint, blocks: &[[usize; 2]]) -> Resu
         let inverse = format!("{weight}_scale_inv");
         let plain = format!("{weight}_scale");
         let name = if checkpoint.contains(&inverse) { inverse } else { plain };
-        let scales = checkpoint.beside(&name, &[1])?;
-        let codes = checkpoint.beside(weight, &[])?;
+        let of = Quantised { weight, method: FP8 };
+        let scales = checkpoint.beside(of, &name)?;
+        let codes = checkpoint.beside(of, weight)?;
         let StoredAs::Float(format) = scales.stored else {
             return Err(checkpoint.unfit(&scales, &name, "floating-point numbers"));
         };

@@ -42,9 +42,25 @@ const OF_TENSORS: &[(&str, &str)] = &[
     ("long_factor", "rope_factors_long.weight"),
 ];
 
+/// The keys from which the width of a head follows, of which the share that rotates is one.
+const OF_HEADS: [&str; 3] = ["embedding_length", "attention.head_count", "attention.key_length"];
+
+/// Returns the keys of the config whose values are stand-ins if the settings have these problems.
+pub(super) fn unknown(problems: &[ConfigProblem]) -> Vec<&'static str> {
+    let is_faulty = |own: &str| {
+        let is_own = |key: &str| key == own || key.split_once('.').is_some_and(|(_, key)| key == own);
+        problems.iter().any(|problem| is_own(problem.key()))
+    };
+    let is_unknown = |&&(of_config, own): &&(&str, &str)| {
+        let is_share = ["partial_rotary_factor", "rotary_pct"].contains(&of_config);
+        is_faulty(own) || (is_share && OF_HEADS.into_iter().any(is_faulty))
+    };
+    OF_ARCHITECTURE.iter().chain(OF_TENSORS).filter(is_unknown).map(|(of_config, _)| *of_config).collect()
+}
+
 impl Gguf {
     /// Puts the keys of the file in place of those of the config in an error.
-    pub(crate) fn with_own_keys(&self, error: ModelError) -> ModelError {
+    pub(super) fn with_own_keys(&self, error: ModelError) -> ModelError {
         match error {
             ModelError::Config { path, mut problems } => {
                 for problem in &mut problems {
