@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_store::pytorch_reader::{DType, PytorchError, PytorchReader, Tensor};
+use burn_store::pytorch_reader::{DType, PickleError, PytorchError, PytorchReader, Tensor};
 
 use super::{Checkpoint, Damage, Entry, StoredAs, Values, WeightFile, lfs, shards::Opened};
 use crate::{error::ModelError, format::FloatFormat};
@@ -18,6 +18,9 @@ pub(super) fn open_file(path: &Path) -> Result<Opened, ModelError> {
     lfs::refuse_pointer(path)?;
     let reader = PytorchReader::new(path).map_err(|error| match error {
         PytorchError::Io(source) => ModelError::Read { path: path.to_owned(), source },
+        PytorchError::Pickle(PickleError::UnsupportedType(name)) if name.starts_with("torch.float8") => {
+            ModelError::Quantised { path: path.to_owned(), method: "FP8, 8 bits, pickled".to_owned() }
+        }
         other => ModelError::Damaged { path: path.to_owned(), source: Damage::Pickle(other.into()) },
     })?;
     let values: std::collections::BTreeMap<String, Tensor> = reader.into_tensors().into_iter().collect();

@@ -112,6 +112,15 @@ mod tests {
     }
 
     #[test]
+    fn a_class_of_someones_own_is_named_after_one_of_transformers() {
+        assert_eq!(model_type_named_in("MyLlamaForCausalLM"), Some("llama"));
+        assert_eq!(model_type_named_in("TunedGPTNeoXForCausalLM"), Some("gpt_neox"));
+        for class in ["Qwen3MoeForCausalLM", "LlamaForCausalLMEagle3", "CTRLModel", "größer", ""] {
+            assert_eq!(model_type_named_in(class), None, "{class}");
+        }
+    }
+
+    #[test]
     fn old_files_are_recognised_where_there_is_no_doubt() {
         let guessed = |config: Value| guess(config.as_object().unwrap()).map(|(model_type, _)| model_type);
         let gpt2 = json!({"n_embd": 8, "n_head": 2, "n_layer": 1, "n_ctx": 9, "layer_norm_epsilon": 1e-5});

@@ -121,20 +121,42 @@ fn a_method_that_the_config_announces_and_no_tensor_shows_is_refused() {
 }
 
 #[test]
-fn a_missing_scale_is_refused_by_its_name() {
-    for (case, beside) in [
-        ("nf4", "weight.absmax"),
-        ("nf4", "weight.quant_map"),
-        ("nf4-nested", "weight.nested_absmax"),
-        ("nf4-nested", "weight.nested_quant_map"),
-        ("fp8-channel", "weight_scale"),
+fn a_missing_scale_is_refused_by_its_name_and_that_of_the_method() {
+    for (case, beside, method) in [
+        ("nf4", "weight.absmax", "bitsandbytes, 4 bits"),
+        ("nf4", "weight.quant_map", "bitsandbytes, 4 bits"),
+        ("nf4-nested", "weight.nested_absmax", "bitsandbytes, 4 bits"),
+        ("nf4-nested", "weight.nested_quant_map", "bitsandbytes, 4 bits"),
+        ("fp8-channel", "weight_scale", "FP8, 8 bits"),
     ] {
         let name = WEIGHT.replace("weight", beside);
         let checkpoint = copy_of(case).with_tensors(|tensors| {
             tensors.remove(&name).unwrap();
         });
-        checkpoint.error("model.safetensors", &[&format!("tensor `{name}` is missing")]);
+        let says = [&*format!("tensor `{name}` is missing"), &format!("`{WEIGHT}`"), method];
+        let error = checkpoint.error("model.safetensors", &says);
+        assert!(matches!(error, ModelError::MissingBeside { .. }), "{error:?}");
     }
+}
+
+/// A file without any scales, whatever the config says.
+#[test]
+fn numbers_of_8_bits_without_scales_are_called_fp8() {
+    for (dtype, name) in [(Dtype::F8_E4M3, WEIGHT), (Dtype::F8_E5M2, "model.embed_tokens.weight")] {
+        let checkpoint = Checkpoint::copy_of("llama").with_tensors(|tensors| {
+            let stored = tensors.get_mut(name).unwrap();
+            *stored = Stored { dtype, shape: stored.shape.clone(), bytes: vec![0; stored.bytes.len() / 4] };
+        });
+        checkpoint.error("model.safetensors", &[&format!("`{name}_scale` is missing"), "FP8, 8 bits"]);
+    }
+    // A bias has no scales.
+    let name = "transformer.h.0.mlp.c_fc.bias";
+    let checkpoint = Checkpoint::copy_of("gpt2").with_tensors(|tensors| {
+        let stored = tensors.get_mut(name).unwrap();
+        let bytes = vec![0; stored.bytes.len() / 4];
+        *stored = Stored { dtype: Dtype::F8_E4M3, shape: stored.shape.clone(), bytes };
+    });
+    checkpoint.error("model.safetensors", &[&format!("`{name}` is stored as F8_E4M3 (FP8)")]);
 }
 
 #[test]

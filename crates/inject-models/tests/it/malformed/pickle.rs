@@ -58,3 +58,12 @@ fn a_missing_pickled_tensor_is_named() {
         .error(FILE, &["`transformer.h.4.ln_1.weight` is missing", "expected shape [24]"]);
     assert!(matches!(error, ModelError::Tensors { .. }), "{error:?}");
 }
+
+#[test]
+fn pickled_numbers_of_8_bits_are_called_fp8() {
+    let fp8 = std::fs::read(crate::fixture::folder("fp8.bin")).unwrap();
+    let checkpoint = Checkpoint::copy_of("llama").without_file("model.safetensors").with_file(FILE, fp8);
+    let error =
+        checkpoint.error(FILE, &["the weights are quantised (FP8, 8 bits, pickled), which is not read"]);
+    assert!(matches!(error, ModelError::Quantised { .. }), "{error:?}");
+}

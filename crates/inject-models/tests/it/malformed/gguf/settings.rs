@@ -255,6 +255,39 @@ fn all_problems_of_the_settings_are_named_at_once() {
     bad_key("llama.gguf", |bytes| hide(bytes, "llama.embedding_length"), &says);
 }
 
+/// Some problems are found in the metadata, others in the config that they are translated into.
+#[test]
+fn problems_of_the_metadata_hide_none_of_the_description() {
+    let edit = |bytes: &mut Vec<u8>| {
+        with_key(bytes, "llama.unknown", FLAG, &[0]);
+        with_key(bytes, "llama.attention.value_length", U32, &99_u32.to_le_bytes());
+        set(bytes, "llama.attention.head_count_kv", &3_u32.to_le_bytes());
+    };
+    let says = [
+        "3 problems",
+        "key `llama.unknown` is false",
+        "key `llama.attention.value_length` is 99, expected the key_length",
+        "key `llama.attention.head_count_kv` is 3, expected a divisor",
+    ];
+    bad_key("llama.gguf", edit, &says);
+    // What follows from a missing value is not judged.
+    for (file, key) in [
+        ("llama.gguf", "llama.embedding_length"),
+        ("llama.gguf", "llama.attention.head_count"),
+        ("llama.gguf", "llama.block_count"),
+        ("gemma2.gguf", "gemma2.block_count"),
+        ("gemma3.gguf", "gemma3.attention.head_count"),
+        ("gpt-neox.gguf", "gptneox.embedding_length"),
+        ("gpt-neox.gguf", "gptneox.attention.head_count"),
+        ("gpt-neox.gguf", "gptneox.rope.dimension_count"),
+        ("phi3.gguf", "phi3.attention.head_count"),
+        ("phi3.gguf", "phi3.context_length"),
+        ("gpt2.gguf", "gpt2.embedding_length"),
+    ] {
+        bad_key(file, |bytes| hide(bytes, key), &[&format!("gguf: key `{key}` is missing")]);
+    }
+}
+
 #[test]
 fn errors_name_keys_and_tensors_as_the_file_does() {
     let three = 3_u32.to_le_bytes();
