@@ -11,6 +11,7 @@ pub(crate) mod limits;
 pub(crate) mod pieces;
 mod place;
 mod sentence_piece;
+mod special;
 
 use std::{
     fs::File,

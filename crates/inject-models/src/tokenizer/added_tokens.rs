@@ -9,9 +9,10 @@ use serde_json::Value;
 use tokenizers::{AddedToken, PostProcessorWrapper};
 
 use super::{
-    beside::{Beside, Described, Tokens},
+    beside::{Beside, Tokens},
     limits,
     pieces::Around,
+    special::Special,
 };
 use crate::{
     error::ModelError,
@@ -36,13 +37,6 @@ pub(super) struct AddedTokens {
     named: InOrder<Special>,
     /// The special tokens without a key.
     listed: Vec<Special>,
-}
-
-/// A special token by its text alone, or with its settings.
-#[derive(Clone)]
-enum Special {
-    Text(String),
-    Token(AddedToken),
 }
 
 /// The keys of special tokens that every class knows.
@@ -268,38 +262,5 @@ fn is_empty(member: Option<&Member>) -> bool {
         None | Some(Member::Other(Value::Null)) => true,
         Some(Member::Other(list)) => list.as_array().is_some_and(Vec::is_empty),
         Some(Member::Object(object)) => object.is_empty(),
-    }
-}
-
-impl Special {
-    fn read(member: &Member) -> Option<Self> {
-        match member {
-            Member::Object(_) => Special::of(&member.clone().into()),
-            Member::Other(value) => Special::of(value),
-        }
-    }
-
-    fn of(value: &Value) -> Option<Self> {
-        match value {
-            Value::String(text) => Some(Special::Text(text.clone())),
-            Value::Object(_) => {
-                Some(Special::Token(serde_json::from_value::<Described>(value.clone()).ok()?.into()))
-            }
-            _ => None,
-        }
-    }
-
-    fn text(&self) -> &str {
-        match self {
-            Special::Text(text) => text,
-            Special::Token(token) => &token.content,
-        }
-    }
-
-    fn token(&self) -> AddedToken {
-        match self {
-            Special::Text(text) => AddedToken::from(text.as_str(), true),
-            Special::Token(token) => token.clone(),
-        }
     }
 }
