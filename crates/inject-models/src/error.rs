@@ -105,6 +105,30 @@ pub enum ModelError {
         /// The method and the bits.
         method: String,
     },
+    /// The weights are quantised in a way that is read from safetensors files, and they are pickled.
+    #[error(
+        "{}: the weights are quantised ({method}), which is read from safetensors files only: load the model in transformers and save it \
+         with `save_pretrained`",
+        path.display()
+    )]
+    PickledCodes {
+        /// The pickled file.
+        path: PathBuf,
+        /// The method and the bits.
+        method: &'static str,
+    },
+    /// A pickled tensor is stored negated or conjugated, which its reader does not undo.
+    #[error(
+        "{}: a tensor has the bit `{bit}`, with which its values are others than those that are stored: save it after \
+         `.resolve_{bit}()`",
+        path.display()
+    )]
+    LazyBit {
+        /// The pickled file.
+        path: PathBuf,
+        /// The name of the bit in the tensor's metadata.
+        bit: &'static str,
+    },
     /// The config announces quantised weights, and no tensor shows them, as after a merge that left the config as it was.
     #[error(
         "{}: config.json says that the weights are quantised ({method}), and none has the scales of this method: if they are plain \

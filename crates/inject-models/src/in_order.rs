@@ -1,6 +1,10 @@
 //! Objects of JSON whose members keep the order of the file.
 
-use std::{fmt, marker::PhantomData};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+    marker::PhantomData,
+};
 
 use serde::{
     Deserialize, Deserializer,
@@ -64,9 +68,18 @@ impl<T> IntoIterator for InOrder<T> {
 
 impl<T> FromIterator<(String, T)> for InOrder<T> {
     fn from_iter<I: IntoIterator<Item = (String, T)>>(members: I) -> Self {
-        let mut all = InOrder::default();
-        members.into_iter().for_each(|(key, value)| all.insert(key, value));
-        all
+        let mut all: Vec<(String, T)> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for (key, value) in members {
+            match places.entry(key) {
+                Entry::Occupied(place) => all[*place.get()].1 = value,
+                Entry::Vacant(place) => {
+                    all.push((place.key().clone(), value));
+                    place.insert(all.len() - 1);
+                }
+            }
+        }
+        InOrder(all)
     }
 }
 
@@ -82,11 +95,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for InOrder<T> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<InOrder<T>, A::Error> {
-                let mut members = InOrder::default();
-                while let Some((key, value)) = map.next_entry()? {
-                    members.insert(key, value);
-                }
-                Ok(members)
+                std::iter::from_fn(|| map.next_entry().transpose()).collect()
             }
         }
 

@@ -12,7 +12,8 @@ use std::{
 use burn::tensor::Device;
 use clap::Args;
 use inject_sipit::models::{
-    Decoder, FloatFormat, Hold, Model, ModelFiles, ModelSource, Origin, Precision, checkpoint::KnownHashes,
+    Decoder, FloatFormat, Hold, Model, ModelError, ModelFiles, ModelSource, Origin, Precision, SourceError,
+    checkpoint::KnownHashes,
 };
 
 use super::{cache, room};
@@ -25,7 +26,7 @@ use crate::{
 #[cfg(feature = "hub")]
 use crate::{fetch::fetched, outcome::chain};
 #[cfg(feature = "hub")]
-use inject_sipit::models::{ModelError, hub::HubOptions};
+use inject_sipit::models::hub::HubOptions;
 
 /// The device that a command computes on.
 #[derive(Args, Clone, Copy, Debug)]
@@ -267,6 +268,7 @@ fn resolve_tokenizer(place: &str) -> Result<PathBuf, Failure> {
     match place.parse() {
         _ if path.exists() => Ok(Origin::of_folder(path).folder),
         Ok(source) => fetch_tokenizer(place, &source),
+        Err(error @ ModelError::Source(SourceError::NotInFolder { .. })) => Err(error.into()),
         Err(_) => Ok(path.to_owned()),
     }
 }

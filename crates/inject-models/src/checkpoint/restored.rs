@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use safetensors::Dtype;
 
+pub(super) use self::float8::FP8;
 use self::{
     bitsandbytes::{EightBits, FourBits},
     float8::Float8,
@@ -174,6 +175,14 @@ impl Checkpoint {
                 found: format!("{} {:?}", entry.stored, entry.shape),
                 expected: expected.to_owned(),
             },
+        }
+    }
+
+    /// Refuses codes in another file than one of safetensors.
+    fn refuse_pickled(&self, codes: &Entry, method: &'static str) -> Result<(), ModelError> {
+        match self.is_safetensors(codes) {
+            true => Ok(()),
+            false => Err(ModelError::PickledCodes { path: self.files[codes.file].path.clone(), method }),
         }
     }
 

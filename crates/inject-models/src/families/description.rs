@@ -29,7 +29,8 @@ impl Description {
         let (found, vocab_size) = (self.bos_token_id?, self.config.vocab_size);
         let token = u32::try_from(found).ok().filter(|&id| (id as usize) < vocab_size);
         if token.is_none() {
-            notes.push(Note::BosOutside { found, vocab_size });
+            let key = "bos_token_id".to_owned();
+            notes.push(Note::BosOutside { key, found, vocab_size });
         }
         token
     }
@@ -115,7 +116,14 @@ pub(crate) fn describe_in_part(
         Some((family?, model_type))
     });
     keys.alias("compression_config", "quantization_config");
-    let quantisation = keys.optional::<Map<String, Value>>("quantization_config");
+    let mut key_of_quantisation = "quantization_config";
+    let mut quantisation = keys.optional::<Map<String, Value>>(key_of_quantisation);
+    // transformers looks for it in the text part too, if there is none at the top.
+    let is_composite = family.as_ref().is_some_and(|(_, model_type)| is_composite(model_type));
+    if is_composite && quantisation.as_ref().is_none_or(Map::is_empty) {
+        quantisation = keys.take_within("text_config", "quantization_config").or(quantisation);
+        key_of_quantisation = "text_config.quantization_config";
+    }
     // MLX has its settings under a key of its own, which transformers does not read.
     let of_mlx = keys.object("quantization").cloned();
     keys.own_code(family.as_ref().map(|(family, _)| *family));
@@ -140,7 +148,7 @@ pub(crate) fn describe_in_part(
         let bos_token_id = description.bos_token(&mut notes);
         return Ok(Described { description, bos_token_id, quantisation, notes });
     }
-    let announced = [("quantization_config", quantisation), ("quantization", of_mlx)];
+    let announced = [(key_of_quantisation, quantisation), ("quantization", of_mlx)];
     let unread = announced.iter().find_map(|(key, config)| Some((key, unread_method(config.as_ref()?)?)));
     if let Some((key, method)) = unread {
         problems.push(ConfigProblem::Quantised { key: (*key).to_owned(), method: method.to_string() });
@@ -165,6 +173,11 @@ fn model_type(keys: &mut Keys) -> (Option<String>, Vec<Note>) {
     }
 }
 
+/// Returns whether the settings of the text part have an object of their own, `text_config`.
+fn is_composite(model_type: &str) -> bool {
+    model_type == "gemma3"
+}
+
 /// Returns the line to add to a file that does not say its `model_type`.
 fn advice(keys: &Keys) -> String {
     let fits = fitting_types(keys);
@@ -182,17 +195,19 @@ fn advice(keys: &Keys) -> String {
     format!("one of {}: {advice}{class}", known_types())
 }
 
-/// Returns the values of `model_type` with which the most of a file is read: the fewest problems, and then the fewest keys that
-/// nobody reads.
+/// Returns the values of `model_type` with which the most of a file is read: the fewest keys that nobody reads, and then the fewest
+/// problems.
 fn fitting_types(keys: &Keys) -> Vec<&'static str> {
     let types =
         Family::all().iter().flat_map(|&family| family.model_types().iter().map(move |of| (family, *of)));
+    // A model of several parts reads nearly everything within one of them.
+    let types = types.filter(|(_, model_type)| !is_composite(model_type) || keys.has("text_config"));
     let tried: Vec<([usize; 2], &str)> = types
         .map(|(family, model_type)| {
             let keys = keys.trial();
             let findings = keys.findings();
             describe_family(family, model_type, keys);
-            ([findings.count(), findings.unread().len()], model_type)
+            ([findings.unread().len(), findings.count()], model_type)
         })
         .collect();
     let best = tried.iter().map(|(rest, _)| *rest).min();

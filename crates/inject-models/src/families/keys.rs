@@ -200,6 +200,14 @@ impl Keys {
         Keys { prefix: self.prefix.clone(), left: self.left.clone(), findings: Rc::default() }
     }
 
+    /// Takes an object out of another one, which stays.
+    pub(super) fn take_within(&mut self, outer: &str, key: &str) -> Option<Map<String, Value>> {
+        let mut within = self.below(outer, self.object(outer)?.clone());
+        let found = within.optional(key);
+        self.left.insert(outer.to_owned(), within.value());
+        found
+    }
+
     /// Returns the object under a key, which is not taken.
     pub(super) fn object(&self, key: &str) -> Option<&Map<String, Value>> {
         self.left.get(key)?.as_object()

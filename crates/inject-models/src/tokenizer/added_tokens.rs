@@ -223,12 +223,12 @@ fn merge(settings: &mut InOrder<Member>, map: &InOrder<Member>) {
         }
         value
     };
-    for (key, value) in map.iter() {
+    let list = settings.remove(LIST).and_then(|list| list.plain()?.as_array().cloned());
+    let of_map = map.iter().map(|(key, value)| {
         let value = match value {
             Member::Other(Value::Array(more)) if key == LIST => {
-                let list = settings.remove(LIST).and_then(|list| list.plain()?.as_array().cloned());
                 let more = more.iter().cloned().map(special);
-                Member::Other(list.unwrap_or_default().into_iter().chain(more).collect())
+                Member::Other(list.iter().flatten().cloned().chain(more).collect())
             }
             Member::Object(described) if key != LIST => {
                 let mut described = described.clone();
@@ -237,8 +237,11 @@ fn merge(settings: &mut InOrder<Member>, map: &InOrder<Member>) {
             }
             other => other.clone(),
         };
-        settings.insert(key.to_owned(), value);
-    }
+        (key.to_owned(), value)
+    });
+    // A list of the settings counts unless the map has another.
+    let own = list.iter().map(|list| (LIST.to_owned(), Member::Other(list.clone().into())));
+    *settings = own.chain(std::mem::take(settings)).chain(of_map).collect();
 }
 
 /// Takes special tokens out of the settings that have names of the model's own.
@@ -246,7 +249,7 @@ fn take_names(settings: &mut InOrder<Member>, names: &mut InOrder<Special>) {
     match settings.remove(LIST) {
         Some(Member::Object(named)) => {
             let named = named.into_iter().filter_map(|(name, token)| Some((name, Special::of(&token)?)));
-            named.for_each(|(name, special)| names.insert(name, special));
+            *names = std::mem::take(names).into_iter().chain(named).collect();
         }
         Some(list) => settings.insert(LIST.to_owned(), list),
         None => {}

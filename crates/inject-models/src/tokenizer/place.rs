@@ -84,10 +84,14 @@ impl NoTokenizerHere {
         }
     }
 
-    /// Returns whether a file can be a `tokenizer.json` of another name: a JSON object, or the pointer that stands in for one.
+    /// Returns whether a file can be a `tokenizer.json` of another name: by its ending, or as a JSON object or the pointer
+    /// that stands in for one.
     pub(super) fn may_be_json(path: &Path) -> bool {
         if !matches!(NoTokenizerHere::look(path), NoTokenizerHere::Other) {
             return false;
+        }
+        if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
+            return true;
         }
         let mut begin = [0; 64];
         let read = File::open(path).and_then(|mut file| file.read(&mut begin));
@@ -99,11 +103,13 @@ impl NoTokenizerHere {
 
     /// Returns the error for a place that has no tokenizer. It names the tokenizer that lies beside it.
     pub(super) fn error(place: &Path) -> ModelError {
-        let beside = place.parent().filter(|folder| folder.is_dir()).and_then(TokenizerFiles::find);
+        let here = |folder| if folder == Path::new("") { Path::new(".") } else { folder };
+        let folder = place.parent().map(here).filter(|folder| !place.is_dir() && folder.is_dir());
+        let beside = folder.and_then(TokenizerFiles::find).map(|files| files.path().to_owned());
         ModelError::NotATokenizer {
             place: place.to_owned(),
             found: NoTokenizerHere::look(place),
-            instead: beside.map(|files| files.path().to_owned()),
+            instead: beside.filter(|path| path != place),
         }
     }
 }

@@ -84,6 +84,34 @@ fn blocks_have_the_sides_that_the_config_says() {
     others.damaged("model.safetensors", &[&format!("tensor `{WEIGHT}_scale` is"), "of the sizes [[8, 8]]"]);
 }
 
+/// A multimodal file may have the sides within its text part. Without them, three blocks of 36 rows may have 12 or 16.
+#[test]
+fn blocks_have_the_sides_that_the_text_part_says() {
+    let name = "language_model.model.layers.0.mlp.up_proj.weight";
+    let unsaid = || {
+        Checkpoint::copy_of("gemma3-multimodal").with_tensors(|tensors| {
+            // The code of one.
+            let codes = Stored { dtype: Dtype::F8_E4M3, shape: vec![36, 24], bytes: vec![0x38; 36 * 24] };
+            assert_eq!(tensors.insert(name.to_owned(), codes).unwrap().shape, [36, 24]);
+            let bytes = [1_f32, 2.0, 3.0].iter().flat_map(|scale| scale.to_le_bytes()).collect();
+            let scales = Stored { dtype: Dtype::F32, shape: vec![3, 1], bytes };
+            tensors.insert(format!("{name}_scale_inv"), scales);
+        })
+    };
+    let says =
+        ["a weight [36, 24], whose size the config says if several are possible (`weight_block_size`)"];
+    unsaid().damaged("model.safetensors", &says);
+    let quantisation = json!({"quant_method": "fp8", "weight_block_size": [15, 24]});
+    for key in ["quantization_config", "text_config.quantization_config"] {
+        let model = unsaid().with_key(key, quantisation.clone()).load().unwrap();
+        assert_eq!(model.notes(), [], "{key}");
+        let parameters = parameters(&model);
+        let found = parameters.iter().find(|(found, _)| found.ends_with("layers.0.mlp.up_proj.weight"));
+        let expected: Vec<f32> = (0..36 * 24).map(|i| (i / 24 / 15 + 1) as f32).collect();
+        assert_eq!(found.unwrap().1, &expected, "{key}");
+    }
+}
+
 /// `bnb_4bit_quant_storage` stores the codes under another format, byte for byte.
 #[test]
 fn codes_may_be_stored_as_numbers_of_another_format() {

@@ -16,6 +16,7 @@ use super::{Gguf, architecture::Architecture, settings::Settings, value::Value};
 use crate::{
     error::{ConfigProblem, ModelError},
     families::{self, Described},
+    note::Note,
 };
 
 impl Gguf {
@@ -28,7 +29,14 @@ impl Gguf {
         let (config, mut problems) = self.config();
         let described = families::describe_in_part(&self.path, &config, own_keys::unknown(&problems));
         match described.map_err(|error| self.with_own_keys(error)) {
-            Ok(described) if problems.is_empty() => return Ok(described),
+            Ok(mut described) if problems.is_empty() => {
+                for note in &mut described.notes {
+                    if let Note::BosOutside { key, .. } = note {
+                        own_keys::BOS.clone_into(key);
+                    }
+                }
+                return Ok(described);
+            }
             Ok(_) => {}
             Err(ModelError::Config { problems: more, .. }) => problems.extend(more),
             Err(other) => return Err(other),
@@ -87,7 +95,13 @@ impl Gguf {
         config.insert("attention_bias".to_owned(), json!(has("blk.0.attn_q.bias")));
         config.insert("mlp_bias".to_owned(), json!(has("blk.0.ffn_up.bias")));
         let base = base(settings, 10_000.0);
-        let rotary = match self.factors(settings, "rope_freqs.weight") {
+        let factors = self.factors(settings, "rope_freqs.weight");
+        let scaling = linear_or_none(settings, base);
+        if factors.is_some() && scaling["rope_type"] == "linear" {
+            let only = "1: a factor beside those of `rope_freqs.weight` is not computed";
+            settings.bad("rope.scaling.factor", &scaling["factor"].to_string(), only);
+        }
+        let rotary = match factors {
             // The wavelengths of Llama 3 as the converter computed them. No length changes them.
             Some(factors) => json!({
                 "rope_type": "longrope",
@@ -97,7 +111,7 @@ impl Gguf {
                 "attention_factor": 1.0,
                 "original_max_position_embeddings": shape.max_len,
             }),
-            None => linear_or_none(settings, base),
+            None => scaling,
         };
         if let Some(window) = settings.optional_size("attention.sliding_window").filter(|&window| window > 0)
         {

@@ -124,8 +124,9 @@ pub(super) fn eight_bits(checkpoint: &mut Checkpoint) -> Result<usize, ModelErro
         let weight = format!("{stem}.weight");
         let of = Quantised { weight: &weight, method: EIGHT_BITS };
         let codes = checkpoint.beside(of, &weight)?;
+        checkpoint.refuse_pickled(&codes, EIGHT_BITS)?;
         let rows = match codes.shape[..] {
-            [rows, _] if is_stored_as(&codes, Dtype::I8) && checkpoint.is_safetensors(&codes) => rows,
+            [rows, _] if is_stored_as(&codes, Dtype::I8) => rows,
             _ => return Err(checkpoint.unfit(&codes, &weight, "a matrix stored as I8")),
         };
         let scales = checkpoint.floats_beside(of, name, rows)?;
@@ -150,8 +151,9 @@ fn insert(checkpoint: &mut Checkpoint, name: String, codes: Entry, shape: Vec<us
 
 fn describe(checkpoint: &mut Checkpoint, name: &str) -> Result<Description, ModelError> {
     let entry = checkpoint.beside(Quantised { weight: name, method: FOUR_BITS }, name)?;
+    checkpoint.refuse_pickled(&entry, FOUR_BITS)?;
     let len = entry.shape.iter().product::<usize>();
-    if !is_stored_as(&entry, Dtype::U8) || len > LONGEST_DESCRIPTION || !checkpoint.is_safetensors(&entry) {
+    if !is_stored_as(&entry, Dtype::U8) || len > LONGEST_DESCRIPTION {
         return Err(checkpoint.unfit(&entry, name, &format!("at most {LONGEST_DESCRIPTION} bytes of JSON")));
     }
     let bytes = checkpoint.bytes(&entry, 0..len)?;

@@ -1,9 +1,14 @@
 //! The keys of a GGUF file in place of those of the `config.json` that it is translated into.
 
+use std::collections::HashSet;
+
 use crate::{
-    checkpoint::gguf::Gguf,
+    checkpoint::gguf::{Gguf, architecture::Architecture},
     error::{ConfigProblem, ModelError},
 };
+
+/// The key of the token at the beginning of a text.
+pub(super) const BOS: &str = "tokenizer.ggml.bos_token_id";
 
 /// Keys of config files, of whatever family, and those of an architecture from which they come.
 const OF_ARCHITECTURE: &[(&str, &str)] = &[
@@ -75,6 +80,9 @@ impl Gguf {
                         ConfigProblem::UnknownFamily { .. } | ConfigProblem::Quantised { .. } => {}
                     }
                 }
+                // One tensor can stand for two keys.
+                let mut named = HashSet::new();
+                problems.retain(|problem| named.insert(problem.key().to_owned()));
                 ModelError::Config { path, problems }
             }
             other => other,
@@ -91,7 +99,11 @@ impl Gguf {
             ("rope_parameters.sliding_attention.rope_theta", ..) => {
                 format!("{architecture}.rope.freq_base_swa")
             }
-            ("bos_token_id", ..) => "tokenizer.ggml.bos_token_id".to_owned(),
+            ("bos_token_id", ..) => BOS.to_owned(),
+            // The factors of all lengths.
+            (_, None, Some(_)) if last != "vocab_size" && self.architecture == Architecture::Llama => {
+                "rope_freqs.weight".to_owned()
+            }
             (_, Some(own), _) => format!("{architecture}.{own}"),
             (_, None, Some(own)) => own.to_owned(),
             (_, None, None) => key.to_owned(),

@@ -197,6 +197,26 @@ fn a_quantisation_that_is_not_read_is_named_with_the_other_problems() {
     assert_eq!(keys_of(&read.problems(&[])), ["hidden_act"]);
 }
 
+/// transformers looks for it in the text part if there is none at the top.
+#[test]
+fn a_quantisation_in_the_text_part_counts() {
+    let gptq = json!({"quant_method": "gptq", "bits": 4});
+    let multimodal = || Checkpoint::copy_of("gemma3-multimodal");
+    let inner = || multimodal().with_key("text_config.quantization_config", gptq.clone());
+    inner().error("model.safetensors", &["(GPTQ, 4 bits), which is not read"]);
+    let faulty =
+        inner().with_key("text_config.hidden_activation", "quick_gelu").problems(&["(GPTQ, 4 bits)"]);
+    assert_eq!(keys_of(&faulty), ["text_config.hidden_activation", "text_config.quantization_config"]);
+    // One at the top counts alone, unless it is empty.
+    inner().with_key("quantization_config", json!({})).error("model.safetensors", &["(GPTQ, 4 bits)"]);
+    let awq = json!({"quant_method": "awq", "bits": 8});
+    inner().with_key("quantization_config", awq).error("model.safetensors", &["(AWQ, 8 bits)"]);
+    assert_eq!(
+        multimodal().with_key("text_config.quantization_config", json!({})).load().unwrap().notes(),
+        []
+    );
+}
+
 #[test]
 fn problems_within_the_text_part_are_named_with_those_outside() {
     let problems = Checkpoint::copy_of("gemma3-multimodal")
