@@ -47,8 +47,9 @@ const OF_TENSORS: &[(&str, &str)] = &[
     ("long_factor", "rope_factors_long.weight"),
 ];
 
-/// The keys from which the width of a head follows, of which the share that rotates is one.
+/// The keys from which the width of a head follows, and what follows from it in turn.
 const OF_HEADS: [&str; 3] = ["embedding_length", "attention.head_count", "attention.key_length"];
+const FROM_HEADS: [&str; 4] = ["head_dim", "partial_rotary_factor", "rotary_pct", "query_pre_attn_scalar"];
 
 /// Returns the keys of the config whose values are stand-ins if the settings have these problems.
 pub(super) fn unknown(problems: &[ConfigProblem]) -> Vec<&'static str> {
@@ -56,11 +57,12 @@ pub(super) fn unknown(problems: &[ConfigProblem]) -> Vec<&'static str> {
         let is_own = |key: &str| key == own || key.split_once('.').is_some_and(|(_, key)| key == own);
         problems.iter().any(|problem| is_own(problem.key()))
     };
-    let is_unknown = |&&(of_config, own): &&(&str, &str)| {
-        let is_share = ["partial_rotary_factor", "rotary_pct"].contains(&of_config);
-        is_faulty(own) || (is_share && OF_HEADS.into_iter().any(is_faulty))
-    };
-    OF_ARCHITECTURE.iter().chain(OF_TENSORS).filter(is_unknown).map(|(of_config, _)| *of_config).collect()
+    let faulty = OF_ARCHITECTURE.iter().chain(OF_TENSORS).filter(|(_, own)| is_faulty(own));
+    let mut unknown: Vec<&str> = faulty.map(|(of_config, _)| *of_config).collect();
+    if OF_HEADS.into_iter().any(is_faulty) {
+        unknown.extend(FROM_HEADS);
+    }
+    unknown
 }
 
 impl Gguf {

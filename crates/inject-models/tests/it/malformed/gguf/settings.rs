@@ -321,10 +321,10 @@ fn a_factor_beside_those_of_a_tensor_is_refused_unless_it_changes_nothing() {
     // A tensor that stands for two keys of the config is named once.
     let shorter = |bytes: &mut Vec<u8>| {
         let begin = after(bytes, "rope_freqs.weight") + 4;
-        assert_eq!(bytes[begin], 4);
-        bytes[begin] = 3;
+        assert_eq!(bytes[begin], 8);
+        bytes[begin] = 7;
     };
-    bad_key("llama3-scaling.gguf", shorter, &["gguf: key `rope_freqs.weight` is [", "expected 4 factors"]);
+    bad_key("llama3-scaling.gguf", shorter, &["gguf: key `rope_freqs.weight` is [", "expected 8 factors"]);
     let says =
         ["key `llama.rope.scaling.factor` is 4", "beside those of `rope_freqs.weight` is not computed"];
     bad_key(
