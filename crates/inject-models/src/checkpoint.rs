@@ -128,6 +128,7 @@ impl fmt::Display for StoredAs {
             StoredAs::Float(float) => write!(f, "{float}"),
             StoredAs::Gguf(stored) => f.write_str(stored.format()),
             StoredAs::Restored(stored) => f.write_str(stored.format()),
+            StoredAs::Other(name) if name.starts_with("F8_") => write!(f, "{name} (FP8)"),
             StoredAs::Other(name) => f.write_str(name),
         }
     }

@@ -21,6 +21,7 @@ use crate::{
     format::{NumberFormat, UnknownFormat},
     note::causes,
     tap::TapError,
+    tokenizer::{NoTokenizerHere, advice},
 };
 
 /// An error while loading a model or computing with it.
@@ -103,6 +104,30 @@ pub enum ModelError {
         path: PathBuf,
         /// The method and the bits.
         method: String,
+    },
+    /// The weights are quantised in a way that is read from safetensors files, and they are pickled.
+    #[error(
+        "{}: the weights are quantised ({method}), which is read from safetensors files only: load the model in transformers and save it \
+         with `save_pretrained`",
+        path.display()
+    )]
+    PickledCodes {
+        /// The pickled file.
+        path: PathBuf,
+        /// The method and the bits.
+        method: &'static str,
+    },
+    /// A pickled tensor is stored negated or conjugated, which its reader does not undo.
+    #[error(
+        "{}: a tensor has the bit `{bit}`, with which its values are others than those that are stored: save it after \
+         `.resolve_{bit}()`",
+        path.display()
+    )]
+    LazyBit {
+        /// The pickled file.
+        path: PathBuf,
+        /// The name of the bit in the tensor's metadata.
+        bit: &'static str,
     },
     /// The config announces quantised weights, and no tensor shows them, as after a merge that left the config as it was.
     #[error(
@@ -197,6 +222,21 @@ pub enum ModelError {
         tensor: String,
         /// The shape that the config implies.
         expected: Vec<usize>,
+    },
+    /// A quantised weight cannot be restored without a tensor that is missing.
+    #[error(
+        "{}: tensor `{tensor}` is missing, and `{weight}`, which is quantised ({method}), cannot be restored without it",
+        path.display()
+    )]
+    MissingBeside {
+        /// The weight file, index or folder.
+        path: PathBuf,
+        /// Name of the missing tensor, such as that of the scales.
+        tensor: String,
+        /// Name of the quantised weight.
+        weight: String,
+        /// The method and the bits.
+        method: &'static str,
     },
     /// The checkpoint holds a tensor that a model of this config does not have.
     #[error("{}: tensor `{tensor}` {found:?} is not part of a `{family}` model of this config", path.display())]
@@ -294,6 +334,21 @@ pub enum ModelError {
         folder: PathBuf,
         /// Whether its `tokenizer.model` is a list of ranks, which is not read.
         tiktoken: bool,
+    },
+    /// A place that is named as that of a tokenizer has none that is read.
+    #[error(
+        "{} {found}: expected a tokenizer.json, a vocab.json with its merges.txt, a tokenizer.model of SentencePiece, a GGUF file, or a \
+         folder with one of them{}",
+        place.display(),
+        advice(instead.as_ref())
+    )]
+    NotATokenizer {
+        /// The place that was named.
+        place: PathBuf,
+        /// What is there.
+        found: NoTokenizerHere,
+        /// The tokenizer that lies beside it, if there is one.
+        instead: Option<PathBuf>,
     },
     /// A text is to be encoded, and the model's tokenizer cannot be used.
     #[error(

@@ -33,7 +33,7 @@ use std::fmt;
 
 use self::keys::Keys;
 pub(crate) use self::{
-    description::{Described, Description, describe},
+    description::{Described, Description, describe, describe_in_part},
     first_weights::{FirstWeights, settings_in},
     names::{Ignored, Names, Projection, Stored},
 };

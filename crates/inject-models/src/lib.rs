@@ -80,6 +80,7 @@ mod as_text;
 mod decoder;
 mod error;
 mod families;
+mod in_order;
 mod listed;
 mod model;
 mod note;

@@ -82,7 +82,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// Fails with [`ModelError::NoTokenizer`] if there is none, and as [`Model::load`] does if it cannot be used.
+    /// Fails with [`ModelError::NotATokenizer`] if there is none, and as [`Model::load`] does if it cannot be used.
     pub fn with_tokenizer(mut self, place: &Path) -> Result<Self, ModelError> {
         let vocab_size = self.decoder.config().vocab_size;
         let config_path = self.origin.folder.join("config.json");

@@ -61,6 +61,8 @@ pub enum Note {
     },
     /// The `bos_token_id` of the config is not a token of the model. It is ignored.
     BosOutside {
+        /// The key in the file.
+        key: String,
         /// The id that the config has.
         found: i64,
         /// The rows of the embedding.
@@ -155,9 +157,9 @@ impl fmt::Display for Note {
                 f,
                 "the tokenizer cannot be used, so give token ids or another tokenizer (`--tokenizer`): {reason}"
             ),
-            Note::BosOutside { found, vocab_size } => write!(
+            Note::BosOutside { key, found, vocab_size } => write!(
                 f,
-                "config.json: bos_token_id is {found}, which is none of the {vocab_size} tokens of the model: it has no BOS token"
+                "key `{key}` is {found}, which is none of the {vocab_size} tokens of the model: it has no BOS token"
             ),
             Note::OtherBos { added } => {
                 let (does, says) = if *added { ("begin", "false") } else { ("do not begin", "true") };

@@ -9,7 +9,9 @@ mod files;
 mod json;
 pub(crate) mod limits;
 pub(crate) mod pieces;
+mod place;
 mod sentence_piece;
+mod special;
 
 use std::{
     fs::File,
@@ -18,9 +20,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(crate) use self::files::has_tiktoken;
 use self::{beside::Beside, files::TokenizerFiles};
-pub use self::{limits::TokenizerLimit, sentence_piece::SentencePieceError};
+pub(crate) use self::{files::has_tiktoken, place::advice};
+pub use self::{limits::TokenizerLimit, place::NoTokenizerHere, sentence_piece::SentencePieceError};
 use crate::{
     checkpoint::{Gguf, refuse_pointer},
     error::ModelError,
@@ -81,9 +83,9 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Whether a folder or file has a tokenizer, usable or not.
-    pub(crate) fn is_in(place: &Path) -> bool {
-        TokenizerFiles::find(place).is_some()
+    /// Checks that a folder or file that a user names has a tokenizer, usable or not.
+    pub(crate) fn check_place(place: &Path) -> Result<(), ModelError> {
+        TokenizerFiles::find(place).map(drop).ok_or_else(|| NoTokenizerHere::error(place))
     }
 
     /// Opens the tokenizer of a model with this vocabulary, from a folder or file. Returns `None` if there is none.

@@ -12,7 +12,8 @@ use std::{
 use burn::tensor::Device;
 use clap::Args;
 use inject_sipit::models::{
-    Decoder, FloatFormat, Hold, Model, ModelFiles, ModelSource, Origin, Precision, checkpoint::KnownHashes,
+    Decoder, FloatFormat, Hold, Model, ModelError, ModelFiles, ModelSource, Origin, Precision, SourceError,
+    checkpoint::KnownHashes,
 };
 
 use super::{cache, room};
@@ -25,7 +26,7 @@ use crate::{
 #[cfg(feature = "hub")]
 use crate::{fetch::fetched, outcome::chain};
 #[cfg(feature = "hub")]
-use inject_sipit::models::{ModelError, hub::HubOptions};
+use inject_sipit::models::hub::HubOptions;
 
 /// The device that a command computes on.
 #[derive(Args, Clone, Copy, Debug)]
@@ -261,16 +262,20 @@ fn tell(model: &Model) {
     }
 }
 
-/// The folder or file of a tokenizer.
+/// The folder or file of a tokenizer. One that does not exist is named with the other faults when the model is opened.
 fn resolve_tokenizer(place: &str) -> Result<PathBuf, Failure> {
     let path = Path::new(place);
-    if path.exists() { Ok(Origin::of_folder(path).folder) } else { fetch_tokenizer(place) }
+    match place.parse() {
+        _ if path.exists() => Ok(Origin::of_folder(path).folder),
+        Ok(source) => fetch_tokenizer(place, &source),
+        Err(error @ ModelError::Source(SourceError::NotInFolder { .. })) => Err(error.into()),
+        Err(_) => Ok(path.to_owned()),
+    }
 }
 
 #[cfg(feature = "hub")]
-fn fetch_tokenizer(name: &str) -> Result<PathBuf, Failure> {
-    let source: ModelSource = name.parse()?;
-    let options = HubOptions::from_env()?;
+fn fetch_tokenizer(name: &str, source: &ModelSource) -> Result<PathBuf, Failure> {
+    let (options, source) = (HubOptions::from_env()?, source.clone());
     let origin =
         fetched(move |progress| source.fetch_tokenizer(&options, progress)).map_err(not_a_folder(name))?;
     if let Some(fact) = origin.note() {
@@ -280,7 +285,6 @@ fn fetch_tokenizer(name: &str) -> Result<PathBuf, Failure> {
 }
 
 #[cfg(not(feature = "hub"))]
-fn fetch_tokenizer(name: &str) -> Result<PathBuf, Failure> {
-    let source: ModelSource = name.parse()?;
+fn fetch_tokenizer(_: &str, source: &ModelSource) -> Result<PathBuf, Failure> {
     Ok(source.origin()?.folder)
 }

@@ -89,3 +89,19 @@ fn a_study_of_texts_says_that_it_needs_a_tokenizer() {
     let arguments = ["study", "stress", "--model", "model", "--count", "4"];
     refused(dir.path(), &arguments, 1, &["this study makes its prompts from texts", "`--tokenizer`"]);
 }
+
+#[test]
+fn a_place_without_a_tokenizer_is_called_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("merges.txt"), "#version: 0.2\nt h\n").unwrap();
+    let expected = "expected a tokenizer.json, a vocab.json with its merges.txt";
+    for (place, says) in [
+        ("merges.txt", "one of the two files of byte-level BPE, and vocab.json is missing beside it"),
+        ("/nonexistent", "/nonexistent does not exist, and is not a Hub id owner/name[@revision]"),
+        ("./nonexistent.json", "./nonexistent.json does not exist"),
+        ("nonexistent", "nonexistent does not exist"),
+    ] {
+        let arguments = ["extract", "--tokenizer", place, "--text", "a", "--out", "out"];
+        refused(dir.path(), &arguments, 1, &[says, expected]);
+    }
+}

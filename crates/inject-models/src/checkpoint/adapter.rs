@@ -4,7 +4,6 @@
 //! (`target_modules`, `layers_to_transform` and others), but a chosen module without tensors does not change there either.
 
 mod error;
-mod patterns;
 mod settings;
 
 use std::{

@@ -1,10 +1,12 @@
 //! Weights in pickled PyTorch files, read by burn-store's reader: no Python code in the file is run.
 
+mod lazy_bits;
+
 use std::path::{Path, PathBuf};
 
-use burn_store::pytorch_reader::{DType, PytorchError, PytorchReader, Tensor};
+use burn_store::pytorch_reader::{DType, PickleError, PytorchError, PytorchReader, Tensor};
 
-use super::{Checkpoint, Damage, Entry, StoredAs, Values, WeightFile, lfs, shards::Opened};
+use super::{Checkpoint, Damage, Entry, StoredAs, Values, WeightFile, lfs, restored::FP8, shards::Opened};
 use crate::{error::ModelError, format::FloatFormat};
 
 /// Opens a pickled checkpoint that consists of one file.
@@ -18,8 +20,15 @@ pub(super) fn open_file(path: &Path) -> Result<Opened, ModelError> {
     lfs::refuse_pointer(path)?;
     let reader = PytorchReader::new(path).map_err(|error| match error {
         PytorchError::Io(source) => ModelError::Read { path: path.to_owned(), source },
+        PytorchError::Pickle(PickleError::UnsupportedType(name)) if name.starts_with("torch.float8") => {
+            ModelError::PickledCodes { path: path.to_owned(), method: FP8 }
+        }
         other => ModelError::Damaged { path: path.to_owned(), source: Damage::Pickle(other.into()) },
     })?;
+    // The reader has read the same file, so one that this cannot read has no bits.
+    if let Ok(Some(bit)) = lazy_bits::lazy_bit(path) {
+        return Err(ModelError::LazyBit { path: path.to_owned(), bit });
+    }
     let values: std::collections::BTreeMap<String, Tensor> = reader.into_tensors().into_iter().collect();
     let tensors = values.iter().map(|(name, tensor)| (name.clone(), entry(tensor))).collect();
     Ok((WeightFile::new(path.to_owned(), Values::Pytorch(values)), tensors))

@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use safetensors::Dtype;
 
+pub(super) use self::float8::FP8;
 use self::{
     bitsandbytes::{EightBits, FourBits},
     float8::Float8,
@@ -23,6 +24,13 @@ use crate::{error::ModelError, format::FloatFormat};
 pub(super) struct Restored {
     codes: Entry,
     method: Method,
+}
+
+/// A weight by its name, and the name of the method.
+#[derive(Clone, Copy)]
+struct Quantised<'a> {
+    weight: &'a str,
+    method: &'static str,
 }
 
 /// The way from codes to numbers.
@@ -48,9 +56,9 @@ impl Restored {
     /// The name of the method.
     pub(super) fn format(&self) -> &'static str {
         match self.method {
-            Method::FourBits(_) => "bitsandbytes, 4 bits",
-            Method::EightBits(_) => "bitsandbytes, 8 bits",
-            Method::Float8(_) => "FP8",
+            Method::FourBits(_) => bitsandbytes::FOUR_BITS,
+            Method::EightBits(_) => bitsandbytes::EIGHT_BITS,
+            Method::Float8(_) => float8::FP8,
         }
     }
 
@@ -139,18 +147,19 @@ impl Checkpoint {
         Ok(values)
     }
 
-    /// Takes a tensor that stands beside a weight out of the table.
-    fn beside(&mut self, name: &str, expected: &[usize]) -> Result<Entry, ModelError> {
-        self.tensors.remove(name).ok_or_else(|| ModelError::MissingTensor {
+    /// Takes a tensor without which a weight cannot be restored out of the table.
+    fn beside(&mut self, of: Quantised<'_>, name: &str) -> Result<Entry, ModelError> {
+        self.tensors.remove(name).ok_or_else(|| ModelError::MissingBeside {
             path: self.path.clone(),
             tensor: name.to_owned(),
-            expected: expected.to_vec(),
+            weight: of.weight.to_owned(),
+            method: of.method,
         })
     }
 
     /// Takes a tensor of `len` floats that belongs to a weight out of the table.
-    fn floats_beside(&mut self, name: &str, len: usize) -> Result<Entry, ModelError> {
-        let entry = self.beside(name, &[len])?;
+    fn floats_beside(&mut self, of: Quantised<'_>, name: &str, len: usize) -> Result<Entry, ModelError> {
+        let entry = self.beside(of, name)?;
         if matches!(entry.stored, StoredAs::Float(_)) && entry.shape.iter().product::<usize>() == len {
             return Ok(entry);
         }
@@ -166,6 +175,14 @@ impl Checkpoint {
                 found: format!("{} {:?}", entry.stored, entry.shape),
                 expected: expected.to_owned(),
             },
+        }
+    }
+
+    /// Refuses codes in another file than one of safetensors.
+    fn refuse_pickled(&self, codes: &Entry, method: &'static str) -> Result<(), ModelError> {
+        match self.is_safetensors(codes) {
+            true => Ok(()),
+            false => Err(ModelError::PickledCodes { path: self.files[codes.file].path.clone(), method }),
         }
     }
 

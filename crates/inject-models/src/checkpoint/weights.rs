@@ -115,7 +115,8 @@ impl<'a> Weights<'a> {
     fn head_name(&self) -> String {
         let outer = self.prefix.strip_suffix("model.");
         let names = [self.names.head, Names::HEAD_OF_CLASSES].into_iter().flat_map(|name| {
-            outer.map(|outer| format!("{outer}{name}")).into_iter().chain([name.to_owned()])
+            let outer = outer.map(|outer| format!("{outer}{name}"));
+            outer.into_iter().chain([name.to_owned(), format!("{}{name}", self.prefix)])
         });
         let mut stored = names.filter(|name| self.checkpoint.contains(name));
         stored.next().unwrap_or_else(|| self.names.head.to_owned())

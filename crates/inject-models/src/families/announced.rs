@@ -25,8 +25,8 @@ pub(super) enum Announced {
     Refused(String),
 }
 
-/// Classifies a key that the family does not read: unknown, harmless, or a computation that no family has.
-pub(super) fn announced(key: &str, value: &Value, family: &str) -> Announced {
+/// Classifies a key that a family does not read: unknown, harmless, or a computation that no family has.
+pub(super) fn announced(key: &str, value: &Value) -> Announced {
     let Some(announcement) = announcements().into_iter().find(|announcement| announcement.key == key) else {
         return Announced::Unknown;
     };
@@ -36,7 +36,7 @@ pub(super) fn announced(key: &str, value: &Value, family: &str) -> Announced {
     if is_neutral {
         Announced::Nothing
     } else {
-        Announced::Refused(format!("{neutral}: other values mean {meaning}, which `{family}` does not have"))
+        Announced::Refused(format!("{neutral}: other values mean {meaning}, which no family has"))
     }
 }
 
@@ -67,13 +67,13 @@ mod tests {
 
     #[test]
     fn only_other_values_are_refused() {
-        assert_eq!(announced("residual_multiplier", &json!(1.0), "llama"), Announced::Nothing);
-        assert_eq!(announced("pruned_heads", &json!({}), "llama"), Announced::Nothing);
-        assert_eq!(announced("use_bidirectional_attention", &json!(null), "llama"), Announced::Nothing);
-        assert_eq!(announced("anything", &json!(0.22), "llama"), Announced::Unknown);
-        let refused = "1: other values mean a factor on each branch of a block, which `llama` does not have";
+        assert_eq!(announced("residual_multiplier", &json!(1.0)), Announced::Nothing);
+        assert_eq!(announced("pruned_heads", &json!({})), Announced::Nothing);
+        assert_eq!(announced("use_bidirectional_attention", &json!(null)), Announced::Nothing);
+        assert_eq!(announced("anything", &json!(0.22)), Announced::Unknown);
+        let refused = "1: other values mean a factor on each branch of a block, which no family has";
         let expected = Announced::Refused(refused.to_owned());
-        assert_eq!(announced("residual_multiplier", &json!(0.22), "llama"), expected);
-        assert!(matches!(announced("is_causal", &json!(null), "llama"), Announced::Refused(_)));
+        assert_eq!(announced("residual_multiplier", &json!(0.22)), expected);
+        assert!(matches!(announced("is_causal", &json!(null)), Announced::Refused(_)));
     }
 }

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{Family, describe_family, family_of, json, keys::Keys, known_types};
+use super::{
+    Family, describe_family, family_of, json, keys::Keys, known_types, recognise::model_type_named_in,
+};
 use crate::{
     checkpoint::{read_text, unread_method},
     config::DecoderConfig,
@@ -27,7 +29,8 @@ impl Description {
         let (found, vocab_size) = (self.bos_token_id?, self.config.vocab_size);
         let token = u32::try_from(found).ok().filter(|&id| (id as usize) < vocab_size);
         if token.is_none() {
-            notes.push(Note::BosOutside { found, vocab_size });
+            let key = "bos_token_id".to_owned();
+            notes.push(Note::BosOutside { key, found, vocab_size });
         }
         token
     }
@@ -92,8 +95,18 @@ impl DecoderConfig {
 /// Fails with all problems of the file. They include a quantisation that is not read. By itself that is not an error here, because
 /// the description of the model does not depend on it.
 pub(crate) fn describe(path: &Path, text: &str) -> Result<Described, ModelError> {
+    describe_in_part(path, text, Vec::new())
+}
+
+/// As [`describe`], for a text in which the values of some keys are stand-ins. Nothing is said of them, or of what follows from them.
+pub(crate) fn describe_in_part(
+    path: &Path,
+    text: &str,
+    unknown: Vec<&'static str>,
+) -> Result<Described, ModelError> {
     let mut keys = Keys::new(json::parse(path, text)?);
     let findings = keys.findings();
+    findings.leave_out(unknown);
     let (model_type, mut notes) = model_type(&mut keys);
     let family = model_type.and_then(|model_type| {
         let family = family_of(&model_type);
@@ -103,13 +116,26 @@ pub(crate) fn describe(path: &Path, text: &str) -> Result<Described, ModelError>
         Some((family?, model_type))
     });
     keys.alias("compression_config", "quantization_config");
-    let quantisation = keys.optional::<Map<String, Value>>("quantization_config");
+    let mut key_of_quantisation = "quantization_config";
+    let mut quantisation = keys.optional::<Map<String, Value>>(key_of_quantisation);
+    // transformers looks for it in the text part too, if there is none at the top.
+    let is_composite = family.as_ref().is_some_and(|(_, model_type)| is_composite(model_type));
+    if is_composite && quantisation.as_ref().is_none_or(Map::is_empty) {
+        quantisation = keys.take_within("text_config", "quantization_config").or(quantisation);
+        key_of_quantisation = "text_config.quantization_config";
+    }
+    // MLX has its settings under a key of its own, which transformers does not read.
+    let of_mlx = keys.object("quantization").cloned();
     keys.own_code(family.as_ref().map(|(family, _)| *family));
-    let description = family.map(|(family, model_type)| {
-        // transformers reads the weights from the file that this key names.
-        keys.only("transformers_weights", "model.safetensors");
-        describe_family(family, &model_type, keys)
-    });
+    // transformers reads the weights from the file that this key names.
+    keys.only("transformers_weights", "model.safetensors");
+    let description = match family {
+        Some((family, model_type)) => Some(describe_family(family, &model_type, keys)),
+        None => {
+            keys.refuse_announced();
+            None
+        }
+    };
     let mut problems = findings.problems();
     if let (Some(description), []) = (description, problems.as_slice()) {
         let keys = findings.unread();
@@ -122,9 +148,10 @@ pub(crate) fn describe(path: &Path, text: &str) -> Result<Described, ModelError>
         let bos_token_id = description.bos_token(&mut notes);
         return Ok(Described { description, bos_token_id, quantisation, notes });
     }
-    if let Some(method) = quantisation.as_ref().and_then(unread_method) {
-        let (key, method) = ("quantization_config".to_owned(), method.to_string());
-        problems.push(ConfigProblem::Quantised { key, method });
+    let announced = [(key_of_quantisation, quantisation), ("quantization", of_mlx)];
+    let unread = announced.iter().find_map(|(key, config)| Some((key, unread_method(config.as_ref()?)?)));
+    if let Some((key, method)) = unread {
+        problems.push(ConfigProblem::Quantised { key: (*key).to_owned(), method: method.to_string() });
     }
     Err(ModelError::Config { path: path.to_owned(), problems })
 }
@@ -140,10 +167,49 @@ fn model_type(keys: &mut Keys) -> (Option<String>, Vec<Note>) {
             (Some(model_type.to_owned()), vec![Note::FamilyGuessed { model_type, evidence }])
         }
         None => {
-            let types = known_types();
-            let expected = format!("one of {types}: add a line such as \"model_type\": \"llama\"");
-            keys.missing("model_type", &expected);
+            keys.missing("model_type", &advice(keys));
             (None, Vec::new())
         }
     }
+}
+
+/// Returns whether the settings of the text part have an object of their own, `text_config`.
+fn is_composite(model_type: &str) -> bool {
+    model_type == "gemma3"
+}
+
+/// Returns the line to add to a file that does not say its `model_type`.
+fn advice(keys: &Keys) -> String {
+    let fits = fitting_types(keys);
+    let named = keys.class_without_family();
+    // A class of someone's own is often named after the class that it is made from.
+    let named_after = named.and_then(model_type_named_in).filter(|found| fits.contains(found));
+    let line = |model_type: &str| format!("add the line \"model_type\": \"{model_type}\"");
+    let advice = match (named_after, fits.as_slice()) {
+        (Some(model_type), _) | (None, &[model_type]) => line(model_type),
+        (None, fits) => {
+            format!("{} or that of another whose keys these are, {}", line(fits[0]), fits[1..].join(", "))
+        }
+    };
+    let class = named.map(|class| format!(", if `{class}` computes as one of them")).unwrap_or_default();
+    format!("one of {}: {advice}{class}", known_types())
+}
+
+/// Returns the values of `model_type` with which the most of a file is read: the fewest keys that nobody reads, and then the fewest
+/// problems.
+fn fitting_types(keys: &Keys) -> Vec<&'static str> {
+    let types =
+        Family::all().iter().flat_map(|&family| family.model_types().iter().map(move |of| (family, *of)));
+    // A model of several parts reads nearly everything within one of them.
+    let types = types.filter(|(_, model_type)| !is_composite(model_type) || keys.has("text_config"));
+    let tried: Vec<([usize; 2], &str)> = types
+        .map(|(family, model_type)| {
+            let keys = keys.trial();
+            let findings = keys.findings();
+            describe_family(family, model_type, keys);
+            ([findings.unread().len(), findings.count()], model_type)
+        })
+        .collect();
+    let best = tried.iter().map(|(rest, _)| *rest).min();
+    tried.into_iter().filter(|(rest, _)| Some(*rest) == best).map(|(_, model_type)| model_type).collect()
 }

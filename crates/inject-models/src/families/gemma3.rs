@@ -17,7 +17,16 @@ use crate::config::{
 
 pub(super) const NAMES: Names = Names {
     // Text-only files, multimodal files as published, and multimodal files as transformers 5 writes them.
-    prefixes: &["model.", "language_model.model.", "model.language_model.", ""],
+    prefixes: &[
+        "model.",
+        "language_model.model.",
+        "model.language_model.",
+        "",
+        // The others that transformers 5.24 renames (`conversion_mapping.py`: `LlavaModel`, `llava`, and the last ones in `legacy`).
+        "language_model.",
+        "model.language_model.model.",
+        "language_model.model.model.",
+    ],
     embedding: "embed_tokens.weight",
     positions: "",
     final_norm: "norm",

@@ -3,7 +3,7 @@
 use super::{
     Description, Family, Ignored, Names, Projection, Stored,
     keys::Keys,
-    settings::{activation, epsilon, even_split, head},
+    settings::{activation, epsilon, even_split, head, unused_layer_types},
 };
 use crate::config::{
     AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
@@ -53,8 +53,7 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "head_dim",
     // The base class asks whether there are any.
     "rope_parameters",
-    // transformers asks for these where it makes a cache, and attends to all tokens.
-    "layer_types",
+    // transformers asks for it where it makes a cache, and attends to all tokens.
     "sliding_window",
 ];
 
@@ -77,6 +76,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let scale_attn_by_inverse_layer_idx = keys.or("scale_attn_by_inverse_layer_idx", false);
     let head = head(&mut keys, true);
     let d_head = even_split(&keys, "n_embd", n_embd, "n_head", n_head);
+    unused_layer_types(&mut keys, ("n_layer", n_layer));
     keys.finish("gpt2", WITHOUT_INFLUENCE);
 
     let norm = NormConfig::Layer { eps };

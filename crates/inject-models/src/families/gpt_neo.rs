@@ -3,7 +3,7 @@
 use super::{
     Description, Family, Ignored, Names, Projection, Stored,
     keys::Keys,
-    settings::{activation, epsilon, even_split, head, one_a_layer},
+    settings::{activation, epsilon, even_split, head, one_a_layer, unused_layer_types},
 };
 use crate::config::{
     AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
@@ -51,8 +51,7 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "summary_use_proj",
     // The base class asks whether there are any.
     "rope_parameters",
-    // transformers asks for these where it makes a cache, and its layers have the spans of `attention_types`.
-    "layer_types",
+    // transformers asks for it where it makes a cache, and its layers have the spans of `attention_types`.
     "sliding_window",
 ];
 
@@ -81,6 +80,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let kinds = attention_kinds(&mut keys, num_layers);
     let head = head(&mut keys, true);
     let d_head = even_split(&keys, "hidden_size", hidden_size, "num_heads", num_heads);
+    unused_layer_types(&mut keys, ("num_layers", num_layers));
     keys.finish("gpt_neo", WITHOUT_INFLUENCE);
 
     let norm = NormConfig::Layer { eps };

@@ -5,7 +5,7 @@ use super::{
     gated::Sizes,
     keys::Keys,
     rotary::{self, Rotating, Surroundings},
-    settings::{WIDTH_OF_HEADS, activation, epsilon, even_split, head},
+    settings::{WIDTH_OF_HEADS, activation, epsilon, even_split, head, unused_layer_types},
 };
 use crate::config::{
     AttentionConfig, Bias, BlockConfig, DecoderConfig, EmbeddingConfig, FeedForwardConfig, FeedForwardKind,
@@ -42,8 +42,7 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "attention_dropout",
     "classifier_dropout",
     "hidden_dropout",
-    // transformers asks for these where it makes a cache, and attends to all tokens.
-    "layer_types",
+    // transformers asks for it where it makes a cache, and attends to all tokens.
     "sliding_window",
 ];
 
@@ -68,7 +67,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
             "head_dim",
             &head_dim,
             &format!("{d_head}, the width shared by the heads"),
-            WIDTH_OF_HEADS,
+            &[WIDTH_OF_HEADS],
         );
     }
     // The names that the other families have for two rotary settings. transformers does not read them here. Its older releases
@@ -87,13 +86,15 @@ pub(super) fn describe(mut keys: Keys) -> Description {
         let expected = format!("{}: this family reads `rotary_emb_base` in its place", rotary.base);
         keys.misfit("rope_theta", &found, &expected, &["rotary_emb_base"]);
     }
+    let d_head = rotary::width(&keys, d_head);
     let share = rotary.rotary_dim as f64 / d_head as f64;
     if let Some(found) =
-        partial_rotary_factor.filter(|&found| (d_head as f64 * found) as usize != rotary.rotary_dim)
+        partial_rotary_factor.filter(|&found| rotary::coordinates(d_head, found) != rotary.rotary_dim)
     {
         let expected = format!("{share}: this family reads `rotary_pct` in its place");
-        keys.misfit("partial_rotary_factor", &found, &expected, &["rotary_pct"]);
+        keys.misfit("partial_rotary_factor", &found, &expected, &["rotary_pct", "partial_rotary_factor"]);
     }
+    unused_layer_types(&mut keys, ("num_hidden_layers", num_hidden_layers));
     keys.finish("gpt_neox", WITHOUT_INFLUENCE);
 
     let norm = NormConfig::Layer { eps };

@@ -9,23 +9,22 @@
 //!
 //! `tests/fixtures/known_keys.json` lists the keys that transformers reads, and a test holds the lists against it.
 
+mod findings;
 mod problems;
 
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-};
+use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+pub(crate) use self::findings::Findings;
 use super::{
     Family,
     announced::{Announced, announced},
     recognise,
     without_influence::WITHOUT_INFLUENCE,
 };
-use crate::{error::ConfigProblem, note::Evidence};
+use crate::note::Evidence;
 
 /// The keys of a JSON object that have not been taken yet.
 ///
@@ -39,18 +38,10 @@ pub(crate) struct Keys {
     findings: Rc<Findings>,
 }
 
-/// The facts that reading a config yields beside its description. All objects of one file share them.
-#[derive(Debug, Default)]
-pub(crate) struct Findings {
-    /// In the order in which the keys were read.
-    problems: RefCell<Vec<ConfigProblem>>,
-    /// Keys that neither this crate nor transformers reads.
-    unread: RefCell<Vec<String>>,
-    /// Whether the last of transformers' `hidden_states` is the state before the final norm.
-    last_state_unnormed: Cell<bool>,
-}
-
 impl Keys {
+    /// The largest size, far above the sizes of published models.
+    pub(super) const LARGEST: usize = 1 << 24;
+
     pub(crate) fn new(left: Map<String, Value>) -> Self {
         Keys { prefix: String::new(), left, findings: Rc::default() }
     }
@@ -88,8 +79,7 @@ impl Keys {
         found
     }
 
-    /// Takes a size: a whole number from 1 to a bound far above the sizes of published models, so that products of sizes
-    /// cannot overflow.
+    /// Takes a size: a whole number from 1 to [`Keys::LARGEST`], so that products of sizes cannot overflow.
     pub(crate) fn size(&mut self, key: &str) -> usize {
         let found = self.required::<usize>(key);
         found.and_then(|found| self.checked_size(key, found)).unwrap_or(1)
@@ -101,11 +91,10 @@ impl Keys {
     }
 
     fn checked_size(&self, key: &str, found: usize) -> Option<usize> {
-        const LIMIT: usize = 1 << 24;
-        if (1..=LIMIT).contains(&found) {
+        if (1..=Keys::LARGEST).contains(&found) {
             return Some(found);
         }
-        self.bad(key, &found, &format!("a size from 1 to {LIMIT}"));
+        self.bad(key, &found, &format!("a size from 1 to {}", Keys::LARGEST));
         None
     }
 
@@ -186,6 +175,11 @@ impl Keys {
         recognise::guess(&self.left)
     }
 
+    /// Returns the first class that the file names, if transformers has no such class of a family.
+    pub(super) fn class_without_family(&self) -> Option<&str> {
+        recognise::classes(&self.left).next()
+    }
+
     /// Takes `auto_map`, which names code beside the checkpoint. Code with the name of transformers' own class is left alone:
     /// transformers itself prefers its own. A class of a model that transformers does not have is a problem.
     pub(super) fn own_code(&mut self, family: Option<Family>) {
@@ -199,6 +193,24 @@ impl Keys {
                 self.bad(&format!("auto_map.{purpose}"), class, &expected);
             }
         }
+    }
+
+    /// Returns the same keys with findings of their own, to try what a family reads from them.
+    pub(super) fn trial(&self) -> Self {
+        Keys { prefix: self.prefix.clone(), left: self.left.clone(), findings: Rc::default() }
+    }
+
+    /// Takes an object out of another one, which stays.
+    pub(super) fn take_within(&mut self, outer: &str, key: &str) -> Option<Map<String, Value>> {
+        let mut within = self.below(outer, self.object(outer)?.clone());
+        let found = within.optional(key);
+        self.left.insert(outer.to_owned(), within.value());
+        found
+    }
+
+    /// Returns the object under a key, which is not taken.
+    pub(super) fn object(&self, key: &str) -> Option<&Map<String, Value>> {
+        self.left.get(key)?.as_object()
     }
 
     /// Checks that what is left here and in another object has the same values where both have it.
@@ -233,12 +245,19 @@ impl Keys {
         if family != "gpt_neo" && self.left.get("tie_last_hidden_states") == Some(&Value::Bool(false)) {
             self.findings.last_state_unnormed.set(true);
         }
+        self.refuse_announced();
         for (key, value) in &self.left {
-            match announced(key, value, family) {
-                Announced::Refused(expected) => self.bad(key, value, &expected),
-                Announced::Nothing => {}
-                Announced::Unknown if known(key) || value.is_null() => {}
-                Announced::Unknown => self.note_unread(key),
+            if announced(key, value) == Announced::Unknown && !known(key) && !value.is_null() {
+                self.note_unread(key);
+            }
+        }
+    }
+
+    /// Refuses the keys that are left and announce a computation that no family has.
+    pub(super) fn refuse_announced(&self) {
+        for (key, value) in &self.left {
+            if let Announced::Refused(expected) = announced(key, value) {
+                self.bad(key, value, &expected);
             }
         }
     }
@@ -250,30 +269,6 @@ impl Keys {
     /// Returns the full name of a key of this object.
     pub(super) fn full(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)
-    }
-}
-
-impl Findings {
-    /// Whether the last of transformers' `hidden_states` is the state before the final norm.
-    pub(crate) fn last_state_unnormed(&self) -> bool {
-        self.last_state_unnormed.get()
-    }
-
-    /// Returns the keys that are not read, in order.
-    pub(crate) fn unread(&self) -> Vec<String> {
-        let mut keys = self.unread.take();
-        keys.sort();
-        keys
-    }
-
-    /// Returns the problems, in the order in which the keys were read.
-    pub(crate) fn problems(&self) -> Vec<ConfigProblem> {
-        self.problems.take()
-    }
-
-    /// Returns the number of problems so far.
-    pub(super) fn count(&self) -> usize {
-        self.problems.borrow().len()
     }
 }
 

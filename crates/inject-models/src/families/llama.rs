@@ -5,7 +5,7 @@ use super::{
     gated::{Gated, Sizes},
     keys::Keys,
     rotary::{self, Rotating, Surroundings},
-    settings::{activation, bias, epsilon, head, heads},
+    settings::{activation, bias, epsilon, head, heads, unused_layer_types},
 };
 use crate::config::{Residual, Span};
 
@@ -38,8 +38,7 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "attention_dropout",
     // The way in which the reference splits products.
     "pretraining_tp",
-    // transformers asks for these where it makes a cache, and attends to all tokens.
-    "layer_types",
+    // transformers asks for it where it makes a cache, and attends to all tokens.
     "sliding_window",
 ];
 
@@ -61,6 +60,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
         rotating: Rotating::All,
     };
     let rotary = rotary::take(&mut keys, &surroundings);
+    unused_layer_types(&mut keys, ("num_hidden_layers", sizes.num_hidden_layers));
     keys.finish("llama", WITHOUT_INFLUENCE);
 
     let gated = Gated {

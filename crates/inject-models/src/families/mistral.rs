@@ -5,14 +5,12 @@ use super::{
     gated::{Gated, Sizes},
     keys::Keys,
     rotary::{self, Rotating, Surroundings},
-    settings::{activation, epsilon, head, heads, uniform_span},
+    settings::{activation, epsilon, head, heads, uniform_span, unused_layer_types},
 };
 use crate::config::{Bias, Residual};
 
 const WITHOUT_INFLUENCE: &[&str] = &[
     "attention_dropout",
-    // transformers warns of it and gives every layer the same attention.
-    "layer_types",
     // Compared with keys that other families have.
     "num_heads",
 ];
@@ -35,6 +33,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
         rotating: Rotating::All,
     };
     let rotary = rotary::take(&mut keys, &surroundings);
+    unused_layer_types(&mut keys, ("num_hidden_layers", sizes.num_hidden_layers));
     keys.finish("mistral", WITHOUT_INFLUENCE);
 
     let gated = Gated {

@@ -6,7 +6,7 @@ use super::{
     keys::Keys,
     llama,
     rotary::{self, Rotating, Surroundings},
-    settings::{activation, bias, epsilon, head, heads},
+    settings::{activation, bias, epsilon, head, heads, unused_layer_types},
 };
 use crate::config::{Bias, QkNorm, Residual, Span};
 
@@ -22,8 +22,7 @@ pub(super) const NAMES: Names = Names {
 
 const WITHOUT_INFLUENCE: &[&str] = &[
     "attention_dropout",
-    // transformers asks for these where it makes a cache, and attends to all tokens.
-    "layer_types",
+    // transformers asks for it where it makes a cache, and attends to all tokens.
     "sliding_window",
 ];
 
@@ -46,6 +45,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
         rotating: Rotating::All,
     };
     let rotary = rotary::take(&mut keys, &surroundings);
+    unused_layer_types(&mut keys, ("num_hidden_layers", sizes.num_hidden_layers));
     keys.finish("olmo2", WITHOUT_INFLUENCE);
 
     let gated = Gated {

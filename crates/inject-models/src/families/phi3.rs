@@ -5,7 +5,7 @@ use super::{
     gated::{Gated, Sizes},
     keys::Keys,
     rotary::{self, Rotating, Surroundings},
-    settings::{activation, epsilon, head, heads, positive, uniform_span},
+    settings::{activation, epsilon, head, heads, positive, uniform_span, unused_layer_types},
 };
 use crate::config::{Bias, Residual};
 
@@ -36,9 +36,8 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "full_attn_mod",
     "interpolate_factor",
     "resid_pdrop",
-    // A parameter of the method that reads the rotary keys, and a key of the cache.
+    // A parameter of the method that reads the rotary keys.
     "ignore_keys",
-    "layer_types",
 ];
 
 pub(super) fn describe(mut keys: Keys) -> Description {
@@ -65,6 +64,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
         rotating: Rotating::Share { by_default: 1.0 },
     };
     let rotary = rotary::take(&mut keys, &surroundings);
+    unused_layer_types(&mut keys, ("num_hidden_layers", sizes.num_hidden_layers));
     keys.finish("phi3", WITHOUT_INFLUENCE);
 
     let gated = Gated {

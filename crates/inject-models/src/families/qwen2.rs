@@ -7,7 +7,7 @@ use super::{
     gated::{Gated, Sizes},
     keys::Keys,
     rotary::{self, Rotating, Surroundings},
-    settings::{activation, epsilon, head, heads, one_a_layer},
+    settings::{activation, epsilon, head, heads, one_a_layer, unused_mlp_layer_types},
 };
 use crate::config::{Bias, Residual, Span};
 
@@ -70,13 +70,15 @@ pub(super) enum Kind {
 pub(super) fn spans(keys: &mut Keys, n_layers: usize) -> Vec<Span> {
     let use_sliding_window = keys.or("use_sliding_window", false);
     keys.default_to("sliding_window", 4096);
-    let sliding_window = keys.optional_length("sliding_window").filter(|_| use_sliding_window);
+    let sliding_window = keys.optional_length("sliding_window");
     let max_window_layers = keys.or("max_window_layers", 28_usize);
     let layer_types = layer_types(keys, n_layers).unwrap_or_else(|| {
-        let kind = |layer: usize| match sliding_window.is_some() && layer >= max_window_layers {
-            true => Kind::SlidingAttention,
-            false => Kind::FullAttention,
-        };
+        let kind =
+            |layer: usize| match use_sliding_window && sliding_window.is_some() && layer >= max_window_layers
+            {
+                true => Kind::SlidingAttention,
+                false => Kind::FullAttention,
+            };
         (0..n_layers).map(kind).collect()
     });
     if !use_sliding_window && layer_types.contains(&Kind::SlidingAttention) {
@@ -87,6 +89,7 @@ pub(super) fn spans(keys: &mut Keys, n_layers: usize) -> Vec<Span> {
 
 /// Takes `layer_types` and checks that it has one kind a layer.
 pub(super) fn layer_types(keys: &mut Keys, n_layers: usize) -> Option<Vec<Kind>> {
+    unused_mlp_layer_types(keys, ("num_hidden_layers", n_layers));
     let kinds = keys.optional::<Vec<Kind>>("layer_types")?;
     one_a_layer(keys, "layer_types", &kinds, ("num_hidden_layers", n_layers));
     Some(kinds)
@@ -97,7 +100,7 @@ pub(super) fn spans_of(keys: &Keys, kinds: &[Kind], window: Option<usize>) -> Ve
     // transformers cannot make the mask of such a layer.
     if window.is_none() && kinds.contains(&Kind::SlidingAttention) {
         let expected = "a number of keys: there are layers with a window";
-        keys.misfit("sliding_window", &Value::Null, expected, &["use_sliding_window"]);
+        keys.bad("sliding_window", &Value::Null, expected);
     }
     let span = |kind: &Kind| match (kind, window) {
         (Kind::SlidingAttention, Some(window)) => Span::Window(window),

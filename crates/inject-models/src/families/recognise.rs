@@ -44,18 +44,26 @@ pub(super) fn model_type_of_class(class: &str) -> Option<&'static str> {
     Some(if text_only { "gemma3_text" } else { model_type })
 }
 
+/// Returns the `model_type` of the class whose name ends this one, as in `MyLlamaForCausalLM`.
+pub(super) fn model_type_named_in(class: &str) -> Option<&'static str> {
+    class.char_indices().find_map(|(place, _)| model_type_of_class(&class[place..]))
+}
+
+/// Returns the names of classes in `architectures`.
+pub(super) fn classes(config: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    config.get("architectures").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
 /// Returns the `model_type` of a file that names none, if the file leaves no doubt.
 pub(super) fn guess(config: &Map<String, Value>) -> Option<(&'static str, Evidence)> {
-    let architectures = config.get("architectures").and_then(Value::as_array);
-    let named = architectures.into_iter().flatten().filter_map(Value::as_str);
-    for class in named {
+    for class in classes(config) {
         if let Some(model_type) = model_type_of_class(class) {
             return Some((model_type, Evidence::Architecture(class.to_owned())));
         }
     }
     let all = |keys: &[&str]| keys.iter().all(|key| config.contains_key(*key));
     let none = |keys: &[&str]| keys.iter().all(|key| !config.contains_key(*key));
-    if architectures.is_some() {
+    if classes(config).next().is_some() {
         return None;
     }
     // GPT, CTRL, GPT-J and GPT BigCode have these keys and one of the others.
@@ -104,6 +112,15 @@ mod tests {
     }
 
     #[test]
+    fn a_class_of_someones_own_is_named_after_one_of_transformers() {
+        assert_eq!(model_type_named_in("MyLlamaForCausalLM"), Some("llama"));
+        assert_eq!(model_type_named_in("TunedGPTNeoXForCausalLM"), Some("gpt_neox"));
+        for class in ["Qwen3MoeForCausalLM", "LlamaForCausalLMEagle3", "CTRLModel", "größer", ""] {
+            assert_eq!(model_type_named_in(class), None, "{class}");
+        }
+    }
+
+    #[test]
     fn old_files_are_recognised_where_there_is_no_doubt() {
         let guessed = |config: Value| guess(config.as_object().unwrap()).map(|(model_type, _)| model_type);
         let gpt2 = json!({"n_embd": 8, "n_head": 2, "n_layer": 1, "n_ctx": 9, "layer_norm_epsilon": 1e-5});
@@ -113,7 +130,9 @@ mod tests {
         assert_eq!(guessed(gpt), None);
         let mut other = gpt2;
         other["architectures"] = json!(["CTRLModel"]);
-        assert_eq!(guessed(other), None);
+        assert_eq!(guessed(other.clone()), None);
+        other["architectures"] = json!([]);
+        assert_eq!(guessed(other), Some("gpt2"));
         assert_eq!(guessed(json!({"architectures": ["MistralModel"]})), Some("mistral"));
         assert_eq!(guessed(json!({"hidden_size": 8, "rms_norm_eps": 1e-6})), None);
     }

@@ -86,7 +86,8 @@ pub(super) fn take_share(keys: &mut Keys, surroundings: &Surroundings) -> Option
 fn take_named_share(keys: &mut Keys, key: &str, surroundings: &Surroundings) -> Option<usize> {
     if surroundings.rotating == Rotating::All && !surroundings.d_head.is_multiple_of(2) {
         let expected = "an even number, hidden_size / num_attention_heads where it is missing: coordinates rotate in pairs";
-        keys.misfit("head_dim", &surroundings.d_head, expected, WIDTH_OF_HEADS);
+        keys.misfit("head_dim", &surroundings.d_head, expected, &[WIDTH_OF_HEADS]);
+        keys.follows(WIDTH_OF_HEADS, &["head_dim"]);
     }
     keys.optional(key).map(|found| rotary_dim(keys, key, found, surroundings))
 }
@@ -137,8 +138,8 @@ pub(super) fn parse(mut keys: Keys, outside: Outside, surroundings: &Surrounding
 /// The key that gives the share of the coordinates that rotate.
 const SHARE: &str = "partial_rotary_factor";
 
-/// The keys that may give it.
-const OF_SHARE: &[&str] = &[SHARE, "rotary_pct"];
+/// The number of pairs of coordinates that rotate follows from these.
+const NUMBER_OF_PAIRS: &[&str] = &[WIDTH_OF_HEADS, SHARE, "rotary_pct"];
 
 /// Returns the number of coordinates that rotate if the config does not say.
 fn by_default(keys: &Keys, surroundings: &Surroundings) -> usize {
@@ -150,21 +151,36 @@ fn by_default(keys: &Keys, surroundings: &Surroundings) -> usize {
 
 /// Returns the number of coordinates that a share means, and checks that a head has them. `key` is the key that gives the share.
 fn rotary_dim(keys: &Keys, key: &str, share: f64, surroundings: &Surroundings) -> usize {
-    let d_head = surroundings.d_head;
-    // The product is truncated, not rounded, as in the reference.
-    let rotary_dim = (d_head as f64 * share) as usize;
+    let d_head = width(keys, surroundings.d_head);
+    let rotary_dim = coordinates(d_head, share);
     // Coordinates rotate in pairs, so an odd number is rounded up.
-    let expected = if rotary_dim == 0 || rotary_dim > d_head || rotary_dim.next_multiple_of(2) > d_head {
-        format!(
+    let fits = (1..=d_head).contains(&rotary_dim) && rotary_dim.next_multiple_of(2) <= d_head;
+    let is_part = surroundings.rotating == Rotating::All && rotary_dim < d_head;
+    let expected = match (fits, keys.is_faulty(WIDTH_OF_HEADS)) {
+        (true, _) if is_part => {
+            "1: other values mean a rotation of a part of each head, which this family does not have"
+                .to_owned()
+        }
+        (true, _) => return rotary_dim,
+        (false, true) => "a share of the coordinates of a head that leaves room for pairs".to_owned(),
+        (false, false) => format!(
             "a share of the {d_head} coordinates of a head that is at least 1 and leaves room for pairs; this one is {rotary_dim}"
-        )
-    } else if surroundings.rotating == Rotating::All && rotary_dim < d_head {
-        "1: other values mean a rotation of a part of each head, which this family does not have".to_owned()
-    } else {
-        return rotary_dim;
+        ),
     };
-    keys.misfit(key, &share, &expected, WIDTH_OF_HEADS);
+    keys.bad(key, &share, &expected);
     d_head
+}
+
+/// Returns the width of a head for judging shares. If it is unknown, it is the largest: a share that is wrong for that is wrong for
+/// every width.
+pub(super) fn width(keys: &Keys, d_head: usize) -> usize {
+    if keys.is_faulty(WIDTH_OF_HEADS) { Keys::LARGEST } else { d_head }
+}
+
+/// Returns the number of coordinates that a share of a head means.
+pub(super) fn coordinates(d_head: usize, share: f64) -> usize {
+    // The product is truncated, not rounded, as in the reference.
+    (d_head as f64 * share) as usize
 }
 
 /// Takes the kind of scaling. Returns it with the key that names it.
@@ -232,7 +248,7 @@ fn factors(keys: &mut Keys, key: &str, pairs: usize) -> Vec<f64> {
         keys.bad(key, &factors, "positive numbers");
     }
     if factors.len() != pairs {
-        keys.misfit(key, &factors, &format!("{pairs} factors"), &[WIDTH_OF_HEADS, OF_SHARE].concat());
+        keys.misfit(key, &factors, &format!("{pairs} factors"), NUMBER_OF_PAIRS);
     }
     factors
 }

@@ -1,6 +1,7 @@
 //! Settings that several families have, read from their keys.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::keys::Keys;
 use crate::config::{Activation, Bias, Head, Span};
@@ -60,8 +61,8 @@ fn checked_positive(keys: &Keys, key: &str, found: f64) -> Option<f64> {
     None
 }
 
-/// The keys that give the width of a head.
-pub(super) const WIDTH_OF_HEADS: &[&str] = &["hidden_size", "num_attention_heads", "head_dim"];
+/// The name of the width of a head, which follows from keys.
+pub(super) const WIDTH_OF_HEADS: &str = "the width of a head";
 
 /// Takes the number of heads, key and value heads, and the width of a head, and checks that they fit together.
 pub(super) fn heads(keys: &mut Keys, d_model: usize) -> Heads {
@@ -84,7 +85,8 @@ pub(super) struct Heads {
     pub(super) d_head: usize,
 }
 
-/// Returns the width of a head if the heads share the model's width. Each number comes with its key.
+/// Returns the width of a head if the heads share the model's width. Each number comes with its key. With a problem in them, or in
+/// `head_dim`, the width is unknown.
 pub(super) fn even_split(
     keys: &Keys,
     width_key: &str,
@@ -96,6 +98,7 @@ pub(super) fn even_split(
         let expected = format!("a multiple of the {n_heads} heads");
         keys.misfit(width_key, &d_model, &expected, &[heads_key, "head_dim"]);
     }
+    keys.follows(WIDTH_OF_HEADS, &[width_key, heads_key, "head_dim"]);
     (d_model / n_heads).max(1)
 }
 
@@ -127,6 +130,56 @@ pub(super) fn cap(keys: &mut Keys, key: &str, default: Option<f64>) -> Option<f6
     }
     Some(cap)
 }
+
+/// Takes the kinds of layers in a family whose layers do not depend on them, and checks them as transformers does.
+pub(super) fn unused_layer_types(keys: &mut Keys, layers: (&str, usize)) {
+    if let Some(kinds) = keys.optional::<Vec<Value>>("layer_types") {
+        check_kinds(keys, "layer_types", &kinds, ATTENTION_KINDS, layers);
+        unused_mlp_layer_types(keys, layers);
+    }
+}
+
+/// As [`unused_layer_types`], for the kinds of feed-forward blocks. transformers checks them where it checks `layer_types`.
+pub(super) fn unused_mlp_layer_types(keys: &mut Keys, layers: (&str, usize)) {
+    if let Some(kinds) = keys.optional::<Vec<Value>>("mlp_layer_types") {
+        check_kinds(keys, "mlp_layer_types", &kinds, &["sparse", "dense"], layers);
+    }
+}
+
+fn check_kinds(keys: &Keys, key: &str, kinds: &[Value], known: &[&str], layers: (&str, usize)) {
+    let is_known = |kind: &Value| kind.as_str().is_some_and(|kind| known.contains(&kind));
+    if !kinds.iter().all(is_known) {
+        keys.bad(key, &kinds, &format!("kinds of layers, of {}", known.join(", ")));
+    }
+    one_a_layer(keys, key, kinds, layers);
+}
+
+/// The kinds of layers of all models, and their older names.
+///
+/// # Source
+///
+/// Hugging Face transformers 5.24, `configuration_utils.py` (`ALLOWED_ATTN_LAYER_TYPES`, `_LEGACY_LAYER_TYPE_REMAP`,
+/// `validate_layer_type`).
+const ATTENTION_KINDS: &[&str] = &[
+    "full_attention",
+    "sliding_attention",
+    "chunked_attention",
+    "window_attention",
+    "indexed_attention",
+    "compressed_sparse_attention",
+    "heavily_compressed_attention",
+    "minimax_m3_sparse",
+    "conv",
+    "moe",
+    "hybrid",
+    "hybrid_sliding",
+    "reference_sliding_attention",
+    "linear_attention",
+    "mamba",
+    "attention",
+    "deepseek_sparse_attention",
+    "qwen_sparse_attention",
+];
 
 /// Checks that a list has one kind for each layer.
 pub(super) fn one_a_layer<T: Serialize>(keys: &Keys, key: &str, kinds: &[T], layers: (&str, usize)) {

@@ -112,10 +112,7 @@ impl ModelFiles {
 
     /// Opens all but the adapter from a GGUF file: its metadata take the place of `config.json` and `tokenizer.json`.
     fn open_gguf(file: Gguf, path: &Path, origin: Origin) -> Result<Self, ModelError> {
-        let describe =
-            |config: String| families::describe(path, &config).map_err(|error| file.with_own_keys(error));
-        let described = file.config().and_then(describe);
-        let (described, ()) = ModelError::both(described, find_named(&origin))?;
+        let (described, ()) = ModelError::both(file.describe(), find_named(&origin))?;
         let Described { description, bos_token_id, mut notes, .. } = described;
         let vocab_size = description.config.vocab_size;
         let tokenizer = match &origin.tokenizer {

@@ -51,15 +51,13 @@ pub(super) fn opened(
     bos_token_id: Option<u32>,
     config_path: &Path,
 ) -> Result<Tokenizer, ModelError> {
+    Tokenizer::check_place(place)?;
     Tokenizer::open(place, vocab_size, bos_token_id, config_path)?.ok_or_else(|| no_tokenizer(place))
 }
 
 /// Checks that there is a tokenizer in the place that the user names.
 pub(super) fn find_named(origin: &Origin) -> Result<(), ModelError> {
-    match &origin.tokenizer {
-        Some(place) if !Tokenizer::is_in(place) => Err(no_tokenizer(place)),
-        Some(_) | None => Ok(()),
-    }
+    origin.tokenizer.as_deref().map_or(Ok(()), Tokenizer::check_place)
 }
 
 pub(super) fn no_tokenizer(place: &Path) -> ModelError {

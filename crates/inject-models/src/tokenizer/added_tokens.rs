@@ -5,15 +5,19 @@ use std::{
     path::Path,
 };
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokenizers::{AddedToken, PostProcessorWrapper};
 
 use super::{
-    beside::{Beside, Described, Tokens},
+    beside::{Beside, Tokens},
     limits,
     pieces::Around,
+    special::Special,
 };
-use crate::error::ModelError;
+use crate::{
+    error::ModelError,
+    in_order::{InOrder, Member},
+};
 
 /// The special tokens that a class has if the files do not name others, by their keys.
 pub(super) type Defaults<'a> = &'a [(&'a str, &'a str)];
@@ -30,16 +34,9 @@ pub(super) type Defaults<'a> = &'a [(&'a str, &'a str)];
 pub(super) struct AddedTokens {
     numbered: BTreeMap<u32, AddedToken>,
     /// The special tokens that have a key, in the order in which those without an id get one.
-    named: Vec<(String, Special)>,
+    named: InOrder<Special>,
     /// The special tokens without a key.
     listed: Vec<Special>,
-}
-
-/// A special token by its text alone, or with its settings.
-#[derive(Clone)]
-enum Special {
-    Text(String),
-    Token(AddedToken),
 }
 
 /// The keys of special tokens that every class knows.
@@ -64,8 +61,8 @@ impl AddedTokens {
     ) -> Self {
         let is_of_tokens = |key: &str| key.ends_with("_token") || key == LIST || key == OLDER_LIST;
         let of_tokens = beside.settings.iter().filter(|(key, _)| is_of_tokens(key));
-        let mut settings: Map<String, Value> =
-            of_tokens.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let mut settings: InOrder<Member> =
+            of_tokens.map(|(key, value)| (key.to_owned(), value.clone())).collect();
         if is_empty(settings.get(LIST))
             && let Some(list) = settings.remove(OLDER_LIST)
         {
@@ -73,14 +70,12 @@ impl AddedTokens {
         }
         // Keys of the model's own, such as `image_token`. Some of these keys are flags, such as `add_bos_token`.
         let is_own = |key: &str| key.ends_with("_token") && !NAMED.contains(&key);
-        let mut own_names: Vec<(String, Special)> = Vec::new();
-        settings.retain(|key, value| match value {
-            Value::String(text) if is_own(key) => {
-                own_names.push((key.clone(), Special::Text(text.clone())));
-                false
-            }
-            _ => true,
-        });
+        let is_text = |value: &Member| value.plain().is_some_and(Value::is_string);
+        let texts = settings.iter().filter(|(key, value)| is_own(key) && is_text(value));
+        let mut own_names: InOrder<Special> =
+            texts.filter_map(|(key, value)| Some((key.to_owned(), Special::read(value)?))).collect();
+        let mut settings: InOrder<Member> =
+            settings.into_iter().filter(|(key, value)| !(is_own(key) && is_text(value))).collect();
         take_names(&mut settings, &mut own_names);
         if let Tokens::Older { special, .. } = &beside.tokens {
             merge(&mut settings, special);
@@ -101,9 +96,8 @@ impl AddedTokens {
             Some((key.to_owned(), special))
         });
         let others = settings.iter().filter(|(key, _)| is_own(key));
-        let others = others.filter_map(|(key, value)| Some((key.clone(), Special::read(value)?)));
-        let named = known.chain(others.filter(|(key, _)| own_names.iter().all(|(name, _)| name != key)));
-        let named = named.chain(own_names.clone()).collect();
+        let others = others.filter_map(|(key, value)| Some((key.to_owned(), Special::read(value)?)));
+        let named = known.chain(others).chain(own_names).collect();
         let listed = match (settings.get(LIST), pieces) {
             (Some(list), _) => read_list(list),
             (None, Some(pieces)) => pieces.into_iter().map(Special::Token).collect(),
@@ -124,7 +118,7 @@ impl AddedTokens {
 
     /// Returns the text of the special token with a key.
     pub(super) fn named(&self, key: &str) -> Option<&str> {
-        Some(self.named.iter().find(|(of, _)| of == key)?.1.text())
+        Some(self.named.get(key)?.text())
     }
 
     /// Adds the tokens to a tokenizer. One that the vocabulary does not have gets the next id, whatever id the files give it.
@@ -204,7 +198,7 @@ impl AddedTokens {
 fn numbered(
     tokens: &Tokens,
     own: BTreeMap<u32, AddedToken>,
-    settings: &Map<String, Value>,
+    settings: &InOrder<Member>,
 ) -> BTreeMap<u32, AddedToken> {
     match tokens {
         Tokens::Decoder(tokens) => tokens.clone(),
@@ -222,79 +216,54 @@ fn numbered(
 }
 
 /// Adds what `special_tokens_map.json` says to the settings. It comes before them, but two lists are joined.
-fn merge(settings: &mut Map<String, Value>, map: &Map<String, Value>) {
+fn merge(settings: &mut InOrder<Member>, map: &InOrder<Member>) {
     let special = |mut value: Value| {
         if let Value::Object(described) = &mut value {
             described.insert("special".to_owned(), Value::Bool(true));
         }
         value
     };
-    for (key, value) in map {
-        match value {
-            Value::Array(more) if key == LIST => {
-                let list = settings.entry(LIST).or_insert(Value::Null);
-                if !list.is_array() {
-                    *list = Value::Array(Vec::new());
-                }
-                let list = list.as_array_mut().into_iter();
-                list.for_each(|list| list.extend(more.iter().cloned().map(special)));
+    let list = settings.remove(LIST).and_then(|list| list.plain()?.as_array().cloned());
+    let of_map = map.iter().map(|(key, value)| {
+        let value = match value {
+            Member::Other(Value::Array(more)) if key == LIST => {
+                let more = more.iter().cloned().map(special);
+                Member::Other(list.iter().flatten().cloned().chain(more).collect())
             }
-            Value::Object(_) if key == LIST => drop(settings.insert(key.clone(), value.clone())),
-            _ => drop(settings.insert(key.clone(), special(value.clone()))),
-        }
-    }
+            Member::Object(described) if key != LIST => {
+                let mut described = described.clone();
+                described.insert("special".to_owned(), Value::Bool(true));
+                Member::Object(described)
+            }
+            other => other.clone(),
+        };
+        (key.to_owned(), value)
+    });
+    // A list of the settings counts unless the map has another.
+    let own = list.iter().map(|list| (LIST.to_owned(), Member::Other(list.clone().into())));
+    *settings = own.chain(std::mem::take(settings)).chain(of_map).collect();
 }
 
 /// Takes special tokens out of the settings that have names of the model's own.
-fn take_names(settings: &mut Map<String, Value>, names: &mut Vec<(String, Special)>) {
-    if settings.get(LIST).is_some_and(Value::is_object)
-        && let Some(Value::Object(named)) = settings.remove(LIST)
-    {
-        for (name, token) in named {
-            let Some(special) = Special::read(&token) else { continue };
-            match names.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, known)) => *known = special,
-                None => names.push((name, special)),
-            }
+fn take_names(settings: &mut InOrder<Member>, names: &mut InOrder<Special>) {
+    match settings.remove(LIST) {
+        Some(Member::Object(named)) => {
+            let named = named.into_iter().filter_map(|(name, token)| Some((name, Special::of(&token)?)));
+            *names = std::mem::take(names).into_iter().chain(named).collect();
         }
+        Some(list) => settings.insert(LIST.to_owned(), list),
+        None => {}
     }
 }
 
-fn read_list(list: &Value) -> Vec<Special> {
-    list.as_array().into_iter().flatten().filter_map(Special::read).collect()
+fn read_list(list: &Member) -> Vec<Special> {
+    list.plain().and_then(Value::as_array).into_iter().flatten().filter_map(Special::of).collect()
 }
 
-fn is_empty(value: Option<&Value>) -> bool {
-    match value {
-        None | Some(Value::Null) => true,
-        Some(Value::Array(list)) => list.is_empty(),
-        Some(Value::Object(object)) => object.is_empty(),
-        Some(_) => false,
-    }
-}
-
-impl Special {
-    fn read(value: &Value) -> Option<Self> {
-        match value {
-            Value::String(text) => Some(Special::Text(text.clone())),
-            Value::Object(_) => {
-                Some(Special::Token(serde_json::from_value::<Described>(value.clone()).ok()?.into()))
-            }
-            _ => None,
-        }
-    }
-
-    fn text(&self) -> &str {
-        match self {
-            Special::Text(text) => text,
-            Special::Token(token) => &token.content,
-        }
-    }
-
-    fn token(&self) -> AddedToken {
-        match self {
-            Special::Text(text) => AddedToken::from(text.as_str(), true),
-            Special::Token(token) => token.clone(),
-        }
+fn is_empty(member: Option<&Member>) -> bool {
+    match member {
+        None | Some(Member::Other(Value::Null)) => true,
+        Some(Member::Other(list)) => list.as_array().is_some_and(Vec::is_empty),
+        Some(Member::Object(object)) => object.is_empty(),
     }
 }

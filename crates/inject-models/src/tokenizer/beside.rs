@@ -9,7 +9,11 @@ use serde::{
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
-use crate::{checkpoint::read_text, error::ModelError};
+use crate::{
+    checkpoint::read_text,
+    error::ModelError,
+    in_order::{InOrder, Member},
+};
 
 /// A token with its settings, as `added_tokens_decoder` and the maps of special tokens describe it.
 #[derive(Deserialize)]
@@ -29,7 +33,7 @@ pub(super) struct Described {
 /// What the files say.
 pub(super) struct Beside {
     /// `tokenizer_config.json`, without `added_tokens_decoder`.
-    pub(super) settings: Map<String, Value>,
+    pub(super) settings: InOrder<Member>,
     pub(super) tokens: Tokens,
     /// `model_type` of `config.json`.
     pub(super) model_type: Option<String>,
@@ -42,7 +46,7 @@ pub(super) enum Tokens {
     /// `added_tokens_decoder` in `tokenizer_config.json`. The other files do not count beside it.
     Decoder(BTreeMap<u32, AddedToken>),
     /// `special_tokens_map.json` and `added_tokens.json`.
-    Older { special: Map<String, Value>, added: BTreeMap<String, u32> },
+    Older { special: InOrder<Member>, added: BTreeMap<String, u32> },
 }
 
 const SETTINGS: &str = "tokenizer_config.json";
@@ -65,15 +69,16 @@ impl Beside {
     ///
     /// Fails if one of them cannot be read. The error names it.
     pub(super) fn read(vocabulary: &Path) -> Result<Self, ModelError> {
-        let mut settings: Map<String, Value> = json(vocabulary, SETTINGS)?;
+        let mut settings: InOrder<Member> = json(vocabulary, SETTINGS)?;
         let model: Map<String, Value> = json(vocabulary, "config.json")?;
         let text = |key: &str| Some(model.get(key)?.as_str()?.to_owned());
         let tokens = match settings.remove("added_tokens_decoder") {
             Some(decoder) => {
-                let decoder = BTreeMap::<u32, Described>::deserialize(decoder).map_err(|error| {
-                    let source = serde_json::Error::custom(format!("added_tokens_decoder: {error}"));
-                    ModelError::Json { path: vocabulary.with_file_name(SETTINGS), source }
-                })?;
+                let decoder =
+                    BTreeMap::<u32, Described>::deserialize(Value::from(decoder)).map_err(|error| {
+                        let source = serde_json::Error::custom(format!("added_tokens_decoder: {error}"));
+                        ModelError::Json { path: vocabulary.with_file_name(SETTINGS), source }
+                    })?;
                 Tokens::Decoder(decoder.into_iter().map(|(id, token)| (id, token.into())).collect())
             }
             None => Tokens::Older {
@@ -91,18 +96,20 @@ impl Beside {
 
     /// Returns a flag of `tokenizer_config.json`, such as `add_bos_token`. `None` if it does not say.
     pub(super) fn flag(&self, key: &str) -> Option<bool> {
-        self.settings.get(key)?.as_bool()
+        self.settings.get(key)?.plain()?.as_bool()
     }
 
     /// Returns the text of the token that `tokenizer_config.json` names under a key, such as `bos_token`.
     pub(super) fn token(&self, key: &str) -> Option<&str> {
-        let token = self.settings.get(key)?;
-        token.get("content").unwrap_or(token).as_str()
+        match self.settings.get(key)? {
+            Member::Object(token) => token.get("content")?.as_str(),
+            Member::Other(token) => token.as_str(),
+        }
     }
 
     /// Returns the class of the tokenizer that the files name.
     pub(super) fn class(&self) -> Option<&str> {
-        let own = self.settings.get("tokenizer_class").and_then(Value::as_str);
+        let own = self.settings.get("tokenizer_class").and_then(Member::plain).and_then(Value::as_str);
         own.or(self.class_of_model.as_deref())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::sentence_piece::is_tiktoken;
+use super::{place::NoTokenizerHere, sentence_piece::is_tiktoken};
 use crate::checkpoint::Gguf;
 
 /// The files that hold a tokenizer.
@@ -38,18 +38,19 @@ impl TokenizerFiles {
                 Gguf::find(place).map(TokenizerFiles::Gguf)
             };
         }
-        let merges = place.with_file_name("merges.txt");
-        let named = |name: &str| place.file_name().is_some_and(|found| found == name);
+        let [vocab, merges] = ["vocab.json", "merges.txt"].map(|name| place.with_file_name(name));
         if !place.is_file() || has_tiktoken(place) {
             None
         } else if sentence_piece(place).is_some() {
             Some(TokenizerFiles::SentencePiece(place.to_owned()))
         } else if let Some(path) = Gguf::find(place) {
             Some(TokenizerFiles::Gguf(path))
-        } else if named("vocab.json") && merges.is_file() {
-            Some(TokenizerFiles::ByteLevel { vocab: place.to_owned(), merges })
-        } else {
+        } else if (place == vocab || place == merges) && vocab.is_file() && merges.is_file() {
+            Some(TokenizerFiles::ByteLevel { vocab, merges })
+        } else if NoTokenizerHere::may_be_json(place) {
             Some(TokenizerFiles::Json(place.to_owned()))
+        } else {
+            None
         }
     }
 

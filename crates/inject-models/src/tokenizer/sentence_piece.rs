@@ -223,7 +223,7 @@ impl Read {
     /// Returns the parts that the file itself describes.
     fn own_parts(&self, beside: &Beside) -> Result<Parts, SentencePieceError> {
         // A setting that is null is not the usual one.
-        let legacy = beside.settings.get("legacy").is_none_or(|legacy| legacy.as_bool().unwrap_or(false));
+        let legacy = beside.settings.get("legacy").is_none_or(|_| beside.flag("legacy").unwrap_or(false));
         let user_defined = self.user_defined()?;
         let first_space = self.begins_with_space().then(|| {
             let scheme = if legacy { "always" } else { "first" };

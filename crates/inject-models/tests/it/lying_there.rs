@@ -121,7 +121,8 @@ fn an_id_outside_the_vocabulary_is_not_bos() {
     for (found, expected) in [(96_i64, Some(96)), (97, None), (50_256, None), (-1, None), (1 << 40, None)] {
         let model = llama().with_key("bos_token_id", found).load().unwrap();
         assert_eq!(model.bos_token_id(), expected, "{found}");
-        let note = Note::BosOutside { found, vocab_size: 97 };
+        let key = "bos_token_id".to_owned();
+        let note = Note::BosOutside { key, found, vocab_size: 97 };
         let notes: Vec<Note> = expected.is_none().then_some(note).into_iter().collect();
         assert_eq!(model.notes(), notes);
     }

@@ -84,6 +84,34 @@ fn blocks_have_the_sides_that_the_config_says() {
     others.damaged("model.safetensors", &[&format!("tensor `{WEIGHT}_scale` is"), "of the sizes [[8, 8]]"]);
 }
 
+/// A multimodal file may have the sides within its text part. Without them, three blocks of 36 rows may have 12 or 16.
+#[test]
+fn blocks_have_the_sides_that_the_text_part_says() {
+    let name = "language_model.model.layers.0.mlp.up_proj.weight";
+    let unsaid = || {
+        Checkpoint::copy_of("gemma3-multimodal").with_tensors(|tensors| {
+            // The code of one.
+            let codes = Stored { dtype: Dtype::F8_E4M3, shape: vec![36, 24], bytes: vec![0x38; 36 * 24] };
+            assert_eq!(tensors.insert(name.to_owned(), codes).unwrap().shape, [36, 24]);
+            let bytes = [1_f32, 2.0, 3.0].iter().flat_map(|scale| scale.to_le_bytes()).collect();
+            let scales = Stored { dtype: Dtype::F32, shape: vec![3, 1], bytes };
+            tensors.insert(format!("{name}_scale_inv"), scales);
+        })
+    };
+    let says =
+        ["a weight [36, 24], whose size the config says if several are possible (`weight_block_size`)"];
+    unsaid().damaged("model.safetensors", &says);
+    let quantisation = json!({"quant_method": "fp8", "weight_block_size": [15, 24]});
+    for key in ["quantization_config", "text_config.quantization_config"] {
+        let model = unsaid().with_key(key, quantisation.clone()).load().unwrap();
+        assert_eq!(model.notes(), [], "{key}");
+        let parameters = parameters(&model);
+        let found = parameters.iter().find(|(found, _)| found.ends_with("layers.0.mlp.up_proj.weight"));
+        let expected: Vec<f32> = (0..36 * 24).map(|i| (i / 24 / 15 + 1) as f32).collect();
+        assert_eq!(found.unwrap().1, &expected, "{key}");
+    }
+}
+
 /// `bnb_4bit_quant_storage` stores the codes under another format, byte for byte.
 #[test]
 fn codes_may_be_stored_as_numbers_of_another_format() {
@@ -121,20 +149,42 @@ fn a_method_that_the_config_announces_and_no_tensor_shows_is_refused() {
 }
 
 #[test]
-fn a_missing_scale_is_refused_by_its_name() {
-    for (case, beside) in [
-        ("nf4", "weight.absmax"),
-        ("nf4", "weight.quant_map"),
-        ("nf4-nested", "weight.nested_absmax"),
-        ("nf4-nested", "weight.nested_quant_map"),
-        ("fp8-channel", "weight_scale"),
+fn a_missing_scale_is_refused_by_its_name_and_that_of_the_method() {
+    for (case, beside, method) in [
+        ("nf4", "weight.absmax", "bitsandbytes, 4 bits"),
+        ("nf4", "weight.quant_map", "bitsandbytes, 4 bits"),
+        ("nf4-nested", "weight.nested_absmax", "bitsandbytes, 4 bits"),
+        ("nf4-nested", "weight.nested_quant_map", "bitsandbytes, 4 bits"),
+        ("fp8-channel", "weight_scale", "FP8, 8 bits"),
     ] {
         let name = WEIGHT.replace("weight", beside);
         let checkpoint = copy_of(case).with_tensors(|tensors| {
             tensors.remove(&name).unwrap();
         });
-        checkpoint.error("model.safetensors", &[&format!("tensor `{name}` is missing")]);
+        let says = [&*format!("tensor `{name}` is missing"), &format!("`{WEIGHT}`"), method];
+        let error = checkpoint.error("model.safetensors", &says);
+        assert!(matches!(error, ModelError::MissingBeside { .. }), "{error:?}");
     }
+}
+
+/// A file without any scales, whatever the config says.
+#[test]
+fn numbers_of_8_bits_without_scales_are_called_fp8() {
+    for (dtype, name) in [(Dtype::F8_E4M3, WEIGHT), (Dtype::F8_E5M2, "model.embed_tokens.weight")] {
+        let checkpoint = Checkpoint::copy_of("llama").with_tensors(|tensors| {
+            let stored = tensors.get_mut(name).unwrap();
+            *stored = Stored { dtype, shape: stored.shape.clone(), bytes: vec![0; stored.bytes.len() / 4] };
+        });
+        checkpoint.error("model.safetensors", &[&format!("`{name}_scale` is missing"), "FP8, 8 bits"]);
+    }
+    // A bias has no scales.
+    let name = "transformer.h.0.mlp.c_fc.bias";
+    let checkpoint = Checkpoint::copy_of("gpt2").with_tensors(|tensors| {
+        let stored = tensors.get_mut(name).unwrap();
+        let bytes = vec![0; stored.bytes.len() / 4];
+        *stored = Stored { dtype: Dtype::F8_E4M3, shape: stored.shape.clone(), bytes };
+    });
+    checkpoint.error("model.safetensors", &[&format!("`{name}` is stored as F8_E4M3 (FP8)")]);
 }
 
 #[test]

@@ -22,7 +22,9 @@ fn folder(tokenizer: &Value, parts: &Value, files: &Value) -> TempDir {
     let place = tempfile::tempdir().unwrap();
     fs::write(place.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
     for (name, contents) in files.as_object().unwrap() {
-        fs::write(place.path().join(name), contents.to_string()).unwrap();
+        // A text keeps the order of its keys.
+        let text = contents.as_str().map_or_else(|| contents.to_string(), str::to_owned);
+        fs::write(place.path().join(name), text).unwrap();
     }
     place
 }

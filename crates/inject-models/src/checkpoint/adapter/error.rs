@@ -17,7 +17,9 @@ pub enum AdapterError {
         expected: &'static str,
     },
     /// A key of `rank_pattern` or `alpha_pattern` is not a regular expression.
-    #[error("adapter_config.json: `{key}` has the pattern `{pattern}`, expected a regular expression")]
+    #[error(
+        "adapter_config.json: `{key}` has the pattern `{pattern}`, expected a regular expression without look-around and back-references"
+    )]
     Pattern {
         /// The setting that holds the patterns.
         key: &'static str,

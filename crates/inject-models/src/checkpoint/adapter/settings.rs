@@ -7,15 +7,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use self::refused::{initialisation, refused, setting};
-use super::{AdapterError, patterns::Patterns};
+use super::AdapterError;
+use crate::in_order::InOrder;
 
 /// The contents of `adapter_config.json`. The patterns are read apart, because the order of their entries counts.
 #[derive(Debug, Deserialize)]
 pub(super) struct File {
-    #[serde(default)]
-    rank_pattern: Patterns,
-    #[serde(default)]
-    alpha_pattern: Patterns,
+    rank_pattern: Option<InOrder<Value>>,
+    alpha_pattern: Option<InOrder<Value>>,
     #[serde(flatten)]
     others: Map<String, Value>,
 }
@@ -121,7 +120,7 @@ fn stand_in<T>(faults: &mut Vec<AdapterError>, fault: AdapterError, value: T) ->
 /// `utils/other.py` (`get_pattern_key`): it fits if it is the whole path, or the end of it after a dot.
 fn compiled<T>(
     key: &'static str,
-    patterns: Patterns,
+    patterns: Option<InOrder<Value>>,
     parse: fn(&str, &Value) -> Result<T, AdapterError>,
     faults: &mut Vec<AdapterError>,
 ) -> Vec<(Regex, T)> {
@@ -132,7 +131,11 @@ fn compiled<T>(
             Err(error) => Err(AdapterError::Pattern { key, pattern, source: Box::new(error) }),
         }
     };
-    patterns.0.into_iter().filter_map(|of| compile(of).map_err(|fault| faults.push(fault)).ok()).collect()
+    patterns
+        .into_iter()
+        .flatten()
+        .filter_map(|of| compile(of).map_err(|fault| faults.push(fault)).ok())
+        .collect()
 }
 
 fn rank(key: &str, value: &Value) -> Result<usize, AdapterError> {

@@ -13,25 +13,50 @@ use serde_json::{Map, Value as Json, json};
 
 use self::rotating::{base, decoder, linear_or_none, whole_head_rotates};
 use super::{Gguf, architecture::Architecture, settings::Settings, value::Value};
-use crate::error::ModelError;
+use crate::{
+    error::{ConfigProblem, ModelError},
+    families::{self, Described},
+    note::Note,
+};
 
 impl Gguf {
-    /// Returns the text of the `config.json` that describes this model.
+    /// Returns the description of this model.
     ///
     /// # Errors
     ///
-    /// Fails if a key is missing or malformed, or asks for a computation that the family does not have.
-    pub(crate) fn config(&self) -> Result<String, ModelError> {
+    /// Fails with all problems of the file: keys that are missing or malformed, or ask for a computation that the family does not have.
+    pub(crate) fn describe(&self) -> Result<Described, ModelError> {
+        let (config, mut problems) = self.config();
+        let described = families::describe_in_part(&self.path, &config, own_keys::unknown(&problems));
+        match described.map_err(|error| self.with_own_keys(error)) {
+            Ok(mut described) if problems.is_empty() => {
+                for note in &mut described.notes {
+                    if let Note::BosOutside { key, .. } = note {
+                        own_keys::BOS.clone_into(key);
+                    }
+                }
+                return Ok(described);
+            }
+            Ok(_) => {}
+            Err(ModelError::Config { problems: more, .. }) => problems.extend(more),
+            Err(other) => return Err(other),
+        }
+        Err(ModelError::Config { path: self.path.clone(), problems })
+    }
+
+    /// Returns the text of the `config.json` that describes this model, and the problems of the settings. A stand-in takes the place
+    /// of a value with a problem.
+    fn config(&self) -> (String, Vec<ConfigProblem>) {
         let mut settings = self.settings();
         let mut config = match self.architecture {
-            Architecture::Llama => self.llama(&mut settings)?,
+            Architecture::Llama => self.llama(&mut settings),
             Architecture::SmolLm3 => self.smollm3(&mut settings),
             Architecture::Gemma2 => self.gemma2(&mut settings),
             Architecture::Gemma3 => self.gemma3(&mut settings),
             Architecture::Gpt2 => self.gpt2(&mut settings),
             Architecture::GptNeoX => self.gpt_neox(&mut settings),
             Architecture::Olmo2 => self.olmo2(&mut settings),
-            Architecture::Phi3 => self.phi3(&mut settings)?,
+            Architecture::Phi3 => self.phi3(&mut settings),
             Architecture::Qwen2 => self.qwen(&mut settings, "qwen2"),
             Architecture::Qwen3 => self.qwen(&mut settings, "qwen3"),
         };
@@ -47,7 +72,7 @@ impl Gguf {
             let only = "one file: join the parts with `llama-gguf-split --merge`";
             settings.bad_key("split.count".to_owned(), &super::settings::shown(&self.map, parts), only);
         }
-        settings.finish()?;
+        let problems = settings.finish();
         // The number of rows, because files may have more tokens than rows or fewer.
         if let Some(embedding) = self.head.tensors.get("token_embd.weight") {
             config.insert("vocab_size".to_owned(), json!(embedding.shape[0]));
@@ -57,10 +82,10 @@ impl Gguf {
         if let Some(bos) = self.head.metadata.get("tokenizer.ggml.bos_token_id").and_then(Value::whole) {
             config.insert("bos_token_id".to_owned(), json!(bos));
         }
-        Ok(Json::Object(config).to_string())
+        (Json::Object(config).to_string(), problems)
     }
 
-    fn llama(&self, settings: &mut Settings<'_>) -> Result<Map<String, Json>, ModelError> {
+    fn llama(&self, settings: &mut Settings<'_>) -> Map<String, Json> {
         let (mut config, shape) = decoder(settings, "llama");
         whole_head_rotates(settings, &shape);
         config.insert("hidden_act".to_owned(), json!("silu"));
@@ -70,7 +95,13 @@ impl Gguf {
         config.insert("attention_bias".to_owned(), json!(has("blk.0.attn_q.bias")));
         config.insert("mlp_bias".to_owned(), json!(has("blk.0.ffn_up.bias")));
         let base = base(settings, 10_000.0);
-        let rotary = match self.factors("rope_freqs.weight")? {
+        let factors = self.factors(settings, "rope_freqs.weight");
+        let scaling = linear_or_none(settings, base);
+        if factors.is_some() && scaling["rope_type"] == "linear" {
+            let only = "1: a factor beside those of `rope_freqs.weight` is not computed";
+            settings.bad("rope.scaling.factor", &scaling["factor"].to_string(), only);
+        }
+        let rotary = match factors {
             // The wavelengths of Llama 3 as the converter computed them. No length changes them.
             Some(factors) => json!({
                 "rope_type": "longrope",
@@ -80,7 +111,7 @@ impl Gguf {
                 "attention_factor": 1.0,
                 "original_max_position_embeddings": shape.max_len,
             }),
-            None => linear_or_none(settings, base),
+            None => scaling,
         };
         if let Some(window) = settings.optional_size("attention.sliding_window").filter(|&window| window > 0)
         {
@@ -89,7 +120,7 @@ impl Gguf {
             config.insert("sliding_window".to_owned(), json!(window));
         }
         config.insert("rope_parameters".to_owned(), rotary);
-        Ok(config)
+        config
     }
 
     fn qwen(&self, settings: &mut Settings<'_>, model_type: &str) -> Map<String, Json> {
@@ -100,7 +131,9 @@ impl Gguf {
             config.insert("head_dim".to_owned(), json!(shape.d_head));
             let biased = self.head.tensors.contains_key("blk.0.attn_q.bias");
             config.insert("attention_bias".to_owned(), json!(biased));
-        } else if shape.d_head * shape.n_heads != shape.d_model && settings.is_sound() {
+        } else if shape.d_head * shape.n_heads != shape.d_model
+            && !settings.are_faulty(&["attention.key_length", "embedding_length", "attention.head_count"])
+        {
             settings.bad(
                 "attention.key_length",
                 &shape.d_head.to_string(),
@@ -162,7 +195,7 @@ impl Gguf {
         }))
     }
 
-    fn phi3(&self, settings: &mut Settings<'_>) -> Result<Map<String, Json>, ModelError> {
+    fn phi3(&self, settings: &mut Settings<'_>) -> Map<String, Json> {
         let (mut config, shape) = decoder(settings, "phi3");
         let rotary_dim = settings.optional_size("rope.dimension_count").unwrap_or(shape.d_head);
         config.insert("hidden_act".to_owned(), json!("silu"));
@@ -170,8 +203,8 @@ impl Gguf {
         let window = settings.optional_size("attention.sliding_window").filter(|&window| window > 0);
         config.insert("sliding_window".to_owned(), json!(window));
         let base = base(settings, 10_000.0);
-        let long = self.factors("rope_factors_long.weight")?;
-        let short = self.factors("rope_factors_short.weight")?;
+        let long = self.factors(settings, "rope_factors_long.weight");
+        let short = self.factors(settings, "rope_factors_short.weight");
         let rotary = match (short, long) {
             (Some(short), Some(long)) => {
                 let original = settings.size("rope.scaling.original_context_length");
@@ -200,7 +233,7 @@ impl Gguf {
             }
         };
         config.insert("rope_parameters".to_owned(), rotary);
-        Ok(config)
+        config
     }
 
     fn gpt2(&self, settings: &mut Settings<'_>) -> Map<String, Json> {
@@ -217,21 +250,18 @@ impl Gguf {
     }
 
     /// Returns the numbers of a small tensor that holds settings.
-    fn factors(&self, name: &str) -> Result<Option<Vec<f64>>, ModelError> {
+    fn factors(&self, settings: &Settings<'_>, name: &str) -> Option<Vec<f64>> {
         const MOST: usize = 4096;
-        let Some(placed) = self.head.tensors.get(name) else { return Ok(None) };
+        let placed = self.head.tensors.get(name)?;
         let len = placed.shape.iter().product::<usize>();
         if len > MOST {
-            return Err(ModelError::TensorShape {
-                path: self.path.clone(),
-                tensor: name.to_owned(),
-                found: placed.shape.clone(),
-                expected: vec![MOST],
-            });
+            let expected = format!("a tensor of at most {MOST} numbers");
+            settings.bad_key(name.to_owned(), &format!("a tensor {:?}", placed.shape), &expected);
+            return None;
         }
         let mut factors = vec![0.0; len];
         placed.blocks.decode(&self.map[placed.place.clone()], &mut factors);
-        Ok(Some(factors.into_iter().map(f64::from).collect()))
+        Some(factors.into_iter().map(f64::from).collect())
     }
 }
 

@@ -172,26 +172,23 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Whether there are no problems so far.
-    pub(super) fn is_sound(&self) -> bool {
-        self.problems.borrow().is_empty()
+    /// Whether one of these keys has a problem.
+    pub(super) fn are_faulty(&self, keys: &[&str]) -> bool {
+        let problems = self.problems.borrow();
+        keys.iter().any(|key| problems.iter().any(|problem| problem.key() == self.full(key)))
     }
 
     /// Takes a key whose value follows from others. It is not judged if they have problems.
-    pub(super) fn agrees(&mut self, key: &str, implied: &Value, expected: &str) {
-        if self.is_sound() {
-            self.only(key, implied, expected);
-        } else {
+    pub(super) fn agrees(&mut self, key: &str, implied: &Value, expected: &str, others: &[&str]) {
+        if self.are_faulty(others) {
             self.left.remove(key);
+        } else {
+            self.only(key, implied, expected);
         }
     }
 
-    /// Ends the reading: the keys that are left must be without influence.
-    ///
-    /// # Errors
-    ///
-    /// Fails with all problems of the file.
-    pub(super) fn finish(mut self) -> Result<(), ModelError> {
+    /// Ends the reading: the keys that are left must be without influence. Returns all problems.
+    pub(super) fn finish(mut self) -> Vec<ConfigProblem> {
         let without_influence = |key: &str| WITHOUT_INFLUENCE.contains(&key) || key.starts_with(OF_IMAGES);
         let expected = format!("only keys known for the architecture `{}`", self.architecture);
         for (key, value) in std::mem::take(&mut self.left) {
@@ -199,7 +196,7 @@ impl<'a> Settings<'a> {
                 self.bad(key, &self.shown(value), &expected);
             }
         }
-        self.refuse()
+        self.problems.into_inner()
     }
 
     /// # Errors

@@ -8,12 +8,16 @@
 use safetensors::Dtype;
 use serde::Deserialize;
 
-use super::{Method, Restored, for_each_run, is_stored_as, round};
+use super::{Method, Quantised, Restored, for_each_run, is_stored_as, round};
 use crate::{
     checkpoint::{Checkpoint, Damage, Entry, StoredAs},
     error::ModelError,
     format::FloatFormat,
 };
+
+/// The names of the methods.
+pub(super) const FOUR_BITS: &str = "bitsandbytes, 4 bits";
+pub(super) const EIGHT_BITS: &str = "bitsandbytes, 8 bits";
 
 /// The end of the name of a description, before the name of the table.
 const DESCRIPTION: &str = ".quant_state.bitsandbytes__";
@@ -68,7 +72,8 @@ pub(super) fn four_bits(checkpoint: &mut Checkpoint) -> Result<usize, ModelError
     for name in &described {
         let weight = name.split_once(DESCRIPTION).map_or("", |(weight, _)| weight).to_owned();
         let description = describe(checkpoint, name)?;
-        let codes = checkpoint.beside(&weight, &description.shape)?;
+        let of = Quantised { weight: &weight, method: FOUR_BITS };
+        let codes = checkpoint.beside(of, &weight)?;
         let unfit = |checkpoint: &Checkpoint, expected: &str| checkpoint.unfit(&codes, &weight, expected);
         let numbers = description.shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
         let packed = bytes_of_codes(&codes);
@@ -88,10 +93,10 @@ pub(super) fn four_bits(checkpoint: &mut Checkpoint) -> Result<usize, ModelError
         if !BLOCK_SIZES.contains(&description.blocksize) {
             return Err(unfit(checkpoint, &format!("a quant_state with a blocksize of {BLOCK_SIZES:?}")));
         }
-        let table = checkpoint.floats_beside(&format!("{weight}.quant_map"), 16)?;
+        let table = checkpoint.floats_beside(of, &format!("{weight}.quant_map"), 16)?;
         let table: [f32; 16] = checkpoint.floats(&table)?.try_into().unwrap_or([0.0; 16]);
         let blocks = numbers.div_ceil(description.blocksize);
-        let scales = scales(checkpoint, &weight, blocks, &description)?;
+        let scales = scales(checkpoint, of, blocks, &description)?;
         let method =
             Method::FourBits(Box::new(FourBits { table, scales, block: description.blocksize, format }));
         insert(checkpoint, weight, codes, description.shape, method);
@@ -117,12 +122,14 @@ pub(super) fn eight_bits(checkpoint: &mut Checkpoint) -> Result<usize, ModelErro
     for name in &scaled {
         let stem = name.trim_end_matches(".SCB");
         let weight = format!("{stem}.weight");
-        let codes = checkpoint.beside(&weight, &[])?;
+        let of = Quantised { weight: &weight, method: EIGHT_BITS };
+        let codes = checkpoint.beside(of, &weight)?;
+        checkpoint.refuse_pickled(&codes, EIGHT_BITS)?;
         let rows = match codes.shape[..] {
-            [rows, _] if is_stored_as(&codes, Dtype::I8) && checkpoint.is_safetensors(&codes) => rows,
+            [rows, _] if is_stored_as(&codes, Dtype::I8) => rows,
             _ => return Err(checkpoint.unfit(&codes, &weight, "a matrix stored as I8")),
         };
-        let scales = checkpoint.floats_beside(name, rows)?;
+        let scales = checkpoint.floats_beside(of, name, rows)?;
         // Releases before 0.45 may write codes in the order that a kind of GPU has them in.
         let order = format!("{stem}.weight_format");
         if let Some(entry) = checkpoint.tensors.remove(&order)
@@ -143,9 +150,10 @@ fn insert(checkpoint: &mut Checkpoint, name: String, codes: Entry, shape: Vec<us
 }
 
 fn describe(checkpoint: &mut Checkpoint, name: &str) -> Result<Description, ModelError> {
-    let entry = checkpoint.beside(name, &[])?;
+    let entry = checkpoint.beside(Quantised { weight: name, method: FOUR_BITS }, name)?;
+    checkpoint.refuse_pickled(&entry, FOUR_BITS)?;
     let len = entry.shape.iter().product::<usize>();
-    if !is_stored_as(&entry, Dtype::U8) || len > LONGEST_DESCRIPTION || !checkpoint.is_safetensors(&entry) {
+    if !is_stored_as(&entry, Dtype::U8) || len > LONGEST_DESCRIPTION {
         return Err(checkpoint.unfit(&entry, name, &format!("at most {LONGEST_DESCRIPTION} bytes of JSON")));
     }
     let bytes = checkpoint.bytes(&entry, 0..len)?;
@@ -157,20 +165,21 @@ fn describe(checkpoint: &mut Checkpoint, name: &str) -> Result<Description, Mode
 
 fn scales(
     checkpoint: &mut Checkpoint,
-    weight: &str,
+    of: Quantised<'_>,
     blocks: usize,
     description: &Description,
 ) -> Result<Scales, ModelError> {
+    let weight = of.weight;
     let name = format!("{weight}.absmax");
     let (Some(block), Some(offset)) = (description.nested_blocksize, description.nested_offset) else {
-        return Ok(Scales::Plain(checkpoint.floats_beside(&name, blocks)?));
+        return Ok(Scales::Plain(checkpoint.floats_beside(of, &name, blocks)?));
     };
-    let codes = checkpoint.beside(&name, &[blocks])?;
+    let codes = checkpoint.beside(of, &name)?;
     if !is_stored_as(&codes, Dtype::U8) || codes.shape.iter().product::<usize>() != blocks || block == 0 {
         return Err(checkpoint.unfit(&codes, &name, &format!("{blocks} codes stored as U8")));
     }
-    let table = checkpoint.floats_beside(&format!("{weight}.nested_quant_map"), 256)?;
-    let scales = checkpoint.floats_beside(&format!("{weight}.nested_absmax"), blocks.div_ceil(block))?;
+    let table = checkpoint.floats_beside(of, &format!("{weight}.nested_quant_map"), 256)?;
+    let scales = checkpoint.floats_beside(of, &format!("{weight}.nested_absmax"), blocks.div_ceil(block))?;
     Ok(Scales::Nested { codes, table, scales, block, offset: offset as f32 })
 }
 

@@ -14,12 +14,15 @@ use std::sync::LazyLock;
 use half::f16;
 use safetensors::Dtype;
 
-use super::{Method, Restored, for_each_run, is_stored_as, round};
+use super::{Method, Quantised, Restored, for_each_run, is_stored_as, round};
 use crate::{
     checkpoint::{Checkpoint, Entry, StoredAs},
     error::ModelError,
     format::FloatFormat,
 };
+
+/// The name of the method.
+pub(in crate::checkpoint) const FP8: &str = "FP8, 8 bits";
 
 /// Numbers of 8 bits with scales.
 #[derive(Clone, Debug)]
@@ -68,15 +71,22 @@ pub(super) fn float8(checkpoint: &mut Checkpoint, blocks: &[[usize; 2]]) -> Resu
         let inverse = format!("{weight}_scale_inv");
         let plain = format!("{weight}_scale");
         let name = if checkpoint.contains(&inverse) { inverse } else { plain };
-        let scales = checkpoint.beside(&name, &[1])?;
-        let codes = checkpoint.beside(weight, &[])?;
+        let of = Quantised { weight, method: FP8 };
+        let scales = checkpoint.beside(of, &name)?;
+        let codes = checkpoint.beside(of, weight)?;
         let StoredAs::Float(format) = scales.stored else {
             return Err(checkpoint.unfit(&scales, &name, "floating-point numbers"));
         };
         let Some((block, scales_in_row)) = grid(&codes.shape, &scales.shape, blocks) else {
-            let of_size = if blocks.is_empty() { String::new() } else { format!(" of the sizes {blocks:?}") };
+            let (of_size, unsaid) = match blocks {
+                [] => (
+                    String::new(),
+                    ", whose size the config says if several are possible (`weight_block_size`)",
+                ),
+                _ => (format!(" of the sizes {blocks:?}"), ""),
+            };
             let expected = format!(
-                "one scale, one for each row, or one for each block{of_size} of a weight {:?}",
+                "one scale, one for each row, or one for each block{of_size} of a weight {:?}{unsaid}",
                 codes.shape
             );
             return Err(checkpoint.unfit(&scales, &name, &expected));
@@ -99,7 +109,8 @@ pub(super) fn float8(checkpoint: &mut Checkpoint, blocks: &[[usize; 2]]) -> Resu
 /// The rows and columns of a weight that share a scale, and the scales in a row of blocks. The last blocks may be smaller.
 ///
 /// The sizes of blocks are those that the config says. If it says none, a side is the power of two that gives the number of scales,
-/// as in all published files. No two powers of two give the same number, unless it is one.
+/// as in all published files, or an equal part of the weight, as in transformers. Where both are possible and differ, nothing tells which
+/// it is. No two powers of two give the same number, unless it is one.
 fn grid(weight: &[usize], scales: &[usize], said: &[[usize; 2]]) -> Option<([usize; 2], usize)> {
     let &[rows, columns] = weight else { return None };
     if rows == 0 || columns == 0 {
@@ -107,7 +118,12 @@ fn grid(weight: &[usize], scales: &[usize], said: &[[usize; 2]]) -> Option<([usi
     }
     let side = |of: usize, blocks: usize| {
         let mut powers = (0..usize::BITS).map(|power| 1_usize << power);
-        powers.find(|&size| of.div_ceil(size) == blocks)
+        let power = powers.find(|&size| of.div_ceil(size) == blocks).map(|size| size.min(of));
+        let equal = (blocks > 0 && of.is_multiple_of(blocks)).then(|| of / blocks);
+        match (power, equal) {
+            (Some(power), Some(equal)) => (power == equal).then_some(power),
+            (one, other) => one.or(other),
+        }
     };
     match *scales {
         [] | [1] | [1, 1] => Some(([rows, columns], 1)),
@@ -209,10 +225,14 @@ mod tests {
 
     #[test]
     fn blocks_whose_size_nothing_says_have_sides_of_powers_of_two() {
-        assert_eq!(grid(&[200, 160], &[4, 2], &[]), Some(([64, 128], 2)));
+        assert_eq!(grid(&[201, 161], &[4, 2], &[]), Some(([64, 128], 2)));
         assert_eq!(grid(&[40, 32], &[5, 1], &[]), Some(([8, 32], 1)));
+        // Equal parts where no power of two fits, and nothing where both do.
+        assert_eq!(grid(&[72, 32], &[6, 1], &[]), Some(([12, 32], 1)));
+        assert_eq!(grid(&[200, 160], &[4, 2], &[]), None);
+        assert_eq!(grid(&[48, 48], &[2, 2], &[]), None);
         // Neither 32 nor 64 rows make three blocks of 100.
-        assert_eq!(grid(&[100, 100], &[3, 2], &[]), None);
+        assert_eq!(grid(&[100, 101], &[3, 2], &[]), None);
         assert_eq!(grid(&[100, 100], &[0, 2], &[]), None);
     }
 }

@@ -6,18 +6,32 @@ use super::Keys;
 use crate::error::ConfigProblem;
 
 impl Keys {
-    /// Adds a problem. A key has one, the first that was found.
+    /// Adds a problem. A key has one, the first that was found, and none if its value is a stand-in.
     fn record(&self, problem: ConfigProblem) {
+        if self.is_unknown(last(problem.key())) {
+            return;
+        }
         let mut problems = self.findings.problems.borrow_mut();
         if problems.iter().all(|known| known.key() != problem.key()) {
             problems.push(problem);
         }
     }
 
-    /// Whether a key of this name has a problem, in whatever object.
-    fn is_faulty(&self, name: &str) -> bool {
-        let last = |key: &str| key.rsplit('.').next().is_some_and(|last| last == name);
-        self.findings.problems.borrow().iter().any(|problem| last(problem.key()))
+    /// Whether a key of this name has a problem, in whatever object, or a value of this name is unknown.
+    pub(crate) fn is_faulty(&self, name: &str) -> bool {
+        self.is_unknown(name)
+            || self.findings.problems.borrow().iter().any(|problem| last(problem.key()) == name)
+    }
+
+    fn is_unknown(&self, name: &str) -> bool {
+        self.findings.unknown.borrow().iter().any(|unknown| *unknown == name)
+    }
+
+    /// Marks a value that follows from keys as unknown if one of them has a problem.
+    pub(crate) fn follows(&self, name: &'static str, from: &[&str]) {
+        if from.iter().any(|key| self.is_faulty(key)) {
+            self.findings.unknown.borrow_mut().push(name);
+        }
     }
 
     /// Records that a key is missing.
@@ -52,6 +66,11 @@ impl Keys {
             other_found: shortened(other_found),
         });
     }
+}
+
+/// The name of a key without those of the objects around it.
+fn last(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
 }
 
 /// A value as JSON, cut to a length that fits an error message.

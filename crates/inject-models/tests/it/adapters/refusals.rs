@@ -47,7 +47,7 @@ fn faults_of_the_adapter_of_the_model_and_of_the_tokenizer_are_named_at_once() {
         Origin::of_folder(place.path()).with_adapter(&missing("adapter")).with_tokenizer(&missing("tokens"));
     let message = Model::load(origin, FloatFormat::F32, &device()).unwrap_err().to_string();
     for part in
-        ["`hidden_size` is 0", "`vocab_size` is missing", "adapter_config.json", "no tokenizer", "tokens"]
+        ["`hidden_size` is 0", "`vocab_size` is missing", "adapter_config.json", "does not exist", "tokens"]
     {
         assert!(message.contains(part), "no `{part}` in: {message}");
     }

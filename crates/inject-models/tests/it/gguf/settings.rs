@@ -94,6 +94,18 @@ fn a_number_of_heads_counts_in_every_form_in_which_it_is_stored() {
 }
 
 #[test]
+fn an_id_outside_the_vocabulary_is_noted_by_the_key_of_the_file() {
+    let found = edited("llama", |bytes| {
+        let begin = after(bytes, "tokenizer.ggml.bos_token_id") + 4;
+        bytes[begin..begin + 4].copy_from_slice(&9999_u32.to_le_bytes());
+    });
+    assert_eq!(found.bos_token_id(), None);
+    let notes: Vec<String> = found.notes().iter().map(ToString::to_string).collect();
+    let says = "key `tokenizer.ggml.bos_token_id` is 9999, which is none of the 97 tokens";
+    assert!(notes.iter().any(|note| note.contains(says)), "{notes:?}");
+}
+
+#[test]
 fn numbers_count_whatever_their_type() {
     let plain = load("llama");
     let found = edited("llama", |bytes| {

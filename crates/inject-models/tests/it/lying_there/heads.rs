@@ -99,6 +99,39 @@ fn the_head_of_gpt_neox_is_read_by_both_of_its_names() {
     assert_eq!(state(&tied.load().unwrap()), state(&expected));
 }
 
+/// transformers renames all of these for the text part of a multimodal file.
+#[test]
+fn the_text_part_of_gemma3_is_read_by_all_of_its_names() {
+    const PUBLISHED: &str = "language_model.model.";
+    let of = |prefix: &str, head: &str| {
+        Checkpoint::copy_of("gemma3-multimodal").with_key("tie_word_embeddings", false).with_tensors(
+            |tensors| {
+                let of_text = |name: String| name.replacen(PUBLISHED, prefix, 1);
+                let mut renamed: std::collections::BTreeMap<_, _> = std::mem::take(tensors)
+                    .into_iter()
+                    .map(|(name, tensor)| (of_text(name), tensor))
+                    .collect();
+                let shape = renamed[&format!("{prefix}embed_tokens.weight")].shape.clone();
+                renamed.insert(head.to_owned(), Stored::f32(&shape, 0.5));
+                *tensors = renamed;
+            },
+        )
+    };
+    let expected = of(PUBLISHED, "lm_head.weight").load().unwrap();
+    for (prefix, head) in [
+        ("model.language_model.", "lm_head.weight"),
+        ("language_model.", "language_model.lm_head.weight"),
+        ("language_model.", "lm_head.weight"),
+        ("model.language_model.model.", "lm_head.weight"),
+        ("language_model.model.model.", "lm_head.weight"),
+        (PUBLISHED, "language_model.lm_head.weight"),
+    ] {
+        let found = of(prefix, head).load().unwrap();
+        assert_eq!(found.notes(), expected.notes(), "{prefix} {head}");
+        assert_eq!((state(&found), logits(&found)), (state(&expected), logits(&expected)), "{prefix} {head}");
+    }
+}
+
 #[test]
 fn heads_of_rewards_and_buffers_of_rotations_have_no_part_in_the_states() {
     for case in ["llama", "gemma3", "gemma2", "gpt-neox", "phi4"] {

@@ -83,13 +83,43 @@ fn an_unknown_model_type_is_refused() {
 
 #[test]
 fn a_config_without_model_type_is_refused_where_it_leaves_doubt() {
-    let problem =
-        Checkpoint::copy_of("llama").without_key("model_type").without_key("architectures").problem(&[
-            "`model_type` is missing",
-            "expected one of gpt2, gpt_neo, llama",
-            r#"add a line such as "model_type": "llama""#,
-        ]);
-    assert!(matches!(problem, ConfigProblem::Missing { .. }), "{problem:?}");
+    let without = |case| Checkpoint::copy_of(case).without_key("model_type").without_key("architectures");
+    let all = ["`model_type` is missing", "expected one of gpt2, gpt_neo, llama"];
+    let of_many = without_keys_of_llama(without("llama"));
+    let says =
+        [r#"add the line "model_type": "llama" or that of another whose keys these are, mistral, "#, "qwen2"];
+    let problem = of_many.problem(&[all, says].concat());
+    assert!(matches!(&problem, ConfigProblem::Missing { key, .. } if key == "model_type"), "{problem:?}");
+    // The keys of these files are those of no other family.
+    for (case, model_type) in [
+        ("llama", "llama"),
+        ("gpt-neox", "gpt_neox"),
+        ("gemma3-multimodal", "gemma3"),
+        ("smollm3", "smollm3"),
+    ] {
+        let advice = format!("add the line \"model_type\": \"{model_type}\"");
+        let problem = without(case).problem(&[&all[..], &[&advice]].concat());
+        assert!(!problem.to_string().contains("or that of another"), "{problem}");
+    }
+}
+
+/// Leaves the keys that many families have.
+fn without_keys_of_llama(checkpoint: Checkpoint) -> Checkpoint {
+    ["pretraining_tp", "attention_bias", "mlp_bias"].into_iter().fold(checkpoint, Checkpoint::without_key)
+}
+
+#[test]
+fn a_class_of_its_own_says_which_model_type_is_advised() {
+    let named = |class: &str, says: &[&str]| {
+        let checkpoint = Checkpoint::copy_of("llama").with_key("architectures", json!([class]));
+        without_keys_of_llama(checkpoint).without_key("model_type").problem(says)
+    };
+    let says = [r#"add the line "model_type": "mistral", if `MyMistralForCausalLM` computes as one of them"#];
+    named("MyMistralForCausalLM", &says);
+    // Other models have names that begin with those of the families.
+    let says =
+        [r#"add the line "model_type": "llama" or that of another"#, "if `Qwen3MoeForCausalLM` computes"];
+    named("Qwen3MoeForCausalLM", &says);
 }
 
 #[test]

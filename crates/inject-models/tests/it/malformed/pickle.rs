@@ -58,3 +58,31 @@ fn a_missing_pickled_tensor_is_named() {
         .error(FILE, &["`transformer.h.4.ln_1.weight` is missing", "expected shape [24]"]);
     assert!(matches!(error, ModelError::Tensors { .. }), "{error:?}");
 }
+
+/// The error of a pickled file among the fixtures.
+fn of_fixture(name: &str, says: &[&str]) -> ModelError {
+    let bytes = std::fs::read(crate::fixture::folder("pickled").join(name)).unwrap();
+    Checkpoint::copy_of("llama").without_file("model.safetensors").with_file(FILE, bytes).error(FILE, says)
+}
+
+#[test]
+fn pickled_codes_are_named_by_method_and_bits() {
+    for (name, method) in [
+        ("fp8.bin", "FP8, 8 bits"),
+        ("int8.bin", "bitsandbytes, 8 bits"),
+        ("nf4.bin", "bitsandbytes, 4 bits"),
+    ] {
+        let says = format!("the weights are quantised ({method}), which is read from safetensors files only");
+        let error = of_fixture(name, &[&says, "save it with `save_pretrained`"]);
+        assert!(matches!(error, ModelError::PickledCodes { .. }), "{error:?}");
+    }
+}
+
+/// The reader would return the numbers with the other sign.
+#[test]
+fn a_pickled_tensor_that_is_stored_negated_is_refused() {
+    for name in ["neg.bin", "neg-old.bin"] {
+        let error = of_fixture(name, &["a tensor has the bit `neg`", "save it after `.resolve_neg()`"]);
+        assert!(matches!(error, ModelError::LazyBit { bit: "neg", .. }), "{error:?}");
+    }
+}

@@ -2,6 +2,7 @@
 
 mod beside;
 mod limits;
+mod place;
 
 use std::fs;
 

@@ -255,6 +255,21 @@ mod tests {
         assert_eq!(name(b"(o."), PickleProblem::Opcode { code: b'o', at: 1 });
     }
 
+    /// `torch.complex(zero, -w).conj().imag` is `w`, stored as `-w`.
+    #[test]
+    fn a_tensor_whose_values_are_stored_negated_is_refused() {
+        let tensor = |metadata: &[u8]| {
+            let begin =
+                b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n\
+                X\x01\0\0\x000X\x03\0\0\0cpuK\x02tQK\0K\x02\x85K\x01\x85\x89ccollections\nOrderedDict\n)R";
+            Pickle::read(&[&begin[..], metadata, b"tR."].concat()).map(drop)
+        };
+        assert_eq!(tensor(b""), Ok(()));
+        assert_eq!(tensor(b"}"), Ok(()));
+        assert_eq!(tensor(b"}X\x03\0\0\0neg\x88s"), Err(PickleProblem::LazyBit { bit: "neg" }));
+        assert_eq!(tensor(b"}X\x04\0\0\0conj\x88s"), Err(PickleProblem::LazyBit { bit: "conj" }));
+    }
+
     #[test]
     fn containers_are_kept_in_their_order() {
         let pickle = Pickle::read(b"\x80\x02}q\0(X\x01\0\0\0aK\x01X\x01\0\0\0b](K\x02K\x03eu.").unwrap();

@@ -47,7 +47,8 @@ impl Gguf {
         let score_cap = settings.optional_number("attn_logit_softcapping").unwrap_or(50.0);
         let logit_cap = settings.optional_number("final_logit_softcapping").unwrap_or(30.0);
         let base = base(settings, 10_000.0);
-        settings.agrees("rope.freq_base_swa", &Value::Float(base), "the value of `rope.freq_base`");
+        let expected = "the value of `rope.freq_base`";
+        settings.agrees("rope.freq_base_swa", &Value::Float(base), expected, &["rope.freq_base"]);
         let rotary = linear_or_none(settings, base);
         config.insert("layer_types".to_owned(), self.layer_types(settings, &shape, 2));
         config.extend(object(json!({

@@ -1,9 +1,14 @@
 //! The keys of a GGUF file in place of those of the `config.json` that it is translated into.
 
+use std::collections::HashSet;
+
 use crate::{
-    checkpoint::gguf::Gguf,
+    checkpoint::gguf::{Gguf, architecture::Architecture},
     error::{ConfigProblem, ModelError},
 };
+
+/// The key of the token at the beginning of a text.
+pub(super) const BOS: &str = "tokenizer.ggml.bos_token_id";
 
 /// Keys of config files, of whatever family, and those of an architecture from which they come.
 const OF_ARCHITECTURE: &[(&str, &str)] = &[
@@ -42,9 +47,27 @@ const OF_TENSORS: &[(&str, &str)] = &[
     ("long_factor", "rope_factors_long.weight"),
 ];
 
+/// The keys from which the width of a head follows, and what follows from it in turn.
+const OF_HEADS: [&str; 3] = ["embedding_length", "attention.head_count", "attention.key_length"];
+const FROM_HEADS: [&str; 4] = ["head_dim", "partial_rotary_factor", "rotary_pct", "query_pre_attn_scalar"];
+
+/// Returns the keys of the config whose values are stand-ins if the settings have these problems.
+pub(super) fn unknown(problems: &[ConfigProblem]) -> Vec<&'static str> {
+    let is_faulty = |own: &str| {
+        let is_own = |key: &str| key == own || key.split_once('.').is_some_and(|(_, key)| key == own);
+        problems.iter().any(|problem| is_own(problem.key()))
+    };
+    let faulty = OF_ARCHITECTURE.iter().chain(OF_TENSORS).filter(|(_, own)| is_faulty(own));
+    let mut unknown: Vec<&str> = faulty.map(|(of_config, _)| *of_config).collect();
+    if OF_HEADS.into_iter().any(is_faulty) {
+        unknown.extend(FROM_HEADS);
+    }
+    unknown
+}
+
 impl Gguf {
     /// Puts the keys of the file in place of those of the config in an error.
-    pub(crate) fn with_own_keys(&self, error: ModelError) -> ModelError {
+    pub(super) fn with_own_keys(&self, error: ModelError) -> ModelError {
         match error {
             ModelError::Config { path, mut problems } => {
                 for problem in &mut problems {
@@ -59,6 +82,9 @@ impl Gguf {
                         ConfigProblem::UnknownFamily { .. } | ConfigProblem::Quantised { .. } => {}
                     }
                 }
+                // One tensor can stand for two keys.
+                let mut named = HashSet::new();
+                problems.retain(|problem| named.insert(problem.key().to_owned()));
                 ModelError::Config { path, problems }
             }
             other => other,
@@ -75,7 +101,11 @@ impl Gguf {
             ("rope_parameters.sliding_attention.rope_theta", ..) => {
                 format!("{architecture}.rope.freq_base_swa")
             }
-            ("bos_token_id", ..) => "tokenizer.ggml.bos_token_id".to_owned(),
+            ("bos_token_id", ..) => BOS.to_owned(),
+            // The factors of all lengths.
+            (_, None, Some(_)) if last != "vocab_size" && self.architecture == Architecture::Llama => {
+                "rope_freqs.weight".to_owned()
+            }
             (_, Some(own), _) => format!("{architecture}.{own}"),
             (_, None, Some(own)) => own.to_owned(),
             (_, None, None) => key.to_owned(),

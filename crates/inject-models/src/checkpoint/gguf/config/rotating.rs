@@ -9,6 +9,8 @@ use crate::checkpoint::gguf::{architecture::Heads, settings::Settings, value::Va
 pub(super) struct Shape {
     pub(super) d_model: u64,
     pub(super) d_head: u64,
+    /// The keys from which the width of a head follows.
+    pub(super) d_head_from: &'static [&'static str],
     pub(super) n_heads: u64,
     pub(super) n_layers: u64,
     pub(super) max_len: u64,
@@ -27,13 +29,19 @@ pub(super) fn decoder(settings: &mut Settings<'_>, model_type: &str) -> (Map<Str
     let Heads { query: n_heads, key: n_kv_heads } = Heads::take(settings);
     // Ollama's name.
     settings.unify("attention.key_length", "attention.head_dim");
-    let d_head = settings.optional_size("attention.key_length").unwrap_or(d_model / n_heads);
+    let key_length = settings.optional_size("attention.key_length");
+    let d_head = key_length.unwrap_or(d_model / n_heads);
+    let d_head_from: &[&str] = match key_length {
+        Some(_) => &["attention.key_length"],
+        None => &["attention.key_length", "embedding_length", "attention.head_count"],
+    };
     let expected = format!("the key_length {d_head}");
-    settings.agrees("attention.value_length", &Value::Unsigned(d_head), &expected);
+    settings.agrees("attention.value_length", &Value::Unsigned(d_head), &expected, d_head_from);
     let epsilon = settings.number("attention.layer_norm_rms_epsilon");
     // Ollama has both keys where a config.json has both.
     let expected = format!("the layer_norm_rms_epsilon {epsilon}");
-    settings.agrees("attention.layer_norm_epsilon", &Value::Float(epsilon), &expected);
+    let others = &["attention.layer_norm_rms_epsilon"];
+    settings.agrees("attention.layer_norm_epsilon", &Value::Float(epsilon), &expected, others);
     let config = object(json!({
         "model_type": model_type,
         "hidden_size": d_model,
@@ -44,13 +52,13 @@ pub(super) fn decoder(settings: &mut Settings<'_>, model_type: &str) -> (Map<Str
         "max_position_embeddings": max_len,
         "rms_norm_eps": epsilon,
     }));
-    (config, Shape { d_model, d_head, n_heads, n_layers, max_len })
+    (config, Shape { d_model, d_head, d_head_from, n_heads, n_layers, max_len })
 }
 
 pub(super) fn whole_head_rotates(settings: &mut Settings<'_>, shape: &Shape) {
     let d_head = shape.d_head;
     let expected = format!("the width of a head, {d_head}");
-    settings.agrees("rope.dimension_count", &Value::Unsigned(d_head), &expected);
+    settings.agrees("rope.dimension_count", &Value::Unsigned(d_head), &expected, shape.d_head_from);
 }
 
 /// Takes the scaling of the rotation: none, or linear. In the older spelling the factor stands alone.

@@ -65,3 +65,50 @@ fn attention_types_repeated_without_end_are_refused_at_once() {
     with_types(json!([[["global"], ABSURD]])).bad_key("attention_types", five, "the 4 layers");
     with_types(json!([[[], ABSURD]])).bad_key("attention_types", "[]", "the 4 layers");
 }
+
+/// transformers checks these keys in every family, and computes the same whatever kinds they name.
+#[test]
+fn kinds_of_layers_without_use_are_checked_as_in_transformers() {
+    for case in ["gpt2", "gpt-neo", "llama", "mistral", "phi3", "gpt-neox", "olmo2"] {
+        let plain = Checkpoint::copy_of(case).load().unwrap();
+        let n_layers = plain.decoder.config().n_layers();
+        let with = |key: &str, value: Value| Checkpoint::copy_of(case).with_key(key, value);
+        let kinds = |kind: &str, count: usize| json!(vec![kind; count]);
+        for kind in ["sliding_attention", "mamba", "attention", "qwen_sparse_attention", "conv"] {
+            let model = with("layer_types", kinds(kind, n_layers)).load().unwrap();
+            assert_eq!(model.decoder.config(), plain.decoder.config(), "{case}: {kind}");
+            assert_eq!(model.notes(), plain.notes(), "{case}: {kind}");
+        }
+        for value in [json!("full_attention"), json!(5), json!(false), json!({})] {
+            with("layer_types", value.clone()).bad_key("layer_types", &value.to_string(), "a list");
+        }
+        let unknown = json!(vec!["nonsense"; n_layers]);
+        with("layer_types", unknown.clone()).bad_key(
+            "layer_types",
+            &unknown.to_string(),
+            "kinds of layers, of full_attention, sliding_attention",
+        );
+        for value in [kinds("full_attention", n_layers + 1), json!([])] {
+            let expected = format!("one kind for each of the {n_layers} layers");
+            with("layer_types", value.clone()).bad_key("layer_types", &value.to_string(), &expected);
+        }
+        // Without `layer_types`, transformers does not look at the kinds of feed-forward blocks.
+        let nonsense = kinds("nonsense", n_layers);
+        with("mlp_layer_types", nonsense.clone()).load().unwrap();
+        let both =
+            with("layer_types", kinds("full_attention", n_layers)).with_key("mlp_layer_types", nonsense);
+        assert_eq!(both.problem(&["kinds of layers, of sparse, dense"]).key(), "mlp_layer_types");
+        with("layer_types", kinds("conv", n_layers))
+            .with_key("mlp_layer_types", kinds("dense", n_layers))
+            .load()
+            .unwrap();
+    }
+    for case in ["qwen2", "qwen3", "gemma2", "gemma3", "smollm3"] {
+        let checkpoint = Checkpoint::copy_of(case).with_key("mlp_layer_types", json!(["nonsense"]));
+        assert_eq!(
+            checkpoint.problem(&["kinds of layers, of sparse, dense"]).key(),
+            "mlp_layer_types",
+            "{case}"
+        );
+    }
+}

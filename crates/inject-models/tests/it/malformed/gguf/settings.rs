@@ -255,6 +255,85 @@ fn all_problems_of_the_settings_are_named_at_once() {
     bad_key("llama.gguf", |bytes| hide(bytes, "llama.embedding_length"), &says);
 }
 
+/// Some problems are found in the metadata, others in the config that they are translated into.
+#[test]
+fn problems_of_the_metadata_hide_none_of_the_description() {
+    let edit = |bytes: &mut Vec<u8>| {
+        with_key(bytes, "llama.unknown", FLAG, &[0]);
+        with_key(bytes, "llama.attention.value_length", U32, &99_u32.to_le_bytes());
+        set(bytes, "llama.attention.head_count_kv", &3_u32.to_le_bytes());
+    };
+    let says = [
+        "3 problems",
+        "key `llama.unknown` is false",
+        "key `llama.attention.value_length` is 99, expected the key_length",
+        "key `llama.attention.head_count_kv` is 3, expected a divisor",
+    ];
+    bad_key("llama.gguf", edit, &says);
+    // What follows from a missing value is not judged.
+    for (file, key) in [
+        ("llama.gguf", "llama.embedding_length"),
+        ("llama.gguf", "llama.attention.head_count"),
+        ("llama.gguf", "llama.block_count"),
+        ("gemma2.gguf", "gemma2.block_count"),
+        ("gemma3.gguf", "gemma3.attention.head_count"),
+        ("gpt-neox.gguf", "gptneox.embedding_length"),
+        ("gpt-neox.gguf", "gptneox.attention.head_count"),
+        ("gpt-neox.gguf", "gptneox.rope.dimension_count"),
+        ("phi3.gguf", "phi3.attention.head_count"),
+        ("phi3.gguf", "phi3.context_length"),
+        ("gpt2.gguf", "gpt2.embedding_length"),
+    ] {
+        bad_key(file, |bytes| hide(bytes, key), &[&format!("gguf: key `{key}` is missing")]);
+    }
+}
+
+#[test]
+fn a_factor_beside_those_of_a_tensor_is_refused_unless_it_changes_nothing() {
+    let with = |key: &str, kind: u32, value: &[u8]| {
+        let mut bytes = std::fs::read(fixture::folder("gguf/llama3-scaling.gguf")).unwrap();
+        with_key(&mut bytes, key, kind, value);
+        bytes
+    };
+    let one = 1_f32.to_le_bytes();
+    let neutral = [
+        with("llama.rope.scaling.type", TEXT, &text("none")),
+        with("llama.rope.scaling.type", TEXT, &text("linear")),
+        with("llama.rope.scaling.factor", FLOAT32, &one),
+        with("llama.rope.scaling.attn_factor", FLOAT32, &one),
+    ];
+    let config = |bytes: &[u8]| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        std::fs::write(&path, bytes).unwrap();
+        let origin = inject_models::Origin::of_folder(&path);
+        let model = inject_models::Model::load(
+            origin,
+            inject_models::FloatFormat::F32,
+            &inject_testing::any_device(),
+        );
+        model.unwrap().decoder.config().clone()
+    };
+    let plain = config(&std::fs::read(fixture::folder("gguf/llama3-scaling.gguf")).unwrap());
+    for bytes in neutral {
+        assert_eq!(config(&bytes), plain);
+    }
+    // A tensor that stands for two keys of the config is named once.
+    let shorter = |bytes: &mut Vec<u8>| {
+        let begin = after(bytes, "rope_freqs.weight") + 4;
+        assert_eq!(bytes[begin], 8);
+        bytes[begin] = 7;
+    };
+    bad_key("llama3-scaling.gguf", shorter, &["gguf: key `rope_freqs.weight` is [", "expected 8 factors"]);
+    let says =
+        ["key `llama.rope.scaling.factor` is 4", "beside those of `rope_freqs.weight` is not computed"];
+    bad_key(
+        "llama3-scaling.gguf",
+        |bytes| with_key(bytes, "llama.rope.scaling.factor", FLOAT32, &4_f32.to_le_bytes()),
+        &says,
+    );
+}
+
 #[test]
 fn errors_name_keys_and_tensors_as_the_file_does() {
     let three = 3_u32.to_le_bytes();

@@ -37,6 +37,9 @@ impl Machine<'_> {
         };
         match (function, &arguments[..]) {
             (Global::Tensor, _) => {
+                if let Some(bit) = self.lazy_bit(arguments) {
+                    return Err(PickleProblem::LazyBit { bit });
+                }
                 let tensor = self.tensor(arguments).ok_or(malformed)?;
                 self.push(Node::Tensor(tensor.into()))?;
             }
@@ -50,6 +53,13 @@ impl Machine<'_> {
     }
 
     /// A tensor from `(storage, offset, shape, strides, ...)`.
+    /// The bit of a tensor that changes its values when they are read. `torch.save` writes such bits only if they are set.
+    fn lazy_bit(&self, arguments: &[usize]) -> Option<&'static str> {
+        let Node::Dict(metadata) = &self.nodes[*arguments.get(6)?] else { return None };
+        let is = |key: usize, bit: &str| matches!(&self.nodes[key], Node::Text(text) if text == bit);
+        ["neg", "conj"].into_iter().find(|bit| metadata.iter().any(|&(key, _)| is(key, bit)))
+    }
+
     fn tensor(&self, arguments: &[usize]) -> Option<Tensor> {
         let [storage, offset, shape, strides, ..] = *arguments else { return None };
         let Node::Storage(storage) = &self.nodes[storage] else { return None };

@@ -38,6 +38,14 @@ pub enum PickleProblem {
     /// More values than any file of states has.
     #[error("it has more than {MOST_VALUES} values")]
     TooManyValues,
+    /// A tensor whose values PyTorch changes while it reads them: negated, or conjugated.
+    #[error(
+        "a tensor has the bit `{bit}`, with which its values are others than those that are stored: save it after `.resolve_{bit}()`"
+    )]
+    LazyBit {
+        /// The name of the bit in the tensor's metadata.
+        bit: &'static str,
+    },
     /// Containers within containers, deeper than any program nests states.
     #[error("its containers are nested too deep, or within themselves")]
     Nested,
