@@ -161,10 +161,13 @@ pub fn peak_memory() -> Option<u64> {
     status("VmHWM:")
 }
 
-/// Keeps as many of the weights in memory as the program would: all but 2 GB of what is available, where /proc/meminfo tells.
+/// Keeps as many of the weights in memory as the program would on this machine outside a container: all but 2 GB of what is available,
+/// or all but a quarter where that is less, if /proc/meminfo tells.
 pub fn within_memory(decoder: Decoder) -> Decoder {
     match line_of("/proc/meminfo", "MemAvailable:") {
-        Some(available) => decoder.with_weights_in_memory(available.saturating_sub(2_000_000_000) as usize),
+        Some(available) => {
+            decoder.with_weights_in_memory((available - 2_000_000_000.min(available / 4)) as usize)
+        }
         None => decoder,
     }
 }

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Each row names the inputs and outputs of a matrix and the rows that are multiplied with it. `share` is the rate as a share of the
-//! matrix rate: that of burn's product of F32 tensors, `[512, 4096] x [4096, 4096]`, measured in the same run. `GB/s` counts the
+//! matrix rate: that of burn's product of F32 tensors, `[512, 4096] x [4096, 4096]`, measured in the same run. It is not an upper
+//! bound: other products run faster than that one, and a share may exceed 100 %. `GB/s` counts the
 //! weights, once a product. It compares with the read rate: that at which all cores add up the numbers of a large array.
 //!
 //! Weights are random and come from files of their own. Products take different parts of a matrix of 128 MB in turn, so no weight is in

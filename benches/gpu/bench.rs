@@ -3,6 +3,7 @@
 //! ```text
 //! gpu --shapes gpt2,gemma-3-1b --formats f32,bf16 --questions forward,step,candidates
 //! gpu --shapes llama-3.1-8b --formats bf16 --questions scan --positions 10
+//! gpu --formats f32,bf16 --questions gemm --product 8192
 //! gpu --shapes gpt2 --questions memory --batches 10000
 //! gpu --questions neighbours --rows 100000 --width 768
 //! ```
@@ -48,6 +49,8 @@ struct Options {
     batches: usize,
     rows: usize,
     width: usize,
+    /// The size of the product of `gemm`.
+    product: usize,
 }
 
 impl Options {
@@ -62,6 +65,7 @@ impl Options {
             batches: 10_000,
             rows: 1000,
             width: 768,
+            product: 8192,
         };
         let list = |text: String| text.split(',').map(str::to_owned).collect::<Vec<_>>();
         while let Some(name) = arguments.next() {
@@ -82,6 +86,7 @@ impl Options {
                 "--batches" => options.batches = value.parse()?,
                 "--rows" => options.rows = value.parse()?,
                 "--width" => options.width = value.parse()?,
+                "--product" => options.product = value.parse()?,
                 _ => return Err(format!("unknown option {name}").into()),
             }
         }
@@ -100,6 +105,9 @@ fn main() -> Ran {
     let device = device();
     if options.asks("neighbours") {
         neighbours(&options, &device)?;
+    }
+    if options.asks("gemm") {
+        options.formats.iter().try_for_each(|&format| gemm(&options, format, &device))?;
     }
     if !["forward", "step", "candidates", "scan", "memory"].iter().any(|question| options.asks(question)) {
         return Ok(());
@@ -173,6 +181,24 @@ fn measure(options: &Options, decoder: &Decoder, label: &str, device: &Device) -
         memory::memory(decoder, label, options.batches)?;
     }
     Ok(())
+}
+
+/// A large product of two matrices as burn computes it: the rate of the device, of which a scan has a share. A product in F32 that
+/// the device rounds is one of TF32.
+fn gemm(options: &Options, format: FloatFormat, device: &Device) -> Ran {
+    let size = options.product;
+    let matrix =
+        Tensor::<2>::random([size, size], Distribution::Normal(0.0, 1.0), device).cast(format.dtype());
+    let name = match format == FloatFormat::F32 && rounds_products(device) {
+        true => "tf32".to_owned(),
+        false => format.to_string(),
+    };
+    row(&format!("gemm/{name}/{size}"), 2.0 * (size as f64).powi(3), options.seconds, || {
+        let product = matrix.clone().matmul(matrix.clone());
+        wait(device);
+        drop(product);
+        Ok(())
+    })
 }
 
 /// The nearest neighbour of every row, and the closest pair, of independent normal numbers.

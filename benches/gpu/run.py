@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import lzma
 import os
 import shutil
 import signal
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import table
 
+# For everything.
+LIMIT = 570
 REPOSITORY = Path(__file__).resolve().parents[2]
 PEERS = [sys.executable, "benches/peers/gpu.py"]
 # A step that prints more is stopped, and the middle of what it printed is cut out, because only so much comes back.
@@ -24,7 +27,7 @@ KEPT = 500_000
 @dataclasses.dataclass
 class Step:
     name: str
-    # The seconds after which it is stopped.
+    # The seconds after which it is stopped. What the steps before it left of theirs is added.
     limit: int
     # Its commands, of which each runs whatever became of the one before.
     commands: list
@@ -61,17 +64,18 @@ REHEARSED = Sizes(
 
 
 def steps(device, sizes):
-    """All steps, the most important first."""
+    """All steps, the most important first. The limits of those before the tests add up to less than LIMIT, so each is reached."""
     peer = [*PEERS, "--device", "cuda" if device == "cuda" else "cpu", "--seconds", str(sizes.seconds)]
     bench = ["gpu-bench", "--seconds", str(sizes.seconds)]
     neighbours = ["--questions", "neighbours", "--rows", str(sizes.rows), "--width", str(sizes.width)]
+    product = ["--product", str(sizes.product)]
 
     def tests(name, *arguments):
         return [f"{name}-tests", "--test-threads", "4", *arguments]
 
     def scan(shape, formats, positions):
         shape = ["--shapes", shape, "--formats", formats]
-        return [*bench, *shape, "--questions", "scan", "--positions", str(positions)]
+        return [*bench, *shape, "--questions", "gemm,scan", "--positions", str(positions), *product]
 
     def without(*modules):
         return [argument for module in modules for argument in ("--skip", f"{module}::")]
@@ -81,34 +85,42 @@ def steps(device, sizes):
     memory = [*bench, "--shapes", TINY, "--questions", "memory", "--batches", str(sizes.batches)]
     large = ["--shapes", sizes.large]
     return [
-        Step("probe", 60, [*card, [sys.executable, "-c", torch], ["inject", "invert", "--device", device]]),
-        Step("parity", 120, [tests("models", "parity::")]),
+        Step("probe", 40, [*card, [sys.executable, "-c", torch], ["inject", "invert", "--device", device]]),
+        Step("parity", 80, [tests("models", "parity::")]),
         Step("scan", 60, [scan(sizes.small, "f32", sizes.long)]),
-        Step("ours", 90, [[*bench, "--shapes", sizes.shapes, "--formats", sizes.formats]]),
-        Step("theirs", 60, [
-            [*peer, "--shapes", sizes.shapes, "--formats", sizes.peer_formats, "--questions", "gemm,forward,step",
-             "--product", str(sizes.product)],
+        Step("ours", 60, [[*bench, "--shapes", sizes.shapes, "--formats", sizes.formats]]),
+        Step("theirs", 45, [
+            [*peer, "--shapes", sizes.shapes, "--formats", sizes.peer_formats, "--questions", "gemm,forward,step", *product],
         ]),
-        Step("scan-large", 120, [scan(sizes.large, sizes.large_formats, sizes.short)]),
+        Step("ours-large", 60, [[*bench, *large, "--formats", sizes.large_formats]]),
+        Step("theirs-large", 45, [[*peer, *large, "--formats", sizes.large_formats]]),
+        Step("scan-large", 90, [scan(sizes.large, sizes.large_formats, sizes.short)]),
+        Step("memory", 30, [memory]),
+        Step("neighbours", 20, [[*bench, *neighbours]]),
+        Step("neighbours-theirs", 15, [[*peer, *neighbours, "--formats", "f32,tf32"]]),
         # Tests of files and of the network compute nothing on a device.
         Step("models", 120, [tests("models", *without("hub", "malformed", "hostile_files", "parity"))]),
-        Step("ours-large", 90, [[*bench, *large, "--formats", sizes.large_formats]]),
-        Step("theirs-large", 60, [[*peer, *large, "--formats", sizes.large_formats]]),
-        Step("memory", 60, [memory]),
         Step("sipit", 120, [tests("sipit", *without("hostile_files"))]),
-        Step("neighbours", 60, [[*bench, *neighbours]]),
-        Step("neighbours-theirs", 30, [[*peer, *neighbours, "--formats", "f32,tf32"]]),
         Step("units", 90, [tests("models-unit", "decoder::"), tests("sipit-unit", "inverter::")]),
         Step("collisions", 60, [tests("collisions")]),
         Step("states", 60, [tests("states", "extract::")]),
     ]
 
 
+def wanted(all_steps, names):
+    """The steps of these names, or all."""
+    known = [step.name for step in all_steps]
+    if unknown := [name for name in names if name not in known]:
+        sys.exit(f"STEPS names unknown steps: {' '.join(unknown)}; expected some of {' '.join(known)}")
+    return [step for step in all_steps if not names or step.name in names]
+
+
 class Run:
     def __init__(self, out, programs, stub, device):
         self.out, self.programs, self.stub, self.device = out, programs, stub, device
+        # A second run adds to it.
         self.log = out / "log.txt"
-        self.log.write_text("")
+        self.log.touch()
         self.group = None
 
     def command(self, command):
@@ -135,8 +147,21 @@ class Run:
         table.shorten(self.log, at, KEPT)
         failures = [status for status in statuses if status != 0]
         table.end(self.log, step.name, failures[0] if failures else 0, time.monotonic() - begin)
-        table.write(self.out, self.device)
+        self.table()
         print(f"   {failures[0] if failures else 'passed'}", flush=True)
+
+    def note(self, text):
+        with self.log.open("a", encoding="utf-8") as log:
+            log.write(f"{text}\n")
+        print(text, flush=True)
+
+    def table(self):
+        """Writes the table, and returns it. A mistake in it does not end the run: the log has everything."""
+        try:
+            return table.write(self.out, self.device)
+        except Exception as error:
+            print(f"no table: {error!r}", flush=True)
+            return ""
 
     def run(self, command, seconds):
         """Runs one command, and returns its status, or a word if it was stopped."""
@@ -183,19 +208,28 @@ class Run:
 
 
 def unpack(carry, work):
-    """The folder of the programs, and the library that is to be preloaded, if they were built with one."""
-    archive = carry / "programs.tar.xz"
+    """The folder of the programs, the library that is to be preloaded, if they were built with one, and what could not be unpacked.
+    The steps that need that fail by themselves, and the others run."""
+    archive, failures = carry / "programs.tar.xz", []
     if not archive.is_file():
-        return carry, None
-    with tarfile.open(archive) as tar:
-        tar.extractall(work, filter="data")
-    # The tests look for their fixtures where they were built.
-    root = Path((work / "root.txt").read_text().strip())
-    if not root.exists():
-        root.parent.mkdir(parents=True, exist_ok=True)
-        root.symlink_to(REPOSITORY)
+        return carry, None, failures
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(work, filter="data")
+    except (OSError, EOFError, lzma.LZMAError, tarfile.TarError) as error:
+        failures.append(f"{archive} is not whole: {error}")
+    try:
+        # The tests look for their fixtures where they were built.
+        root = Path((work / "root.txt").read_text().strip())
+        if not root.exists():
+            # One that leads nowhere.
+            root.unlink(missing_ok=True)
+            root.parent.mkdir(parents=True, exist_ok=True)
+            root.symlink_to(REPOSITORY)
+    except (OSError, ValueError) as error:
+        failures.append(f"no link to the fixtures, so tests that need them fail: {error}")
     stub = work / "libllvm_stub.so"
-    return work, stub if stub.is_file() else None
+    return work, stub if stub.is_file() else None, failures
 
 
 def library_path():
@@ -211,37 +245,40 @@ def main():
     arguments = parser.parse_args()
     if not os.environ.get("OUT"):
         sys.exit("OUT is not set: expected a folder for results")
-    began, limit = time.monotonic(), float(os.environ.get("LIMIT", 570))
+    began, limit = time.monotonic(), float(os.environ.get("LIMIT", LIMIT))
     most = float(os.environ.get("STEP_LIMIT", "inf"))
     device = arguments.rehearse or "cuda"
+    chosen = wanted(steps(device, REHEARSED if arguments.rehearse else REAL), os.environ.get("STEPS", "").split())
     out = Path(os.environ["OUT"]).resolve()
     out.mkdir(parents=True, exist_ok=True)
     carry = Path(os.environ.get("CARRY", REPOSITORY / "carry")).resolve()
     work = Path(tempfile.mkdtemp())
     try:
-        programs, stub = unpack(carry, work)
+        programs, stub, failures = unpack(carry, work)
+        run = Run(out, programs, stub, device)
+        for failure in failures:
+            run.note(failure)
         if device == "cuda":
             library_path()
-        run = Run(out, programs, stub, device)
 
         def cut_off(*_):
             if run.group:
                 run.stop()
-            table.write(out, device)
+            run.table()
             os._exit(143)
 
         signal.signal(signal.SIGTERM, cut_off)
         signal.signal(signal.SIGINT, cut_off)
-        wanted = os.environ.get("STEPS", "").split()
-        for step in steps(device, REHEARSED if arguments.rehearse else REAL):
+        spare = 0.0
+        for step in chosen:
             left = limit - (time.monotonic() - began)
-            if wanted and step.name not in wanted:
-                continue
             if left < 5:
-                table.end(run.log, step.name, "not begun", 0)
+                table.end(run.log, step.name, table.NOT_BEGUN, 0)
                 continue
-            run.step(step, min(step.limit, left, most))
-        print(table.write(out, device))
+            begin, allowed = time.monotonic(), step.limit + spare
+            run.step(step, min(allowed, left, most))
+            spare = max(allowed - (time.monotonic() - begin), 0.0)
+        print(run.table())
         return 0 if table.is_passed(out) else 1
     finally:
         shutil.rmtree(work, ignore_errors=True)

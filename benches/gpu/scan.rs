@@ -6,7 +6,7 @@ use inject_benches::ids;
 use inject_sipit::{
     Inverter, Policy, Settings, TargetStates,
     models::{
-        Decoder, Tap,
+        Decoder, Progress, Tap,
         host::{Reads, is_remote},
         silent,
     },
@@ -18,6 +18,35 @@ use super::{Ran, check, print_row};
 /// The memory that a batch of candidates may take: far less than a GPU has, and enough for the largest batch of every shape.
 const MEMORY: usize = 8 << 30;
 
+/// The rows of the positions of one scan. A scan that is cut off has printed those up to there, and so its rate.
+struct Positions {
+    label: String,
+    of: usize,
+    /// Floating-point operations of the whole vocabulary.
+    flop: f64,
+    at: u64,
+    begin: Instant,
+    /// The end of its last batch, after which progress is reported.
+    end: Instant,
+    /// The share of the vocabulary that was tested at this position.
+    tested: f64,
+}
+
+impl Positions {
+    fn reached(&mut self, progress: Progress<'_>) {
+        if progress.done != self.at {
+            self.finished();
+            (self.at, self.begin) = (progress.done, self.end);
+        }
+        (self.end, self.tested) = (Instant::now(), progress.part);
+    }
+
+    fn finished(&self) {
+        let label = format!("{}/position {} of {}", self.label, self.at + 1, self.of);
+        print_row(&label, (self.end - self.begin).as_secs_f64(), 1, self.tested * self.flop);
+    }
+}
+
 /// Inverts the states of a prompt at half depth by testing the whole vocabulary at every position. The first position is inverted
 /// before that, which compiles and tunes the kernels.
 pub(crate) fn scan(decoder: &Decoder, label: &str, positions: usize) -> Ran {
@@ -28,15 +57,22 @@ pub(crate) fn scan(decoder: &Decoder, label: &str, positions: usize) -> Ran {
     let settings = Settings::new().with_scan(Scan::Whole).with_memory_budget(MEMORY);
     let inverter = Inverter::new(decoder, tap, settings)?;
     let nothing = Policy::new();
-    let invert =
-        |target: &TargetStates| inverter.invert(target, &mut inverter.searcher(&nothing), &mut silent);
-    invert(&TargetStates::of_prompt(decoder, tap, &prompt[..1])?)?;
+    let invert = |target: &TargetStates, progress: &mut dyn FnMut(Progress<'_>)| {
+        inverter.invert(target, &mut inverter.searcher(&nothing), progress)
+    };
+    let (label, flop) = (format!("scan/{label}/{tap}"), inverter.scan_cost(1).flop);
+    let begin = Instant::now();
+    invert(&TargetStates::of_prompt(decoder, tap, &prompt[..1])?, &mut silent)?;
+    print_row(&format!("{label}/warm-up"), begin.elapsed().as_secs_f64(), 1, flop);
 
     let (begin, before) = (Instant::now(), Reads::of_this_thread());
-    let inversion = invert(&target)?;
+    let mut rows =
+        Positions { label: label.clone(), of: positions, flop, at: 0, begin, end: begin, tested: 0.0 };
+    let inversion = invert(&target, &mut |progress| rows.reached(progress))?;
     let (seconds, reads) = (begin.elapsed().as_secs_f64(), Reads::of_this_thread() - before);
+    rows.finished();
 
-    let label = format!("scan/{label}/{tap}/{positions}");
+    let label = format!("{label}/{positions}");
     print_row(&label, seconds, 1, inverter.scan_cost(positions).flop);
     let (recovered, certain) = (inversion.token_ids() == prompt, inversion.is_certain());
     let verdict = format!("noise {:.1e}; {}", inverter.noise().relative(), verdicts(&inversion));

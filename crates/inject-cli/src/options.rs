@@ -1,5 +1,6 @@
 //! Groups of options that subcommands share. Each is checked while it is read.
 
+mod available;
 mod cache;
 mod format;
 pub(crate) mod memory;

@@ -6,6 +6,7 @@ use clap::Args;
 use inject_sipit::models::{DecoderConfig, FloatFormat, PublishedShape, Tap};
 
 use crate::{
+    options::room::BESIDE,
     outcome::{Failure, Outcome},
     output::say,
     table::{Cell, Table},
@@ -30,8 +31,6 @@ pub(crate) struct Options {
 
 /// The sizes of memory that machines come with, in GB.
 const MACHINES: [u64; 11] = [4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192];
-/// The memory beside the weights: the goal for a pass of 512 tokens.
-const BESIDE_WEIGHTS: u64 = 2_000_000_000;
 const GB: f64 = 1e9;
 
 /// Prints the table.
@@ -89,7 +88,7 @@ fn table(models: Vec<(String, DecoderConfig)>) -> Table {
 
 /// The smallest machine whose memory holds some bytes of weights and the other memory of a run.
 fn machine(weights: u64) -> String {
-    let needed = weights + BESIDE_WEIGHTS;
+    let needed = weights + BESIDE;
     let fits = MACHINES.into_iter().find(|gigabytes| gigabytes * 1_000_000_000 >= needed);
     fits.map_or_else(|| "larger".to_owned(), |gigabytes| format!("{gigabytes} GB"))
 }

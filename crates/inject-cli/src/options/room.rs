@@ -1,26 +1,13 @@
 //! Whether a model and its prompts fit into memory.
 
-use std::fs;
-
 use burn::tensor::Device;
 use inject_sipit::{
-    models::{Decoder, Hold, ModelFiles, Precision},
+    models::{Decoder, Hold, ModelFiles, Precision, Tap},
     states::prompts::MAX_FILE_BYTES,
 };
 
-use super::Megabytes;
+use super::{Megabytes, available::available};
 use crate::{number, outcome::Failure, output::note};
-
-/// The memory that is free or can be freed, in bytes, if the system tells.
-fn available() -> Option<u64> {
-    in_meminfo(&fs::read_to_string("/proc/meminfo").ok()?)
-}
-
-fn in_meminfo(text: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kilobytes.checked_mul(1024)
-}
 
 /// Returns whether the weights take less than half of the memory as F32, or the size of the memory is not known.
 pub(super) fn is_ample(files: &ModelFiles, device: &Device) -> bool {
@@ -149,8 +136,14 @@ in f32, f16 or bf16, with the adapter merged"
     ))
 }
 
-/// The memory beside the weights that stay in their files: for the program, the states of a pass and its caches.
-const BESIDE: u64 = 2_000_000_000;
+/// The memory beside the weights of a large model: for the program, a prompt of 512 tokens, its states and caches.
+pub(crate) const BESIDE: u64 = 2_000_000_000;
+
+/// The memory for weights that stay in their files: all but [`BESIDE`], or all but a quarter where that is less. A model for which
+/// little memory is enough does not need so much beside it, and the system drops pages of files itself before memory is short.
+fn for_weights(available: u64) -> u64 {
+    available - BESIDE.min(available / 4)
+}
 
 /// The same decoder, which keeps as many of the weights in its files in memory as there is room for. Says so if that is not all.
 pub(super) fn within_memory(decoder: Decoder) -> Decoder {
@@ -164,18 +157,20 @@ pub(super) fn within_memory(decoder: Decoder) -> Decoder {
 
 /// The same decoder within some bytes of memory, and the fact that the user should know.
 fn within(decoder: Decoder, available: u64) -> (Decoder, Option<String>) {
-    let in_files = decoder.held_in_files() as u64;
-    let room = available.saturating_sub(BESIDE);
-    let decoder = decoder.with_weights_in_memory(usize::try_from(room).unwrap_or(usize::MAX));
-    let told = decoder.reads_from_disk().then(|| of_disk(in_files, available));
+    let room = usize::try_from(for_weights(available)).unwrap_or(usize::MAX);
+    let decoder = decoder.with_weights_in_memory(room);
+    let told = decoder.reads_from_disk().then(|| of_disk(&decoder, available));
     (decoder, told)
 }
 
-fn of_disk(in_files: u64, available: u64) -> String {
+fn of_disk(decoder: &Decoder, available: u64) -> String {
+    let again = decoder.bytes_of_a_pass(Tap::FinalNorm).from_disk as u64;
     format!(
-        "the weights take {} and {} of memory are available: each pass reads the rest from the disk again",
-        number::bytes(in_files),
-        number::bytes(available)
+        "the weights take {} and {} of memory are available: each pass through all blocks reads {} from the disk again, unless other \
+programs free memory or the model is in a format of fewer bits, such as GGUF",
+        number::bytes(decoder.held_in_files() as u64),
+        number::bytes(available),
+        number::bytes(again)
     )
 }
 
@@ -184,12 +179,6 @@ mod tests {
     use inject_sipit::models::{FloatFormat, Model, Origin};
 
     use super::*;
-
-    #[test]
-    fn available_memory_is_that_of_the_system() {
-        assert_eq!(in_meminfo("MemTotal:  9 kB\nMemAvailable:   2048 kB\n"), Some(2 << 20));
-        assert_eq!(in_meminfo("MemTotal:  9 kB\n"), None);
-    }
 
     #[test]
     fn a_prompt_that_does_not_fit_is_named_with_its_number_and_both_sizes() {
@@ -248,15 +237,28 @@ mod tests {
         let device = inject_testing::any_device();
         let precision = Precision::new(Hold::Mapped, FloatFormat::F32);
         let decoder = Model::load(Origin::of_folder(&folder), precision, &device).unwrap().decoder;
+        // A quarter stays for everything else: in memory of 2 GB a small model is in memory as in any other.
         let in_files = decoder.held_in_files() as u64;
-        let (all, told) = within(decoder.clone(), BESIDE + in_files);
-        assert!(!all.reads_from_disk() && told.is_none(), "{told:?}");
-        let (some, told) = within(decoder, BESIDE);
+        for available in [4 * in_files.div_ceil(3), BESIDE / 2, BESIDE, u64::MAX] {
+            let (all, told) = within(decoder.clone(), available);
+            assert!(!all.reads_from_disk() && told.is_none(), "{available}: {told:?}");
+        }
+        let blocks = decoder.bytes_of_a_pass(Tap::FinalNorm).from_memory;
+        let available = blocks as u64;
+        let (some, told) = within(decoder, available);
         let told = told.unwrap();
-        assert!(some.reads_from_disk());
-        assert!(
-            told.contains(&number::bytes(in_files)) && told.contains("2 GB") && told.contains("disk"),
-            "{told}"
-        );
+        let again = some.bytes_of_a_pass(Tap::FinalNorm).from_disk as u64;
+        assert!(some.reads_from_disk() && 0 < again && again <= available);
+        for said in [in_files, available, again] {
+            assert!(told.contains(&number::bytes(said)), "{told}");
+        }
+        assert!(told.contains("disk") && told.contains("GGUF"), "{told}");
+    }
+
+    #[test]
+    fn the_reserve_of_a_large_model_is_fixed_and_that_of_a_small_one_a_share() {
+        assert_eq!(for_weights(24_000_000_000), 22_000_000_000);
+        assert_eq!(for_weights(1_900_000_000), 1_425_000_000);
+        assert_eq!(for_weights(0), 0);
     }
 }
