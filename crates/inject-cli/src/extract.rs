@@ -2,7 +2,7 @@
 
 mod prompts;
 
-use std::{iter::repeat_n, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use inject_sipit::{
@@ -111,13 +111,13 @@ fn extract(options: &Options) -> Result<Outcome, Failure> {
         ));
         return Ok(Outcome::Complete);
     };
-    // Prompts are numbered among all. Those before the share's count as if they were empty.
-    let before = match &prompts {
+    // Prompts are numbered among all.
+    let first = match &prompts {
         Prompts::All(_) => 0,
         Prompts::Share(own) => own.about().first_prompt,
     };
-    let lens = repeat_n(0, before).chain(prompts.ids().iter().map(Vec::len));
-    room::check_longest(decoder, extraction.taps().len(), lens, options.memory)?;
+    let lens = prompts.ids().iter().map(Vec::len);
+    room::check_longest(decoder, extraction.taps().len(), first, lens, options.memory)?;
     let values = extraction.rows(prompts.ids()) * decoder.config().d_model * extraction.taps().len();
     note(&format!(
         "{}, {}, {} of states",

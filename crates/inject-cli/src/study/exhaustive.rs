@@ -76,7 +76,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     // One position is left for the token that is added.
     let longest = model.longest(options.longest, 1);
     let prompts = options.prompts.different(&model, options.count.get(), longest)?;
-    room::check_longest(decoder, 1, prompts.iter().map(Vec::len), options.memory)?;
+    room::check_longest(decoder, 1, 0, prompts.iter().map(Vec::len), options.memory)?;
     let prefixes = closest(decoder, &prompts, tap, options.closest.get())?;
     let (k, v) = (prefixes.len() as u64, decoder.config().vocab_size as u64);
     let across = match options.across {

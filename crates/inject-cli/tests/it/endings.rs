@@ -143,6 +143,28 @@ fn a_system_that_allows_no_threads_only_takes_longer() {
     }
 }
 
+#[test]
+fn a_command_that_computes_nothing_starts_no_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in ["sizes", "completions bash", "--help"] {
+        let output = with_threads(dir.path(), 1).args(arguments.split(' ')).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), err.as_str()), (Some(0), ""), "{arguments}");
+    }
+}
+
+#[test]
+fn the_main_thread_needs_a_small_stack_only() {
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in ["invert --text Hello. --tap block-1", "extract --generate 2 --taps block-1 --out a"] {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -s 64; exec \"$0\" \"$@\""]).arg(program(dir.path()).get_program());
+        let output = shell.args(arguments.split(' ')).current_dir(dir.path()).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments}: {err}");
+    }
+}
+
 #[cfg(feature = "hub")]
 #[test]
 fn a_system_that_allows_few_threads_is_told_of_when_the_hub_is_asked() {
