@@ -6,6 +6,7 @@ use super::{
     Decoder,
     attention::PIECE,
     lanes::Lanes,
+    linear::{FEW_ROWS, pieces},
     narrow::is_narrow,
     rowwise,
     sight::{self, Hidden},
@@ -27,7 +28,8 @@ impl Decoder {
     /// The weights are not counted.
     ///
     /// Unlike [`Decoder::bytes_per_token`], which divides a batch of short prompts, this follows the computation of a long prompt: its
-    /// attention is computed piece by piece, and on a processor of several cores so is all that treats each row by itself.
+    /// attention is computed piece by piece, and on a processor of several cores so is all that treats each row by itself. It is the
+    /// sum of what exists at the same time at most, and so an upper bound. Some megabytes that a backend takes once are not counted.
     ///
     /// # Units
     ///
@@ -78,9 +80,9 @@ impl<'a> Pass<'a> {
         let d = self.decoder.config.d_model;
         let [queries, keys, values] = attention.qkv_widths();
         let projected = queries + keys + values;
-        let up = feed_forward.up_width();
+        let (up, d_ff) = (feed_forward.up_width(), feed_forward.d_ff);
 
-        // The states, their norm and its squares, and the projection, which a bias or a norm of all heads copies.
+        // The states, their norm and its squares; and the projection, which a bias or a norm of all heads copies.
         let copies = if matches!(attention.qk_norm, Some(QkNorm::AllHeads(_))) { 3 } else { 2 };
         let projecting = self.by_rows(d, (2 * d).max(d + copies * projected), projected);
 
@@ -90,24 +92,43 @@ impl<'a> Pass<'a> {
         let widened = if is_narrow(self.decoder.dtype()) { keys + values } else { 0 };
         let mixing = self.len.saturating_mul(mixing + widened).saturating_add(self.scores(attention));
 
-        // The states and what was mixed; the branch of the attention, the sum, its norm; and the hidden layer. Out of place an
-        // activation has up to four tensors.
-        let hidden =
-            if self.in_place && is_in_place(feed_forward.kind) { up + feed_forward.d_ff } else { 4 * up };
-        let after = self.by_rows(d + queries, 4 * d + hidden, d);
-        projecting.max(mixing).max(after)
+        // The states and what was mixed; the branch of the attention, the sum, its norm and the squares; then the sum, a state and
+        // the hidden layer. What is computed in place is copied once where it becomes a tensor again. Out of place an activation has
+        // up to four tensors.
+        let hidden = match feed_forward.kind {
+            kind if !(self.in_place && is_in_place(kind)) => up + 4 * d_ff,
+            FeedForwardKind::Plain(_) => 2 * up,
+            FeedForwardKind::Gated(_) => up + 2 * d_ff,
+        };
+        let after = self.by_rows(d + queries, (4 * d).max(2 * d + hidden), d);
+
+        let maps = [[d, projected], [queries, d], [d, up], [d_ff, d]];
+        let product = maps.map(|map| self.product(map)).into_iter().max().unwrap_or(0);
+        projecting.max(mixing).max(after).saturating_add(product)
     }
 
     /// The numbers of a step that treats each row by itself: those that it has of all rows, and those that it has of the rows that are
     /// computed at the same time. The results of groups exist twice while they are joined.
     fn by_rows(&self, of_all: usize, of_each: usize, result: usize) -> usize {
-        let len = self.len;
         match self.grouped {
-            false => len.saturating_mul(of_all + of_each),
+            false => self.len.saturating_mul(of_all + of_each),
             true => {
-                let at_once = len.min(self.jobs * Lanes::MOST_ROWS);
-                len.saturating_mul(of_all + 2 * result).saturating_add(at_once * (of_all + of_each))
+                let at_once = self.len.min(self.jobs * Lanes::MOST_ROWS);
+                self.len.saturating_mul(of_all + 2 * result).saturating_add(at_once * of_each)
             }
+        }
+    }
+
+    /// The numbers that products have beside their factors and results. In 16 bits the matrix is widened for each group of rows. In
+    /// others a product of few rows is computed in pieces, which are copied for their sum.
+    fn product(&self, [inputs, outputs]: [usize; 2]) -> usize {
+        let groups = if self.grouped { self.decoder.lanes.0 } else { 1 };
+        if is_narrow(self.decoder.dtype()) {
+            return self.jobs.min(groups.max(self.len / Lanes::MOST_ROWS)) * inputs * outputs;
+        }
+        match pieces(inputs) {
+            pieces if pieces > 1 && self.len <= groups * FEW_ROWS => self.len * 2 * pieces * outputs,
+            _ => 0,
         }
     }
 
@@ -174,12 +195,29 @@ fn keeps_few_scores(device: &Device) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
     use super::*;
 
     #[test]
     fn the_backend_that_keeps_few_scores_is_known() {
         for (name, device) in inject_testing::named() {
             assert_eq!(keeps_few_scores(&device), name == "flex", "{device:?}");
+        }
+    }
+
+    #[test]
+    fn the_memory_of_a_long_prompt_grows_with_its_length_and_not_faster() {
+        for name in inject_testing::models::FAMILIES {
+            let decoder = inject_testing::models::model(name, &inject_testing::any_device()).decoder;
+            for lanes in [1, 2, 64] {
+                let decoder = decoder.clone().with_lanes(NonZeroUsize::new(lanes).unwrap());
+                let [short, long] = [100_000, 200_000].map(|len| decoder.bytes_of_prompt(len, 2));
+                assert!(short < long && long <= 2 * short, "{name}: {short} {long}");
+                // The states of both taps, on the device and where they are read.
+                assert!(short > 100_000 * 4 * 2 * 2 * decoder.config().d_model, "{name}: {short}");
+                assert_eq!(decoder.bytes_of_prompt(usize::MAX, 2), usize::MAX);
+            }
         }
     }
 }
