@@ -91,7 +91,7 @@ fn merge(options: &Options) -> Result<Outcome, Failure> {
     let mut meter = Meter::new();
     let store = store::merge(&shares, folder.path(), &mut |progress| meter.show(progress))?;
     drop(meter);
-    say(&summary(&store));
+    say(&summary(&store, &folder));
     Ok(Outcome::Complete)
 }
 
@@ -141,7 +141,7 @@ fn extract(options: &Options) -> Result<Outcome, Failure> {
         Prompts::Share(own) => own.extract_to_store(folder.path(), spec, &mut show)?,
     };
     drop(meter);
-    say(&summary(&store));
+    say(&summary(&store, &folder));
     Ok(Outcome::Complete)
 }
 
@@ -184,7 +184,7 @@ impl<'a> Prompts<'a> {
 /// The advice to an interrupted run.
 const CONTINUE: &str = "the same command continues where this one stopped";
 
-fn summary(store: &Store) -> String {
+fn summary(store: &Store, folder: &OutputFolder) -> String {
     let manifest = store.manifest();
     let mut lines = Vec::new();
     if let Some(noise) = &manifest.noise {
@@ -194,9 +194,12 @@ fn summary(store: &Store) -> String {
         None => "a store".to_owned(),
         Some(about) => format!("share {} of a store, to be merged with the others,", about.share),
     };
+    let begin = match folder.is_writable() {
+        true => format!("wrote {what} to {}:", store.dir().display()),
+        false => format!("{}; it holds {}:", folder.summary(), what.trim_end_matches(',')),
+    };
     lines.push(format!(
-        "wrote {what} to {}: {}, {} at {}",
-        store.dir().display(),
+        "{begin} {}, {} at {}",
         counted(manifest.prompt_count, "prompt"),
         counted(manifest.row_count, "state"),
         counted(manifest.spec.taps.len(), "tap")

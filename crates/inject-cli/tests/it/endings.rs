@@ -80,6 +80,20 @@ fn descriptors_that_were_closed_before_the_start_lose_nothing_else() {
 }
 
 #[test]
+fn a_recovered_text_cannot_command_the_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "a\u{1b}[31m\u{202e}b\r";
+    for (json, shown) in [(None, "a\\u{1b}[31m\\u{202e}b\\r"), (Some("--json"), "a\\u001b[31m\\u202eb\\r")] {
+        let mut command = program(dir.path());
+        command.args(["invert", "--tap", "block-1", "--text", text]).args(json);
+        let output = command.output().unwrap();
+        let out = String::from_utf8(output.stdout).unwrap();
+        assert!(out.contains(shown), "{out:?}");
+        assert!(!out.contains(['\u{1b}', '\u{202e}', '\r']), "{out:?}");
+    }
+}
+
+#[test]
 fn help_into_a_closed_pipe_is_not_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = program(dir.path()).arg("--help").stdout(Stdio::piped()).spawn().unwrap();
