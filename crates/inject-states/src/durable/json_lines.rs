@@ -53,7 +53,7 @@ pub struct JsonLines {
     path: PathBuf,
     file: LockedFile,
     /// The checksum of the header and its end, with which that of each line begins.
-    begun: Checksum,
+    begun: Box<Checksum>,
     /// The reason why the file is open for reading only.
     read_only: Option<io::ErrorKind>,
 }
@@ -88,7 +88,7 @@ impl JsonLines {
         let header = to_line(header);
         let (bytes, begun) =
             read_whole(path, &file, &header, take).map_err(JsonLinesError::of_this_command)?;
-        let mut journal = JsonLines { path: path.to_owned(), file, begun, read_only };
+        let mut journal = JsonLines { path: path.to_owned(), file, begun: Box::new(begun), read_only };
         if read_only.is_none() {
             let cut = journal.file.set_len(bytes).and_then(|()| journal.file.seek(SeekFrom::End(0)));
             cut.map_err(FileError::of("shorten", path))?;
@@ -96,7 +96,7 @@ impl JsonLines {
         if bytes == 0 {
             let line = format!("{header}\n");
             journal.write(&line)?;
-            journal.begun = Checksum::of(line.as_bytes());
+            journal.begun = Box::new(Checksum::of(line.as_bytes()));
         }
         Ok(journal)
     }
