@@ -54,10 +54,21 @@ enum Command {
     },
 }
 
+impl Command {
+    /// Whether the command computes with states. The others print what they know.
+    fn computes(&self) -> bool {
+        !matches!(self, Command::Sizes(_) | Command::Completions { .. })
+    }
+}
+
 /// Runs the program and returns its exit status.
 pub fn main() -> ExitCode {
     panics::install();
     interrupt::install();
+    threads::on_large_stack(run_to_end)
+}
+
+fn run_to_end() -> ExitCode {
     match panics::contained(AssertUnwindSafe(|| run_and_report(std::env::args_os()))) {
         Ok(status) => status,
         Err(payload) => match interrupt::report(payload.as_ref()) {
@@ -90,7 +101,9 @@ fn run_and_report(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Err(failure) = without_effect::refuse(&program, &matches) {
         return told(&failure);
     }
-    threads::install();
+    if cli.command.computes() {
+        threads::install();
+    }
     let outcome = run(&cli).and_then(|outcome| output::delivered().map(|()| outcome));
     match outcome {
         Ok(outcome) => outcome.into(),

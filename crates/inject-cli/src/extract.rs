@@ -2,7 +2,7 @@
 
 mod prompts;
 
-use std::{iter::repeat_n, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use inject_sipit::{
@@ -76,7 +76,7 @@ fn merge(options: &Options) -> Result<Outcome, Failure> {
     let mut meter = Meter::new();
     let store = store::merge(&shares, folder.path(), &mut |progress| meter.show(progress))?;
     drop(meter);
-    say(&summary(&store));
+    say(&summary(&store, &folder));
     Ok(Outcome::Complete)
 }
 
@@ -96,13 +96,13 @@ fn extract(options: &Options) -> Result<Outcome, Failure> {
         ));
         return Ok(Outcome::Complete);
     };
-    // Prompts are numbered among all. Those before the share's count as if they were empty.
-    let before = match &prompts {
+    // Prompts are numbered among all.
+    let first = match &prompts {
         Prompts::All(_) => 0,
         Prompts::Share(own) => own.about().first_prompt,
     };
-    let lens = repeat_n(0, before).chain(prompts.ids().iter().map(Vec::len));
-    room::check_longest(decoder, extraction.taps().len(), lens, options.memory)?;
+    let lens = prompts.ids().iter().map(Vec::len);
+    room::check_longest(decoder, extraction.taps().len(), first, lens, options.memory)?;
     let format = FloatFormat::from(options.format);
     let values = extraction.rows(prompts.ids()) * decoder.config().d_model * extraction.taps().len();
     note(&format!(
@@ -127,7 +127,7 @@ fn extract(options: &Options) -> Result<Outcome, Failure> {
         Prompts::Share(own) => own.extract_to_store(folder.path(), spec, &mut show)?,
     };
     drop(meter);
-    say(&summary(&store));
+    say(&summary(&store, &folder));
     Ok(Outcome::Complete)
 }
 
@@ -170,7 +170,7 @@ impl<'a> Prompts<'a> {
 /// The advice to an interrupted run.
 const CONTINUE: &str = "the same command continues where this one stopped";
 
-fn summary(store: &Store) -> String {
+fn summary(store: &Store, folder: &OutputFolder) -> String {
     let manifest = store.manifest();
     let mut lines = Vec::new();
     if let Some(noise) = &manifest.noise {
@@ -180,9 +180,12 @@ fn summary(store: &Store) -> String {
         None => "a store".to_owned(),
         Some(about) => format!("share {} of a store, to be merged with the others,", about.share),
     };
+    let begin = match folder.is_writable() {
+        true => format!("wrote {what} to {}:", store.dir().display()),
+        false => format!("{}; it holds {}:", folder.summary(), what.trim_end_matches(',')),
+    };
     lines.push(format!(
-        "wrote {what} to {}: {}, {} at {}",
-        store.dir().display(),
+        "{begin} {}, {} at {}",
         counted(manifest.prompt_count, "prompt"),
         counted(manifest.row_count, "state"),
         counted(manifest.spec.taps.len(), "tap")

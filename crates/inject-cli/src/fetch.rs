@@ -2,20 +2,14 @@
 
 use std::{
     panic,
-    sync::{
-        Arc,
-        mpsc::{RecvTimeoutError, sync_channel},
-    },
+    sync::{Arc, mpsc::sync_channel},
     thread,
-    time::Duration,
 };
 
 use inject_sipit::models::{Progress, Unit};
 
 use crate::{interrupt, progress::Meter};
 
-/// The time between two looks for a signal.
-const LOOK: Duration = Duration::from_millis(100);
 /// Reports that may wait to be shown.
 const REPORTS: usize = 16;
 
@@ -48,12 +42,8 @@ pub(crate) fn fetched<T: Send + 'static>(
     meter.about("download");
     interrupt::advising("what has arrived is kept, and the same command fetches the rest", || {
         let Ok(thread) = thread else { return download(&mut |progress| meter.show(progress)) };
-        loop {
-            match receive.recv_timeout(LOOK) {
-                Ok(Report { task, unit, done, total }) => meter.show(Progress::new(&task, unit, done, total)),
-                Err(RecvTimeoutError::Timeout) => interrupt::check(),
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
+        while let Some(Report { task, unit, done, total }) = interrupt::receive(&receive) {
+            meter.show(Progress::new(&task, unit, done, total));
         }
         thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
     })

@@ -1,7 +1,7 @@
 //! Signals that ask the program to stop.
 //!
-//! A signal sets a flag. The next report of progress, or the wait for a download, sees it and unwinds to the program's entry, so files
-//! are closed, locks are dropped, and no line is left half-written. A second signal ends the program at once.
+//! A signal sets a flag. The next report of progress, or the wait for a download or a pipe, sees it and unwinds to the program's entry,
+//! so files are closed, locks are dropped, and no line is left half-written. A second signal ends the program at once.
 
 use std::{
     any::Any,
@@ -9,7 +9,9 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::{Receiver, RecvTimeoutError},
     },
+    time::Duration,
 };
 
 use signal_hook::{
@@ -18,6 +20,9 @@ use signal_hook::{
 };
 
 use crate::output::note;
+
+/// The time between two looks for a signal.
+const LOOK: Duration = Duration::from_millis(100);
 
 static SIGNAL: Mutex<Option<Arc<AtomicUsize>>> = Mutex::new(None);
 static ADVICE: Mutex<Option<&'static str>> = Mutex::new(None);
@@ -75,10 +80,25 @@ pub(crate) fn check() {
     }
 }
 
+/// Waits for what another thread sends, and ends the run if a signal asks for it. Returns nothing if the other thread has ended.
+pub(crate) fn receive<T>(from: &Receiver<T>) -> Option<T> {
+    loop {
+        check();
+        match from.recv_timeout(LOOK) {
+            Ok(sent) => return Some(sent),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
+}
+
 /// Reports an interruption to the user. Returns the exit status, or nothing if the payload is that of a panic.
 pub(crate) fn report(payload: &(dyn Any + Send)) -> Option<u8> {
     let Interrupted(number) = *payload.downcast_ref()?;
-    let advice = ADVICE.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or("nothing was kept");
+    let advice = ADVICE
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .unwrap_or("nothing was kept, and the same command begins again");
     note(&format!("interrupted: {advice}"));
     Some(status(number))
 }

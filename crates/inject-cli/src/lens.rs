@@ -189,7 +189,7 @@ impl TextOptions {
             }
         };
         prompts.iter_mut().for_each(|ids| ids.truncate(self.longest.get()));
-        room::check_longest(&model.decoder, 1, prompts.iter().map(Vec::len), None)?;
+        room::check_longest(&model.decoder, 1, 0, prompts.iter().map(Vec::len), None)?;
         Ok(prompts)
     }
 

@@ -8,7 +8,10 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use inject_sipit::models::{Progress, Unit};
 
-use crate::{interrupt, number, output::note};
+use crate::{
+    interrupt, number,
+    output::{note, shown},
+};
 
 /// The time between two plain lines.
 const EVERY: Duration = Duration::from_secs(10);
@@ -66,7 +69,7 @@ impl Meter {
         match &mut self.display {
             Display::Bar(bar) => {
                 bar.set_position((1000.0 * fraction) as u64);
-                bar.set_message(line);
+                bar.set_message(shown(&line).into_owned());
             }
             Display::Lines { last } if last.elapsed() >= EVERY => {
                 *last = Instant::now();

@@ -2,13 +2,13 @@
 //!
 //! This is a program of its own with one test, because its allocator counts the bytes of the whole process.
 
-use std::{error::Error, path::Path};
+use std::{error::Error, num::NonZeroUsize, path::Path};
 
 use inject_sipit::{
     Inverter, Policy, Settings, TargetStates,
     burn::tensor::Device,
     collisions::{CollisionError, Pairs, Search, SearchOptions, StateRows, answers::Coverage},
-    models::{FloatFormat, Model, Origin, Tap, silent},
+    models::{FloatFormat, Model, Origin, PublishedShape, Tap, silent},
     ndarray::Array2,
     states::{
         ExtractError, Extraction, Share, SharePrompts,
@@ -57,6 +57,7 @@ fn work_stays_within_its_memory_budget() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/model"));
     let model = Model::load(Origin::of_folder(folder), FloatFormat::F32, &Device::flex())?;
     extractions(&model)?;
+    long_prompts()?;
     shares(&model)?;
     inversions(&model)?;
     searches()
@@ -68,6 +69,39 @@ fn extractions(model: &Model) -> Result<(), Box<dyn Error>> {
     for budget in [4 * MIB, 16 * MIB, 64 * MIB] {
         let extraction = Extraction::new(vec![Tap::Block(3)], Positions::All)?.with_memory_budget(budget);
         check(budget, "extraction", || Ok(extraction.run(&model.decoder, &prompts, &mut silent)?))?;
+    }
+    Ok(())
+}
+
+/// One prompt is computed whatever it takes. The estimate of that is never too small, and not much too large.
+fn long_prompts() -> Result<(), Box<dyn Error>> {
+    let cases = [
+        (PublishedShape::SmolLm2_135m, &[25, 50, 300, 1000, 2500][..]),
+        (PublishedShape::Gpt2, &[50, 300]),
+        (PublishedShape::Gemma3_270m, &[50, 1000]),
+    ];
+    for (shape, lens) in cases {
+        let mut config = shape.config();
+        config.blocks.truncate(2);
+        config.vocab_size = 97;
+        let decoder = config.init(0.02, &Device::flex());
+        for lanes in [NonZeroUsize::MIN, NonZeroUsize::MIN.saturating_add(1)] {
+            let decoder = decoder.clone().with_lanes(lanes);
+            for &len in lens {
+                let prompt: Vec<u32> = (0..len as u32).map(|at| 13 * at % 97).collect();
+                for taps in [vec![Tap::Block(2)], vec![Tap::Embedding, Tap::Block(1), Tap::FinalNorm]] {
+                    let estimate = decoder.bytes_of_prompt(len, taps.len());
+                    let case = format!("{shape}, {len} tokens, {} taps, {lanes} lanes", taps.len());
+                    let extraction = Extraction::new(taps, Positions::All)?;
+                    let run = || extraction.run(&decoder, std::slice::from_ref(&prompt), &mut silent);
+                    // What a backend takes once.
+                    run()?;
+                    drop(check_with_result(estimate, &case, || Ok((run()?, 0)))?);
+                    let taken = ALLOCATOR.peak_usage() - ALLOCATOR.current_usage();
+                    assert!(len < 1000 || estimate < 3 * taken, "{case}: {taken} bytes of {estimate}");
+                }
+            }
+        }
     }
     Ok(())
 }

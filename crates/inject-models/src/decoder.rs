@@ -21,6 +21,7 @@ mod lanes;
 mod linear;
 mod map;
 mod mapped;
+mod memory;
 mod merge;
 mod narrow;
 mod norm;
@@ -47,7 +48,6 @@ use burn::{
 use rayon::prelude::*;
 
 use self::{
-    attention::PIECE,
     block::Block,
     cache::{Cache, KeysValues},
     lanes::Lanes,
@@ -283,31 +283,5 @@ impl Decoder {
     /// Returns the number format of the computation, and of all parameters that are not matrices.
     pub fn dtype(&self) -> DType {
         self.final_norm.weight.val().dtype()
-    }
-
-    /// Estimates the memory that one token of a batch occupies while its widest block is computed: see
-    /// [`DecoderConfig::numbers_per_token`].
-    ///
-    /// # Units
-    ///
-    /// Bytes.
-    pub fn bytes_per_token(&self, len: usize, taps: usize) -> usize {
-        self.dtype().size() * self.config.numbers_per_token(len, taps)
-    }
-
-    /// Estimates the memory that a pass over one prompt of `len` tokens occupies while its widest block is computed. Unlike
-    /// [`Decoder::bytes_per_token`], which divides a batch of short prompts, it takes account of the attention of long prompts, which is
-    /// computed piece by piece.
-    ///
-    /// # Units
-    ///
-    /// Bytes.
-    pub fn bytes_of_prompt(&self, len: usize, taps: usize) -> usize {
-        /// The scores, those after the mask, and the weights.
-        const COPIES: usize = 3;
-        let heads = self.config.blocks.iter().map(|block| block.attention.n_heads).max().unwrap_or(0);
-        let scores = COPIES * heads * PIECE.min(len);
-        let of_token = self.config.numbers_per_token(0, taps).saturating_add(scores);
-        len.saturating_mul(self.dtype().size().saturating_mul(of_token))
     }
 }

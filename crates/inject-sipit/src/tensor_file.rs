@@ -257,6 +257,16 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_another_format_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write(&path, BTreeMap::new(), &[Stored { dtype: Dtype::I64, ..numbers("x", &[1.0]) }]).unwrap();
+        let bytes = read(&path, Some(1000)).unwrap();
+        let error = TensorFile::parse(&path, &bytes).unwrap().vector("x").unwrap_err();
+        assert!(error.to_string().ends_with("x is I64, expected F64"), "{error}");
+    }
+
+    #[test]
     fn numbers_that_are_not_finite_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");

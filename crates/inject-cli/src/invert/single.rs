@@ -22,7 +22,7 @@ use crate::{
     number::counted,
     options::room,
     outcome::{Failure, Outcome},
-    output::{note, say},
+    output::{note, say, say_json},
     progress::Meter,
 };
 
@@ -66,7 +66,10 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     let recovered = Recovered { order, likely_cause, ..recovered };
     let outcome = recovered.outcome();
     let report = Report::new(&model, &choice, acceptance, tap, recovered, seconds)?;
-    say(&if options.json { serde_json::to_string(&report)? } else { report.text(&model) });
+    match options.json {
+        true => say_json(&serde_json::to_string(&report)?),
+        false => say(&report.text(&model)),
+    }
     Ok(outcome)
 }
 

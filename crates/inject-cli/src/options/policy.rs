@@ -124,7 +124,7 @@ impl PolicyOptions {
         decoder: &Decoder,
         lens: impl IntoIterator<Item = usize>,
     ) -> Result<(), Failure> {
-        room::check_longest(decoder, 1, lens, self.memory)
+        room::check_longest(decoder, 1, 0, lens, self.memory)
     }
 
     /// The settings these options ask for.

@@ -1,19 +1,17 @@
 //! The prompts of measurements.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
-};
+mod file;
+
+use std::{collections::HashSet, num::NonZeroUsize, path::PathBuf};
 
 use clap::Args;
 use inject_prompts::Generator;
 use inject_sipit::{
     models::{Bos, Model},
-    states::prompts::{IdPrompts, PromptError, Prompts, check_rereadable},
+    states::prompts::{PromptError, check_rereadable},
 };
 
+pub(crate) use self::file::{open_ids, open_prompts, read_ids};
 use super::room;
 use crate::{number, outcome::Failure, output::note, random_tokens::RandomTokens};
 
@@ -44,55 +42,9 @@ pub(crate) struct PromptOptions {
 /// The number of generated texts that are tried for each requested prompt. Short texts have few different beginnings.
 const TRIES: usize = 20;
 
-/// The prompts of a file. Says how many empty ones were left out when it is dropped.
-pub(crate) struct FilePrompts<P> {
-    path: PathBuf,
-    prompts: P,
-    left_out: fn(&P) -> usize,
-}
-
-impl<P: Iterator> Iterator for FilePrompts<P> {
-    type Item = P::Item;
-
-    fn next(&mut self) -> Option<P::Item> {
-        self.prompts.next()
-    }
-}
-
-impl<P> Drop for FilePrompts<P> {
-    fn drop(&mut self) {
-        /// The files of which it was said. Some are read more than once.
-        static TOLD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-        let left_out = (self.left_out)(&self.prompts);
-        if left_out > 0 && TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(self.path.clone()) {
-            let empty = number::counted(left_out, "empty prompt");
-            note(&format!("left out {empty} of {}", self.path.display()));
-        }
-    }
-}
-
-/// Opens a file of prompts.
-pub(crate) fn open_prompts(path: &Path, field: Option<&str>) -> Result<FilePrompts<Prompts>, PromptError> {
-    let prompts = match field {
-        Some(field) => Prompts::open_field(path, field)?,
-        None => Prompts::open(path)?,
-    };
-    Ok(FilePrompts { path: path.to_owned(), prompts, left_out: Prompts::left_out })
-}
-
-/// Opens a file of prompts as token ids.
-pub(crate) fn open_ids(path: &Path) -> Result<FilePrompts<IdPrompts>, PromptError> {
-    Ok(FilePrompts { path: path.to_owned(), prompts: IdPrompts::open(path)?, left_out: IdPrompts::left_out })
-}
-
-/// Reads all prompts of a file of token ids.
-pub(crate) fn read_ids(path: &Path) -> Result<Vec<Vec<u32>>, PromptError> {
-    open_ids(path)?.prompts.read_all()
-}
-
 /// Checks that prompts of these lengths fit into the memory that is free.
 fn check_longest(model: &Model, lens: impl IntoIterator<Item = usize>) -> Result<(), Failure> {
-    room::check_longest(&model.decoder, 1, lens, None)
+    room::check_longest(&model.decoder, 1, 0, lens, None)
 }
 
 impl PromptOptions {
@@ -210,7 +162,7 @@ impl PromptOptions {
 
     /// The prompts that are given as ids.
     pub(crate) fn ids(&self) -> Result<Option<Vec<Vec<u32>>>, Failure> {
-        Ok(self.prompt_ids.as_deref().map(read_ids).transpose()?)
+        self.prompt_ids.as_deref().map(read_ids).transpose()
     }
 
     /// Up to `count` different prompts of up to `longest` ids.

@@ -21,7 +21,7 @@ use crate::{
     compare_policies, depth, interrupt,
     options::{OutputFolder, PromptOptions},
     outcome::{Failure, chain},
-    output::{note, say},
+    output::{note, say, say_json},
     progress::Meter,
     report::Report,
     study,
@@ -161,7 +161,7 @@ impl Study {
         let json = serde_json::to_string_pretty(&result)?;
         self.folder.write(&format!("{name}.json"), checksum_member::added(json.clone()))?;
         if self.options.json {
-            say(&json);
+            say_json(&json);
         }
         Ok(result)
     }

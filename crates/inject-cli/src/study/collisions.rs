@@ -101,7 +101,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         let found = counted(prompts.len(), "different prompt");
         return Err(Failure::new(format!("{found}: a distance needs at least two")));
     }
-    room::check_longest(decoder, taps.len(), prompts.iter().map(Vec::len), options.memory)?;
+    room::check_longest(decoder, taps.len(), 0, prompts.iter().map(Vec::len), options.memory)?;
     note(&format!("{}, {}", counted(prompts.len(), "different prompt"), counted(taps.len(), "tap")));
 
     let memory_budget = Megabytes::bytes_or(options.memory, 1024 << 20);

@@ -85,7 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     // One position is left for the token that is added.
     let longest = model.longest(options.longest, 1);
     let prompts = options.prompts.different(&model, options.count.get(), longest)?;
-    room::check_longest(decoder, 1, prompts.iter().map(Vec::len), options.memory)?;
+    room::check_longest(decoder, 1, 0, prompts.iter().map(Vec::len), options.memory)?;
     let asked = options.prefixes.map_or(PREFIXES, NonZeroUsize::get);
     let prefixes = closest(decoder, &prompts, tap, asked)?;
     if options.prefixes.is_some() && prefixes.len() < asked {

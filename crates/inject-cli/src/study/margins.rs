@@ -96,7 +96,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         return Err(Failure::new(format!("{found} of {longest} tokens, expected at least 2")));
     }
     let lens_of_all = prompts.iter().chain(&long).map(Vec::len);
-    room::check_longest(&model.decoder, taps.len(), lens_of_all, options.memory)?;
+    room::check_longest(&model.decoder, taps.len(), 0, lens_of_all, options.memory)?;
     let positions = ChosenPositions::new(1, options.every);
     let asked = MarginOptions::new(taps.clone(), positions)
         .with_memory_budget(Megabytes::bytes_or(options.memory, 512 << 20));

@@ -43,7 +43,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         None => three_of(&taps),
         Some(list) => TapsOption { taps: list.clone() }.of(&model)?,
     };
-    room::check_longest(&model.decoder, taps.len(), [options.length.get()], options.memory)?;
+    room::check_longest(&model.decoder, taps.len(), 0, [options.length.get()], options.memory)?;
     let asked = |part: Part| options.parts.contains(&part);
     let lenses = if asked(Part::Recovery) { options.lenses(&model, &whole_taps)? } else { BTreeMap::new() };
     let mut report = Report::new("Prompts in narrow formats and noise");

@@ -81,7 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         None => options.of_texts(&texts, &model)?,
     };
     let lens = sets.iter().flat_map(|set| set.prompts.iter().map(Vec::len)).chain([options.repeats + 1]);
-    room::check_longest(&model.decoder, taps.len(), lens, options.memory)?;
+    room::check_longest(&model.decoder, taps.len(), 0, lens, options.memory)?;
     let tap_options = TapOptions::default();
     let memory = Megabytes::bytes_or(options.memory, tap_options.memory_budget);
     let tap_options = tap_options.with_memory_budget(memory);

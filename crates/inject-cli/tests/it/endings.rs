@@ -80,6 +80,20 @@ fn descriptors_that_were_closed_before_the_start_lose_nothing_else() {
 }
 
 #[test]
+fn a_recovered_text_cannot_command_the_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "a\u{1b}[31m\u{202e}b\r";
+    for (json, shown) in [(None, "a\\u{1b}[31m\\u{202e}b\\r"), (Some("--json"), "a\\u001b[31m\\u202eb\\r")] {
+        let mut command = program(dir.path());
+        command.args(["invert", "--tap", "block-1", "--text", text]).args(json);
+        let output = command.output().unwrap();
+        let out = String::from_utf8(output.stdout).unwrap();
+        assert!(out.contains(shown), "{out:?}");
+        assert!(!out.contains(['\u{1b}', '\u{202e}', '\r']), "{out:?}");
+    }
+}
+
+#[test]
 fn help_into_a_closed_pipe_is_not_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = program(dir.path()).arg("--help").stdout(Stdio::piped()).spawn().unwrap();
@@ -140,6 +154,28 @@ fn a_system_that_allows_no_threads_only_takes_longer() {
     for file in ["checksums.jsonl", "tap-block-3.safetensors"] {
         let [store, other] = ["store", "other"].map(|folder| fs::read(dir.path().join(folder).join(file)));
         assert_eq!(store.unwrap(), other.unwrap(), "{file}");
+    }
+}
+
+#[test]
+fn a_command_that_computes_nothing_starts_no_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in ["sizes", "completions bash", "--help"] {
+        let output = with_threads(dir.path(), 1).args(arguments.split(' ')).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), err.as_str()), (Some(0), ""), "{arguments}");
+    }
+}
+
+#[test]
+fn the_main_thread_needs_a_small_stack_only() {
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in ["invert --text Hello. --tap block-1", "extract --generate 2 --taps block-1 --out a"] {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -s 64; exec \"$0\" \"$@\""]).arg(program(dir.path()).get_program());
+        let output = shell.args(arguments.split(' ')).current_dir(dir.path()).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments}: {err}");
     }
 }
 

@@ -48,7 +48,7 @@ impl Lanes {
     /// Fewer rows than this are not worth a thread.
     const FEWEST_ROWS: usize = 16;
     /// The hidden layer of more rows than this does not stay in the processor's cache between two elementwise passes.
-    const MOST_ROWS: usize = 256;
+    pub(super) const MOST_ROWS: usize = 256;
 
     /// Applies `f`, which must treat each row by itself, to groups of rows.
     pub(super) fn map(self, x: Tensor<2>, f: impl Fn(Tensor<2>) -> Tensor<2> + Sync) -> Tensor<2> {

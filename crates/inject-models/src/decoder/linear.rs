@@ -37,6 +37,9 @@ impl Linear {
     }
 }
 
+/// The most rows whose products are computed in pieces.
+pub(super) const FEW_ROWS: usize = 28;
+
 /// Multiplies `x` by `weight`; for few rows, in pieces of the sum over `in`.
 ///
 /// The rounding error grows with the root of the longest run of additions. It matters at attention sinks, whose states of
@@ -44,7 +47,6 @@ impl Linear {
 /// nothing there. The pieces form a batch, which CPU backends compute on all cores, while they compute so small a product
 /// as a whole on one.
 fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
-    const FEW_ROWS: usize = 28;
     let [rows, d_in] = x.dims();
     let [_, d_out] = weight.dims();
     let pieces = pieces(d_in);
@@ -61,7 +63,7 @@ fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
 /// The number of equal pieces of a sum of `d_in` products: the smallest that leaves no piece longer than 192, or 1 if that
 /// would take more than twice as many as unequal pieces would. The widths of transformers are multiples of 64, for which it
 /// never does.
-fn pieces(d_in: usize) -> usize {
+pub(super) fn pieces(d_in: usize) -> usize {
     const LONGEST_RUN: usize = 192;
     let fewest = d_in.div_ceil(LONGEST_RUN);
     (fewest..=2 * fewest).find(|&pieces| d_in.is_multiple_of(pieces)).unwrap_or(1)

@@ -3,14 +3,18 @@
 //! Every operation of a backend makes a tensor. For few rows that takes longer than the arithmetic, and many rows are read from memory
 //! again for each. The functions here round where the operations do that they replace. So the results are the same bits.
 
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::host;
 
 /// Whether the numbers of a tensor are F32 in the processor's memory, and no gradient passes through them.
 pub(super) fn is_in_memory<const D: usize>(x: &Tensor<D>) -> bool {
-    let device = x.device();
-    x.dtype() == DType::F32 && !device.is_autodiff() && !host::is_remote(&device)
+    is_in_memory_on(&x.device(), x.dtype())
+}
+
+/// Whether this holds of tensors of a format on a device.
+pub(super) fn is_in_memory_on(device: &Device, dtype: DType) -> bool {
+    dtype == DType::F32 && !device.is_autodiff() && !host::is_remote(device)
 }
 
 /// Borrows the numbers of a tensor that [is in memory](is_in_memory).

@@ -31,7 +31,7 @@ pub(super) struct Hidden {
 impl Hidden {
     /// The largest mask that is kept for all blocks, in bytes. A larger one is made piece by piece, in less than a hundredth of the time
     /// that the scores of the piece take. Otherwise the memory of a pass would grow with the square of its length.
-    const LARGEST_KEPT: usize = 1 << 24;
+    pub(super) const LARGEST_KEPT: usize = 1 << 24;
 
     fn new(span: Span, held: usize, run: usize, device: &Device) -> Self {
         let keys = held + run;
@@ -85,8 +85,7 @@ impl<'a> Sights<'a> {
 
     /// The view of a block with this attention.
     pub(super) fn of(&mut self, config: &'a AttentionConfig) -> Sight {
-        let agrees = |other: &AttentionConfig| (other.span, &other.rotary) == (config.span, &config.rotary);
-        if let Some((_, sight)) = self.known.iter().find(|(other, _)| agrees(other)) {
+        if let Some((_, sight)) = self.known.iter().find(|(other, _)| agree(other, config)) {
             return sight.clone();
         }
         let sight = self.make(config);
@@ -121,6 +120,11 @@ impl<'a> Sights<'a> {
         });
         SightBeside { rotary, keys: 0..keys, hidden }
     }
+}
+
+/// Whether two blocks have the same view.
+pub(super) fn agree(a: &AttentionConfig, b: &AttentionConfig) -> bool {
+    (a.span, &a.rotary) == (b.span, &b.rotary)
 }
 
 /// True where a query does not see one of some keys, given the keys that each query sees.

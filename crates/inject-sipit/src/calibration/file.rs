@@ -239,4 +239,55 @@ mod tests {
             CalibrationError::File(TensorFileError::Malformed { .. })
         ));
     }
+
+    /// The same file without checksums, as an older version wrote it.
+    fn without_checksums(bytes: &[u8]) -> Vec<u8> {
+        let (len, rest) = bytes.split_first_chunk::<8>().unwrap();
+        let (header, data) = rest.split_at(u64::from_le_bytes(*len) as usize);
+        let mut header: serde_json::Value = serde_json::from_slice(header).unwrap();
+        let texts = header["__metadata__"].as_object_mut().unwrap();
+        texts.retain(|name, _| !name.starts_with("xxh3:"));
+        let header = header.to_string();
+        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+    }
+
+    #[test]
+    fn a_calibration_that_nobody_measured_so_is_refused() {
+        let device = inject_testing::any_device();
+        let decoder = random("llama", 31, &device);
+        let vocabulary = Vocabulary::new(&decoder, Arithmetic::I16OnProcessor);
+        let (tap, format) = (Tap::Block(2), NumberFormat::from(FloatFormat::Bf16));
+        let made = Calibration::measure(&vocabulary, tap, format).unwrap().unwrap();
+        let d_model = decoder.config().d_model;
+        let dir = tempfile::tempdir().unwrap();
+        let refused = |part: &str| {
+            let error = Calibration::load(dir.path(), tap, format, "abc", d_model).unwrap_err();
+            assert!(error.to_string().contains(part), "{error}");
+        };
+        let changes: [fn(&mut PlaceNoise); 5] = [
+            |place| place.noise.spread = 0.0,
+            |place| place.margin.spread = -1.0,
+            |place| place.loud.damped[0] = 1.5,
+            |place| place.loud.damped[0] = -0.1,
+            |place| place.loud.damped.truncate(1),
+        ];
+        let place = |change: fn(&mut PlaceNoise), place: &PlaceNoise| {
+            let mut place = place.clone();
+            change(&mut place);
+            Arc::new(place)
+        };
+        for (number, change) in changes.into_iter().enumerate() {
+            let part = if number < 4 { "a spread is not positive" } else { "damped has 1 numbers" };
+            for changed in [
+                Calibration { first: place(change, &made.first), ..made.clone() },
+                Calibration { later: place(change, &made.later), ..made.clone() },
+            ] {
+                changed.save(dir.path(), "abc").unwrap();
+                refused(part);
+            }
+        }
+        let path = made.save(dir.path(), "abc").unwrap();
+        fs::write(&path, without_checksums(&fs::read(&path).unwrap())).unwrap();
+        refused("it has no checksums: remove it to measure again");
+    }
 }

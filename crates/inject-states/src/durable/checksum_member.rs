@@ -36,19 +36,32 @@ const LAYOUTS: [Layout; 2] = [
 /// Returns the text with its checksum, if it is that of an object. The checksum is laid out like the other members, in a line of its own
 /// or not.
 pub fn added(text: String) -> String {
+    added_after(&Checksum::new(), text)
+}
+
+/// Does the same with the checksum of other bytes and the text after them.
+pub(super) fn added_after(before: &Checksum, text: String) -> String {
     let layout = LAYOUTS.iter().find_map(|layout| Some((layout, text.strip_suffix(layout.end_without)?)));
     let Some((Layout { member, end, .. }, open)) = layout.filter(|_| text.starts_with('{')) else {
         return text;
     };
     let comma = if open == "{" { "" } else { "," };
-    format!("{open}{comma}{member}{}{end}", Checksum::of(text.as_bytes()))
+    let mut checksum = before.clone();
+    checksum.update(text.as_bytes());
+    format!("{open}{comma}{member}{checksum}{end}")
 }
 
 /// Returns whether a text agrees with its checksum, or has none.
 pub fn agrees(text: &[u8]) -> bool {
+    agrees_after(&Checksum::new(), text)
+}
+
+/// Does the same with the checksum of other bytes and the text after them.
+pub(super) fn agrees_after(before: &Checksum, text: &[u8]) -> bool {
     let found = LAYOUTS.iter().find_map(|layout| Some((layout, split(text, layout)?)));
     let Some((layout, (open, digits))) = found else { return true };
-    let mut checksum = Checksum::of(open.strip_suffix(b",").unwrap_or(open));
+    let mut checksum = before.clone();
+    checksum.update(open.strip_suffix(b",").unwrap_or(open));
     checksum.update(layout.end_without.as_bytes());
     digits == checksum.to_string().as_bytes()
 }

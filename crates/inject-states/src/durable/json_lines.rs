@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use self::error::{JsonLinesError, Remedy};
-use super::{FileError, LockedFile, checksum_member};
+use super::{Checksum, FileError, LockedFile, checksum_member};
 use crate::difference::Difference;
 
 /// The longest line that is read, in bytes. A result for each of a million positions is shorter.
@@ -24,8 +24,8 @@ const LONGEST: u64 = 256 << 20;
 ///
 /// The first line is the header: everything that the results depend on. Each further line is durable before
 /// [`append`](JsonLines::append) returns. A line that a kill left unfinished is dropped when the file is opened again. Every
-/// line that is a JSON object ends with a checksum of its text, the member `xxh3`. Lines without one, from older
-/// versions, are read too.
+/// line that is a JSON object ends with a checksum of the header and of its own text, the member `xxh3`: a line of another file does not
+/// agree with it. Lines of older versions, which have none or one of their own text alone, are read too where they come first.
 ///
 /// A file on a read-only medium opens as well; only appending to it fails.
 ///
@@ -52,6 +52,8 @@ const LONGEST: u64 = 256 << 20;
 pub struct JsonLines {
     path: PathBuf,
     file: LockedFile,
+    /// The checksum of the header and its end, with which that of each line begins.
+    begun: Box<Checksum>,
     /// The reason why the file is open for reading only.
     read_only: Option<io::ErrorKind>,
 }
@@ -84,14 +86,17 @@ impl JsonLines {
             return Err(JsonLinesError::Busy { path: path.to_owned() });
         };
         let header = to_line(header);
-        let bytes = read_whole(path, &file, &header, take).map_err(JsonLinesError::of_this_command)?;
-        let mut journal = JsonLines { path: path.to_owned(), file, read_only };
+        let (bytes, begun) =
+            read_whole(path, &file, &header, take).map_err(JsonLinesError::of_this_command)?;
+        let mut journal = JsonLines { path: path.to_owned(), file, begun: Box::new(begun), read_only };
         if read_only.is_none() {
             let cut = journal.file.set_len(bytes).and_then(|()| journal.file.seek(SeekFrom::End(0)));
             cut.map_err(FileError::of("shorten", path))?;
         }
         if bytes == 0 {
-            journal.write(&format!("{header}\n"))?;
+            let line = format!("{header}\n");
+            journal.write(&line)?;
+            journal.begun = Box::new(Checksum::of(line.as_bytes()));
         }
         Ok(journal)
     }
@@ -151,7 +156,7 @@ impl JsonLines {
     ///
     /// As [`JsonLines::append`].
     pub fn append_all(&mut self, values: &[impl Serialize]) -> Result<(), FileError> {
-        self.write(&lines(values))
+        self.write(&lines(&self.begun, values))
     }
 
     /// Returns the contents of a file with a header and lines, as it would be written.
@@ -160,7 +165,9 @@ impl JsonLines {
     ///
     /// As [`JsonLines::append`].
     pub fn text(header: &impl Serialize, values: &[impl Serialize]) -> Vec<u8> {
-        format!("{}\n{}", to_line(header), lines(values)).into_bytes()
+        let header = to_line(header) + "\n";
+        let lines = lines(&Checksum::of(header.as_bytes()), values);
+        (header + &lines).into_bytes()
     }
 
     /// Returns the path as it was given.
@@ -185,19 +192,21 @@ fn to_line(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("JSON can hold a line of a journal")
 }
 
-fn lines(values: &[impl Serialize]) -> String {
-    values.iter().map(|value| checksum_member::added(to_line(value)) + "\n").collect()
+/// The lines after a header with this checksum.
+fn lines(begun: &Checksum, values: &[impl Serialize]) -> String {
+    values.iter().map(|value| checksum_member::added_after(begun, to_line(value)) + "\n").collect()
 }
 
-/// Reads all whole lines and returns the number of their bytes, the header included.
+/// Reads all whole lines. Returns the number of their bytes, the header included, and the checksum of the header.
 fn read_whole<T: DeserializeOwned>(
     path: &Path,
     file: &File,
     header: &str,
     take: &mut dyn FnMut(T) -> Result<(), String>,
-) -> Result<u64, JsonLinesError> {
+) -> Result<(u64, Checksum), JsonLinesError> {
     let mut reader = BufReader::new(file);
     let (mut line, mut bytes, mut number) = (Vec::new(), 0, 0);
+    let mut checksums = LineChecksums { begun: Checksum::new(), older: true };
     loop {
         line.clear();
         (&mut reader).take(LONGEST).read_until(b'\n', &mut line).map_err(FileError::of("read", path))?;
@@ -208,15 +217,45 @@ fn read_whole<T: DeserializeOwned>(
         let Some(text) = line.strip_suffix(b"\n") else {
             // A file of another program is never shortened.
             let ours = number > 1 || header.as_bytes().starts_with(&line);
-            return if ours { Ok(bytes) } else { Err(JsonLinesError::Foreign { path: path.to_owned() }) };
+            return match ours {
+                true => Ok((bytes, checksums.begun)),
+                false => Err(JsonLinesError::Foreign { path: path.to_owned() }),
+            };
         };
         if number == 1 {
             let alone = reader.fill_buf().map_err(FileError::of("read", path))?.is_empty();
             check_header(path, text, header, alone)?;
+            checksums.begun = Checksum::of(&line);
         } else {
+            if !checksums.agree(text) {
+                return Err(JsonLinesError::Checksum {
+                    path: path.to_owned(),
+                    line: number,
+                    remedy: Remedy::None,
+                });
+            }
             read_line(path, number, text, take)?;
         }
         bytes += line.len() as u64;
+    }
+}
+
+/// The checksums of the lines of one file.
+struct LineChecksums {
+    /// The checksum of the header.
+    begun: Checksum,
+    /// Whether all lines so far may be those of an older version, whose checksums leave out the header.
+    older: bool,
+}
+
+impl LineChecksums {
+    /// Whether the next line agrees with its checksum, or has none.
+    fn agree(&mut self, text: &[u8]) -> bool {
+        if self.older && checksum_member::agrees(text) {
+            return true;
+        }
+        self.older = false;
+        checksum_member::agrees_after(&self.begun, text)
     }
 }
 
@@ -246,9 +285,6 @@ fn read_line<T: DeserializeOwned>(
     take: &mut dyn FnMut(T) -> Result<(), String>,
 ) -> Result<(), JsonLinesError> {
     let path = || path.to_owned();
-    if !checksum_member::agrees(text) {
-        return Err(JsonLinesError::Checksum { path: path(), line, remedy: Remedy::None });
-    }
     let value = serde_json::from_slice(text).map_err(|source| JsonLinesError::Syntax {
         path: path(),
         line,

@@ -6,7 +6,7 @@ use super::Tally;
 use crate::{
     number::{count, counted, measured, seconds},
     outcome::{Failure, Outcome},
-    output::{note, say},
+    output::{note, say, say_json},
 };
 
 impl Tally {
@@ -14,7 +14,7 @@ impl Tally {
     pub(in crate::invert) fn tell(&self, json: bool, out: &Path) -> Result<Outcome, Failure> {
         let wrote = format!("wrote {} to {}", counted(self.prompts, "prompt"), out.display());
         if json {
-            say(&serde_json::to_string(self)?);
+            say_json(&serde_json::to_string(self)?);
             note(&wrote);
         } else {
             say(&self.text());

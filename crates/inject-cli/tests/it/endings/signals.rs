@@ -95,6 +95,61 @@ fn a_signal_ends_a_study_between_two_units_and_the_same_command_continues() {
     assert!(continued == whole);
 }
 
+/// Waits until the program listens for signals, where the system tells.
+fn listens(child: &Child) {
+    const SIGINT: u64 = 1 << (2 - 1);
+    let path = format!("/proc/{}/status", child.id());
+    let caught = || {
+        let status = fs::read_to_string(&path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        line.is_none_or(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & SIGINT != 0)
+    };
+    while !caught() {
+        sleep(Duration::from_millis(5));
+    }
+    // So that it has most likely come to what it waits for.
+    sleep(Duration::from_millis(300));
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_pipe() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe.jsonl");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let commands = [
+        "extract --prompts pipe.jsonl --taps block-1 --out a",
+        "extract --prompt-ids pipe.jsonl --taps block-1 --out a",
+        "lens --prompts pipe.jsonl --out a",
+        "study collisions --prompts pipe.jsonl --out a",
+        "study stress --prompt-ids pipe.jsonl --out a",
+        "depth --prompts pipe.jsonl --lengths 4 --out a",
+    ];
+    for (number, command) in commands.iter().enumerate() {
+        let (signal, status) = [("INT", 130), ("TERM", 143)][number % 2];
+        // Without a writer the program cannot open the pipe. A silent one lets it wait for the first line.
+        for is_open in [false, true] {
+            let writer = is_open.then(|| File::options().read(true).write(true).open(&pipe).unwrap());
+            let mut child = program(dir.path());
+            child.args(command.split(' ')).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let child = child.spawn().unwrap();
+            listens(&child);
+            let id = child.id().to_string();
+            let (end, ended) = channel::<()>();
+            // A program that waits on is ended, and fails the test.
+            let watch = thread::spawn(move || {
+                if ended.recv_timeout(Duration::from_secs(60)).is_err() {
+                    Command::new("kill").args(["-s", "KILL", &id]).status().unwrap();
+                }
+            });
+            interrupt(child, signal, status, "the same command");
+            end.send(()).unwrap();
+            watch.join().unwrap();
+            drop(writer);
+            assert!(!dir.path().join("a").exists(), "{command}");
+        }
+    }
+}
+
 #[cfg(feature = "hub")]
 /// A Hub that announces a config of 64 KiB, sends half of it and falls silent, or falls silent at once. Each request arrives at the
 /// receiver, after its answer was sent.

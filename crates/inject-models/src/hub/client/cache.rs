@@ -7,7 +7,7 @@
 //!   snapshots/<commit>/<file>              links into blobs
 //!   refs/<revision>                        the commit that a branch or tag stands for
 //!   .verified/<etag>                       ours: the length and time of a large blob whose hash was compared
-//!   .absent/<commit>                       ours: the files that fetches were told the commit lacks
+//!   .absent/<commit>                       ours: the files that fetches were told the commit lacks, and when
 //! ```
 //!
 //! A blob's name is the hash of its content, and what is found in the cache is compared with it.
@@ -24,7 +24,7 @@ use std::{
 };
 
 use super::{
-    absent::Absent,
+    absent::{Absence, Absent},
     below::{Below, Trouble},
     commit::Commit,
     identity::Identity,
@@ -121,8 +121,8 @@ impl RepoCache {
     }
 
     /// Records that a whole fetch was told of these absences.
-    pub(super) fn note_absent(&self, commit: &Commit, files: &[String]) {
-        self.absent().note(commit, files);
+    pub(super) fn note_absent(&self, commit: &Commit, told: &[Absence]) {
+        self.absent().note(commit, told);
     }
 
     /// Removes a file of a commit, and the blob that it is a link to.

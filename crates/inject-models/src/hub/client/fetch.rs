@@ -27,7 +27,7 @@ use crate::{hub::repo::HubRepo, note::causes, progress::Progress};
 /// - Offline: none. `refs/<revision>` of the cache names the commit.
 /// - A revision that is a full commit hash: only for files that the cache does not hold and the commit is not known to lack. If
 ///   `model.safetensors` is in the cache, there need be no index of shards. Any other file is known to be absent when two fetches, each
-///   of which got everything else, were told so by the Hub: one answer may be wrong, and no hash would show it.
+///   of which got everything else, were told so by the Hub an hour apart: an answer may be wrong, and no hash would show it.
 /// - A branch or a tag: one to learn its commit, then for every file that the cache does not hold. The cache's ref is moved only after
 ///   every file of the commit has arrived, so what a later offline run finds is complete.
 /// - A blob that another commit brought already is linked, not fetched again. An interrupted download is resumed.

@@ -3,6 +3,7 @@
 use std::{cell::RefCell, path::PathBuf};
 
 use super::{
+    absent::Absence,
     answer::Answer,
     cache::Cached,
     commit::Commit,
@@ -23,7 +24,7 @@ pub(super) struct Remote<'a> {
     /// The answer that named the commit, which is about `config.json`. `None` if the user named the commit.
     config: Option<Answer>,
     /// The files that the Hub stated to be absent.
-    absent: RefCell<Vec<String>>,
+    absent: RefCell<Vec<Absence>>,
 }
 
 /// The Hub's answer about a file.
@@ -145,7 +146,7 @@ impl Files for Remote<'_> {
                 Download { remote: self, file, answer: &answer }.bring(progress).map(Some)
             }
             Metadata::Absent { stated } => {
-                self.absent.borrow_mut().extend(stated.then(|| file.to_owned()));
+                self.absent.borrow_mut().extend(stated.then(|| Absence::now(file)));
                 Ok(None)
             }
         }

@@ -41,6 +41,18 @@ fn deny(server: &Server, file: &'static str) {
     });
 }
 
+/// Lets what the Hub said about missing files be said an hour earlier.
+fn an_hour_passes(cache: &TempDir) {
+    let folder = format!("models--{}", REPO.replace('/', "--"));
+    let record = cache.path().join(folder).join(".absent").join(COMMIT);
+    let text = fs::read_to_string(&record).unwrap();
+    let earlier = text.lines().map(|line| {
+        let (at, file) = line.split_once(' ').unwrap();
+        format!("{} {file}\n", at.parse::<u64>().unwrap() - 3600)
+    });
+    fs::write(&record, earlier.collect::<String>()).unwrap();
+}
+
 #[test]
 fn a_commit_that_the_cache_has_whole_is_not_asked_about() {
     for repo in [REPO.to_owned(), format!("{REPO}@{COMMIT}")] {
@@ -54,11 +66,14 @@ fn a_commit_that_the_cache_has_whole_is_not_asked_about() {
 }
 
 #[test]
-fn an_absence_is_asked_about_until_two_fetches_were_told_of_it() {
+fn an_absence_is_asked_about_until_two_fetches_were_told_of_it_an_hour_apart() {
     let absent = ["tokenizer.json", "vocab.json", "tokenizer.model", "tokenizer_config.json"];
     let (server, cache) = (Server::start(SINGLE), TempDir::new().unwrap());
     let options = options(&server, &cache);
     let fetched = pinned(&options).unwrap();
+    // As shares that are started together, or again at once.
+    (0..3).for_each(|_| assert_eq!(asked(&server, &options), absent));
+    an_hour_passes(&cache);
     assert_eq!(asked(&server, &options), absent);
     assert!(asked(&server, &options).is_empty());
     drop(server);
@@ -68,16 +83,19 @@ fn an_absence_is_asked_about_until_two_fetches_were_told_of_it() {
     let (server, cache) = (Server::start(SHARDED), TempDir::new().unwrap());
     let options = self::options(&server, &cache);
     pinned(&options).unwrap();
+    an_hour_passes(&cache);
     assert_eq!(asked(&server, &options), ["tokenizer_config.json"]);
     assert!(asked(&server, &options).is_empty());
 }
 
 #[test]
-fn a_single_wrong_answer_is_made_up_for() {
+fn wrong_answers_of_one_hour_are_made_up_for() {
     let (server, cache) = (Server::start(WHOLE), TempDir::new().unwrap());
     let options = options(&server, &cache);
     deny(&server, "tokenizer.json");
-    assert!(!files_in(&pinned(&options).unwrap().folder).contains_key("tokenizer.json"));
+    for _ in 0..3 {
+        assert!(!files_in(&pinned(&options).unwrap().folder).contains_key("tokenizer.json"));
+    }
     server.be_honest();
     assert!(files_in(&pinned(&options).unwrap().folder).contains_key("tokenizer.json"));
     assert!(asked(&server, &options).is_empty());
@@ -88,6 +106,8 @@ fn a_branch_makes_up_for_any_number_of_wrong_answers() {
     let (server, cache) = (Server::start(WHOLE), TempDir::new().unwrap());
     let options = options(&server, &cache);
     deny(&server, "tokenizer.json");
+    pinned(&options).unwrap();
+    an_hour_passes(&cache);
     (0..3).for_each(|_| drop(pinned(&options).unwrap()));
     server.be_honest();
     assert!(!files_in(&pinned(&options).unwrap().folder).contains_key("tokenizer.json"));

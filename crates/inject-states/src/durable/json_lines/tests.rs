@@ -109,6 +109,43 @@ fn lines_of_older_versions_have_no_checksum() {
 }
 
 #[test]
+fn lines_of_older_versions_have_a_checksum_of_their_own_text_and_come_first() {
+    let (_folder, path) = journal();
+    let whole = fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    let older: Vec<String> =
+        LINES.iter().map(|line| checksum_member::added(serde_json::to_string(line).unwrap())).collect();
+    for text in [[lines[0], &older[0], &older[1]], [lines[0], &older[0], lines[2]]] {
+        fs::write(&path, text.join("\n") + "\n").unwrap();
+        assert_eq!(open(&path, &"numbers").unwrap().1, LINES);
+    }
+    fs::write(&path, [lines[0], lines[1], &older[1]].join("\n") + "\n").unwrap();
+    assert!(matches!(open(&path, &"numbers").unwrap_err(), JsonLinesError::Checksum { line: 3, .. }));
+}
+
+#[test]
+fn a_line_of_another_file_is_refused() {
+    let (folder, path) = journal();
+    let other = folder.path().join("other.jsonl");
+    let (mut letters, _) = open(&other, &"letters").unwrap();
+    LINES.iter().for_each(|line| letters.append(line).unwrap());
+    drop(letters);
+    let [ours, theirs] = [&path, &other].map(|path| fs::read_to_string(path).unwrap());
+    let [ours, theirs]: [Vec<&str>; 2] = [&ours, &theirs].map(|text| text.lines().collect());
+    for line in 1..=LINES.len() {
+        let mut spliced = ours.clone();
+        spliced[line] = theirs[line];
+        fs::write(&path, spliced.join("\n") + "\n").unwrap();
+        let error = open(&path, &"numbers").unwrap_err();
+        assert!(
+            matches!(error, JsonLinesError::Checksum { line: found, .. } if found == line + 1),
+            "{error}"
+        );
+    }
+    assert_eq!(JsonLines::text(&"letters", &LINES), fs::read(&other).unwrap());
+}
+
+#[test]
 fn another_header_a_second_writer_and_a_foreign_file_are_refused() {
     let (_folder, path) = journal();
     let (held, _) = open(&path, &"numbers").unwrap();
