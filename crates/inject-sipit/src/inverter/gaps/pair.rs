@@ -1,6 +1,7 @@
 //! Two missing states in succession.
 
 use crate::{
+    collisions::Ranked,
     error::InvertError,
     inversion::{Kept, Position, Verdict},
     inverter::Inverter,
