@@ -207,4 +207,15 @@ mod tests {
         let error = merged(usize::MAX, 8).unwrap_err();
         assert!(error.contains("expected a point of each of its tokens"), "{error}");
     }
+
+    #[test]
+    fn a_share_of_another_job_is_refused() {
+        let ranks = BTreeMap::from([(Tap::Block(1), (2, None))]);
+        let points = TokenPoints { later: vec![0.5; 6], first: None };
+        let points = BTreeMap::from([(Tap::Block(1), points)]);
+        let share = LensShare::new(Share::WHOLE, 0..3, "job".to_owned(), points);
+        let merged = |job| LensShare::merged(std::slice::from_ref(&share), job, 3, &ranks).map(drop);
+        assert!(merged("job").is_ok());
+        assert!(matches!(merged("another").unwrap_err(), LensError::OtherJob { .. }));
+    }
 }
