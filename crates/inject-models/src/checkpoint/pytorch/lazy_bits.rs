@@ -30,9 +30,8 @@ fn pickle(path: &Path) -> io::Result<Vec<u8>> {
         File::open(path)?.take(LONGEST_PICKLE).read_to_end(&mut pickle)?;
         return Ok(pickle);
     };
-    let names = archive.file_names().flatten();
     let is_pickle = |name: &Cow<'_, str>| name.rsplit('/').next() == Some("data.pkl");
-    let name = names.into_iter().find(is_pickle).map(Cow::into_owned);
+    let name = archive.file_names().flatten().find(is_pickle).map(Cow::into_owned);
     if let Some(name) = name {
         archive.by_name(&name)?.take(LONGEST_PICKLE).read_to_end(&mut pickle)?;
     }
