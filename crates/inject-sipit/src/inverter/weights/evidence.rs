@@ -13,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    super::{Inverter, branch::Branch, calibrate::nothing_fits, recovery::Recovery},
+    super::{Inverter, branch::Branch, calibrate::nothing_fits, exact::is_exact_before, recovery::Recovery},
     Rounded, Weights,
 };
 
@@ -65,6 +65,7 @@ impl Inverter<'_> {
             cost.add_as_calibration(&inversion.cost);
             let verified = inversion.is_verified();
             if !verified
+                || self.computes_exactly(target, &inversion)?
                 || error(&rounded.decoder, target, &inversion)? >= error(self.decoder, target, &inversion)?
             {
                 return Ok(false);
@@ -87,6 +88,9 @@ impl Inverter<'_> {
         let beginning = beginning(target, NEAR_POSITIONS);
         let inversion = inverter.invert(&beginning, &mut inverter.searcher(policy), &mut silent)?;
         cost.add_as_calibration(&inversion.cost);
+        if self.computes_exactly(&beginning, &inversion)? {
+            return Ok(false);
+        }
         let verified = inversion.positions.iter().filter(|position| position.verdict.is_verified());
         let open = beginning.positions() - target.given().len();
         Ok(verified.count() >= NEAR_VERIFIED.min(open))
@@ -101,7 +105,8 @@ impl Inverter<'_> {
 }
 
 impl Recovery<'_, '_> {
-    /// Doubts the weights once, if the whole vocabulary fails at a first or second open position: if a width of rounded weights explains
+    /// Doubts the weights once, if the whole vocabulary fails at a first or second open position and no position before shows that they are
+    /// the producer's: if a width of rounded weights explains
     /// the states, the recovery ends with the prompt that they give.
     pub(in crate::inverter) fn doubt_weights(
         &mut self,
@@ -114,7 +119,8 @@ impl Recovery<'_, '_> {
         let whole = branches.iter().all(|branch| branch.trial.tested.len() >= vocab_size);
         let failed = nothing_fits(branches) && whole;
         let doubts = inverter.settings.computed_in == ComputedIn::Auto && inverter.doubts_weights(target);
-        if self.weights_doubted || !failed || !doubts || at >= target.given().len() + ROUNDED_POSITIONS {
+        let late = at >= target.given().len() + ROUNDED_POSITIONS;
+        if self.weights_doubted || !failed || !doubts || late || is_exact_before(branches, target) {
             return Ok(());
         }
         self.weights_doubted = true;
