@@ -6,6 +6,7 @@ mod certify;
 mod comparison;
 mod doubt;
 mod draft;
+mod exact;
 mod examine;
 mod gaps;
 mod many;
@@ -177,7 +178,8 @@ impl<'a> Inverter<'a> {
     /// after it are open, with a guess for each state.
     ///
     /// If nothing fits the first or second position, the weights are doubted: weights rounded to 8 or 4 bits are tried as the usual programs
-    /// round them, and as noise. [`Inversion::producer`] names what explained the states.
+    /// round them, and as noise. [`Inversion::producer`] names what explained the states. They are not doubted if a position before fits within
+    /// the floor of computing in f32: then a row is missing, or the rows belong to several prompts.
     ///
     /// Two changes that producers make to states are recognised, and [`Inversion::transformation`] names them: a factor of all states,
     /// where nothing fits the first of them, and states without their means of a model with LayerNorm.

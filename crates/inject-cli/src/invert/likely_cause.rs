@@ -5,7 +5,7 @@ use std::fmt;
 use inject_sipit::{Acceptance, models::Tap};
 use serde::{Deserialize, Serialize};
 
-use super::report::{Recovered, VerdictName};
+use super::report::{NoiseName, PositionReport, Recovered, VerdictName};
 use crate::number::measured;
 
 /// The likeliest cause of a prompt that is not recovered.
@@ -130,6 +130,15 @@ fn failed(recovered: &Recovered, acceptance: Acceptance, tap: Tap, at: usize) ->
         measured(distance),
         measured(tolerance)
     );
+    let exact = is_exact_before(recovered, at) && row.noise == Some(NoiseName::Computing);
+    if exact && acceptance == Acceptance::default() {
+        let text = format!(
+            "{seen}. A position before it fits as closely as computing in f32 allows, so these weights made the states, in f32, and noise does \
+             not explain this row. Most likely a row is missing before it, or this row is padding or belongs to another prompt: compare the \
+             number of rows with that of the tokens, and try --missing {at}"
+        );
+        return LikelyCause { kind: CauseKind::Rows, text };
+    }
     if row.stands_out() {
         let (reason, option) = match acceptance {
             Acceptance::NoiseFloor { .. } => {
@@ -156,6 +165,12 @@ fn failed(recovered: &Recovered, acceptance: Acceptance, tap: Tap, at: usize) ->
         ),
     };
     LikelyCause { kind, text }
+}
+
+/// Whether a position before this one is verified within the floor of computing.
+fn is_exact_before(recovered: &Recovered, at: usize) -> bool {
+    let exact = |row: &PositionReport| row.verdict.is_verified() && row.noise == Some(NoiseName::Computing);
+    recovered.positions[..at].iter().any(exact)
 }
 
 #[cfg(test)]

@@ -121,9 +121,14 @@ pub(super) fn target_of(
 ) -> Result<(TargetStates, Option<Vec<u32>>), Failure> {
     let (column, tap) = chosen;
     let tap = tap.checked(model.decoder.config().n_layers())?;
-    let states = file.column(column)?.into_array();
-    let known = options.input.given(model)?;
-    let ids = file.token_ids().map(<[u32]>::to_vec);
+    let states = column_of(file, column)?;
+    let mut ids = file.token_ids().map(<[u32]>::to_vec);
+    let mut known = options.input.given(model)?;
+    if let (None, None, Some(positions), Some(ids)) =
+        (&known, &options.input.chat_template, file.positions(), &mut ids)
+    {
+        known = before_first(positions, ids);
+    }
     let (states, missing) = match file.positions() {
         Some(_) if options.input.missing.is_some() => {
             let path = file.path().display();
@@ -163,6 +168,18 @@ pub(super) fn target_of(
     Ok((target, ids))
 }
 
+/// Reads a column, which must not be zeros alone: those fit no token of any model.
+pub(super) fn column_of(file: &mut StatesFile, choice: ColumnChoice) -> Result<Array2<f64>, Failure> {
+    let states = file.column(choice)?.into_array();
+    match states.iter().all(|&value| value == 0.0) {
+        true => Err(Failure::new(format!(
+            "{} holds nothing but zeros: the states were not written into it",
+            file.path().display()
+        ))),
+        false => Ok(states),
+    }
+}
+
 /// Puts rows in the order of their positions, and returns the positions that are missing. Positions may count from the first token of the
 /// prompt or from the first after the given ones.
 fn placed(
@@ -172,8 +189,6 @@ fn placed(
 ) -> Result<(Array2<f64>, Vec<usize>), Failure> {
     let least = positions.iter().min().copied().unwrap_or(0);
     let begin = if least >= given { given } else { 0 };
-    let mut order: Vec<usize> = (0..positions.len()).collect();
-    order.sort_by_key(|&row| positions[row]);
     let last = positions.iter().max().map_or(0, |last| last + 1 - begin);
     let most = MOST_MISSING.saturating_add(positions.len());
     if last > most {
@@ -189,7 +204,26 @@ fn placed(
         counted(positions.len(), "row"),
         missing.len()
     ));
-    Ok((states.select(Axis(0), &order), missing))
+    Ok((in_order(states, positions), missing))
+}
+
+/// Puts rows in the order of their positions.
+pub(super) fn in_order(states: Array2<f64>, positions: &[usize]) -> Array2<f64> {
+    let mut order: Vec<usize> = (0..positions.len()).collect();
+    order.sort_by_key(|&row| positions[row]);
+    states.select(Axis(0), &order)
+}
+
+/// The ids of the tokens before the first row, if the file has the ids of the whole prompt. Those after the last row are dropped.
+fn before_first(positions: &[usize], ids: &mut Vec<u32>) -> Option<Vec<u32>> {
+    let (first, last) = (*positions.iter().min()?, *positions.iter().max()?);
+    if first == 0 || last >= ids.len() {
+        return None;
+    }
+    ids.truncate(last + 1);
+    let before = ids[..first].to_vec();
+    note(&format!("{} before the first row are taken from the file as given", counted(first, "token")));
+    Some(before)
 }
 
 /// Rows that may be missing in a file: each takes memory.

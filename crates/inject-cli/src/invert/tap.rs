@@ -9,7 +9,7 @@ use inject_sipit::{
     states::foreign::{ColumnChoice, StatesFile},
 };
 
-use super::Options;
+use super::{Options, single};
 use crate::{number::measured, outcome::Failure, output::note};
 
 /// Taps that are tried before the program gives up.
@@ -82,7 +82,11 @@ pub(super) fn choose(
 
 /// Finds the tap of one column.
 fn find(options: &Options, model: &Model, file: &mut StatesFile, column: usize) -> Result<FoundTap, Failure> {
-    let states = file.column(ColumnChoice::Index(column))?.into_array();
+    let states = single::column_of(file, ColumnChoice::Index(column))?;
+    let states = match file.positions() {
+        Some(positions) => single::in_order(states, positions),
+        None => states,
+    };
     // The rows of a template may be there or not; its first token tells the tap where they are.
     let given = options.input.given(model)?;
     let ids = file.token_ids().map(<[u32]>::to_vec);

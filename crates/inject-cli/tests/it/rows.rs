@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use inject_sipit::{
-    models::Tap,
+    Inverter, PolicyChoice, Settings, TargetStates, Verdict,
+    burn::tensor::Device,
+    models::{FloatFormat, Tap, silent},
     ndarray::{Array2, Axis},
     states::foreign::{ColumnChoice, StatesFile},
 };
@@ -33,14 +35,21 @@ fn invert(states: &Array2<f32>, options: &str) -> Ran {
 
 /// The same with the position of each row beside it.
 fn invert_beside(states: &Array2<f32>, positions: Option<&[i64]>, options: &str) -> Ran {
+    let beside = positions.map(|positions| ("positions", positions));
+    invert_with(states, beside.as_slice(), options)
+}
+
+/// The same with any integers beside it.
+fn invert_with(states: &Array2<f32>, beside: &[(&str, &[i64])], options: &str) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("states.safetensors");
     let values: Vec<u8> = states.iter().flat_map(|value| value.to_le_bytes()).collect();
     let shape = vec![states.nrows(), states.ncols()];
     let mut tensors = vec![("states", TensorView::new(Dtype::F32, shape, &values).unwrap())];
-    let places: Vec<u8> = positions.iter().flat_map(|at| at.iter()).flat_map(|at| at.to_le_bytes()).collect();
-    if !places.is_empty() {
-        tensors.push(("positions", TensorView::new(Dtype::I64, vec![places.len() / 8], &places).unwrap()));
+    let bytes = |numbers: &[i64]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let beside: Vec<(&str, Vec<u8>)> = beside.iter().map(|&(name, numbers)| (name, bytes(numbers))).collect();
+    for (name, bytes) in &beside {
+        tensors.push((*name, TensorView::new(Dtype::I64, vec![bytes.len() / 8], bytes).unwrap()));
     }
     safetensors::serialize_to_file(tensors, None, &path).unwrap();
     let model = model("llama");
@@ -71,6 +80,33 @@ fn a_factor_of_all_states_is_named() {
     assert!(ran.err.contains("block-2, as the first state tells"), "{}", ran.err);
     // States as the model computes them have no such field.
     assert!(recovered(&states(), "", 0).get("change").is_none());
+}
+
+#[test]
+fn a_gap_in_exact_states_is_not_explained_by_other_weights() {
+    let decoder = crate::bundled_model::load(&Device::flex()).decoder;
+    for tap in [Tap::Block(1), Tap::Block(3)] {
+        let whole = TargetStates::of_prompt(&decoder, tap, &PROMPT).unwrap();
+        for rows in [&[0, 2, 4, 6][..], &[0, 2, 1, 3, 4]] {
+            let states = whole.states().select(Axis(0), rows);
+            let target = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
+            let inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
+            let policy = PolicyChoice::auto(&decoder, tap, rows.len(), None, None).policy;
+            let found = inverter.invert(&target, &mut inverter.searcher(&policy), &mut silent).unwrap();
+            assert_eq!(found.producer, None, "{tap}, {rows:?}");
+            assert!(found.positions[0].verdict.is_verified(), "{tap}, {rows:?}");
+            assert_eq!(found.positions[1].verdict, Verdict::Failed, "{tap}, {rows:?}");
+        }
+    }
+    // The program names the cause, with the option to try.
+    let ran = invert(&states().select(Axis(0), &[0, 2, 4, 6]), "--tap block-2 --json");
+    assert_eq!(ran.status, 3, "{}{}", ran.out, ran.err);
+    let found: Value = serde_json::from_str(&ran.out).unwrap();
+    let cause = &found["recovered"]["likely_cause"];
+    assert_eq!(cause["kind"], "rows");
+    for part in ["a row is missing", "--missing 1"] {
+        assert!(cause["text"].as_str().unwrap().contains(part), "{cause}");
+    }
 }
 
 #[test]
@@ -121,6 +157,56 @@ fn rows_are_put_in_the_order_of_their_positions() {
         let ran = invert_beside(&states, Some(wrong), "--tap block-2");
         assert_eq!(ran.status, 1);
         assert!(ran.err.contains("expected one for each row"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn the_tap_is_found_from_the_row_of_the_first_position() {
+    let rows = [3, 1, 0, 2, 5, 4];
+    let states = states().select(Axis(0), &rows);
+    let positions = rows.map(|row| row as i64);
+    let ran = invert_beside(&states, Some(&positions), "--json");
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("block-2, as the first state tells"), "{}", ran.err);
+    let json: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(json["recovered"]["token_ids"], Value::from(&PROMPT[..6]));
+}
+
+#[test]
+fn ids_before_the_first_row_are_taken_as_given() {
+    let states = states().select(Axis(0), &[3, 5, 6]);
+    let ids = PROMPT.map(i64::from);
+    for options in ["--tap block-2", ""] {
+        let ran = invert_with(
+            &states,
+            &[("positions", &[3, 5, 6]), ("token_ids", &ids)],
+            &format!("--json {options}"),
+        );
+        assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+        assert!(
+            ran.err.contains("3 tokens before the first row are taken from the file as given"),
+            "{}",
+            ran.err
+        );
+        let json: Value = serde_json::from_str(&ran.out).unwrap();
+        let found = &json["recovered"];
+        assert_eq!(found["token_ids"], Value::from(&PROMPT[..7]));
+        assert_eq!(found["equals_prompt"], true);
+        for (at, verdict) in [(0, "given"), (2, "given"), (3, "verified")] {
+            assert_eq!(found["positions"][at]["verdict"], verdict, "{found}");
+        }
+    }
+    // Ids of the rows alone are not those of the tokens before them.
+    let ran = invert_with(&states, &[("positions", &[3, 5, 6]), ("token_ids", &ids[..3])], "--tap block-2");
+    assert!(!ran.err.contains("as given"), "{}", ran.err);
+}
+
+#[test]
+fn states_of_zeros_are_named_as_that() {
+    for options in ["", "--tap block-2"] {
+        let ran = invert(&Array2::zeros(states().dim()), options);
+        assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
+        assert!(ran.err.contains("nothing but zeros"), "{}", ran.err);
     }
 }
 

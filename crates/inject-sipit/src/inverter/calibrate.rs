@@ -15,7 +15,7 @@ use crate::{
     tuning::{CALIBRATION_COUNTS, CALIBRATION_LEN, CALIBRATION_SEQUENCES},
 };
 
-use super::{Inverter, branch::Branch, recovery::Recovery};
+use super::{Inverter, branch::Branch, exact::is_exact_before, recovery::Recovery};
 
 /// The calibrations made so far, by format. None where the model overflows in the format.
 pub(super) type Calibrations = HashMap<NumberFormat, Option<Arc<Calibration>>>;
@@ -188,11 +188,12 @@ impl Recovery<'_, '_> {
         Ok(made)
     }
 
-    /// The same as a last resort, after the whole vocabulary failed.
+    /// The same as a last resort, after the whole vocabulary failed, unless an earlier position shows that there is no such noise.
     pub(super) fn compare_anew_at_last(&mut self, branches: &mut [Branch]) -> Result<bool, InvertError> {
         let at = branches.first().map_or(0, |branch| branch.trial.at);
         let spent = branches.iter().all(|branch| branch.spent);
-        let made = nothing_fits(branches) && spent && self.calibrate_as_last_resort(at)?;
+        let exact = is_exact_before(branches, self.comparison.target);
+        let made = nothing_fits(branches) && spent && !exact && self.calibrate_as_last_resort(at)?;
         if made {
             self.begin_anew(branches);
         }

@@ -4,6 +4,8 @@
 //! and its states then lie within the noise of computing in 16 bits, a tenth of what the rounding of weights to 4 bits adds. If
 //! the weights were rounded in another way, they are as far from these as from the given ones, and that distance is noise.
 
+mod evidence;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
@@ -11,32 +13,17 @@ use crate::{
     cost::Cost,
     error::InvertError,
     inversion::{Inversion, Producer},
-    models::{Decoder, NumberFormat, Progress, Tap, silent},
+    models::{Decoder, NumberFormat, Progress, Tap},
     noise::NoiseModel,
     policy::{Policy, Searcher},
-    settings::{ComputedIn, Scan, Settings, TapCheck},
+    settings::{ComputedIn, Settings},
     target::TargetStates,
     transformation::Transformation,
-    tuning::{
-        CROWDED_FIRST, NEAR_POSITIONS, NEAR_VERIFIED, NOISE_SEQUENCE, ROUNDED_CANDIDATES, ROUNDED_POSITIONS,
-    },
+    tuning::NOISE_SEQUENCE,
     vocabulary::Vocabulary,
-    yardstick::Yardstick,
 };
 
-use super::{
-    Inverter,
-    branch::Branch,
-    calibrate::{Calibrations, nothing_fits},
-    recovery::Recovery,
-};
-
-/// The widths of rounded weights in order of likelihood: the format whose noise stands for all of that width, and the formats of that
-/// width that are rounded in a known way.
-const WIDTHS: [(NumberFormat, &[NumberFormat]); 2] = [
-    (NumberFormat::Int8, &[NumberFormat::Int8]),
-    (NumberFormat::Int4, &[NumberFormat::Nf4, NumberFormat::Int4, NumberFormat::Fp4]),
-];
+use super::{Inverter, calibrate::Calibrations};
 
 /// The weights of the producer, as the states of a prompt told.
 #[derive(Clone, Debug)]
@@ -130,28 +117,6 @@ impl<'a> Inverter<'a> {
         }
     }
 
-    /// Looks for weights of these widths that explain the states.
-    fn find_weights(
-        &self,
-        widths: &[(NumberFormat, &[NumberFormat])],
-        target: &TargetStates,
-        policy: &Policy,
-        cost: &mut Cost,
-    ) -> Result<Option<Weights>, InvertError> {
-        for (width, formats) in widths {
-            for &format in *formats {
-                let rounded = self.rounded(format)?;
-                if self.explains(&rounded, target, policy, cost)? {
-                    return Ok(Some(Weights::Rounded(rounded)));
-                }
-            }
-            if self.are_near(*width, target, policy, cost)? {
-                return Ok(Some(Weights::Near(*width)));
-            }
-        }
-        Ok(None)
-    }
-
     fn invert_by(
         &self,
         weights: &Weights,
@@ -194,118 +159,9 @@ impl<'a> Inverter<'a> {
             next: None,
         }
     }
-
-    /// Whether rounded weights explain the first states. They must verify the tokens of the first two open positions, and their states of
-    /// these tokens must be nearer than those of the weights given.
-    fn explains(
-        &self,
-        rounded: &Rounded,
-        target: &TargetStates,
-        policy: &Policy,
-        cost: &mut Cost,
-    ) -> Result<bool, InvertError> {
-        // Most weights are given up at the first position.
-        for positions in 1..=ROUNDED_POSITIONS {
-            let settings = self.trial(ROUNDED_CANDIDATES).with_computed_in(ComputedIn::Auto);
-            let inverter = self.with_weights(rounded, settings);
-            let beginning = beginning(target, positions);
-            let inversion = inverter.invert(&beginning, &mut inverter.searcher(policy), &mut silent)?;
-            cost.add_as_calibration(&inversion.cost);
-            let verified = inversion.is_verified();
-            if !verified
-                || error(&rounded.decoder, target, &inversion)? >= error(self.decoder, target, &inversion)?
-            {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Whether the noise of rounding the weights to a format explains the first states: whether the evidence under that noise verifies
-    /// tokens there. Where wrong tokens fit too, it seldom verifies all of them.
-    fn are_near(
-        &self,
-        format: NumberFormat,
-        target: &TargetStates,
-        policy: &Policy,
-        cost: &mut Cost,
-    ) -> Result<bool, InvertError> {
-        let settings = self.trial(CROWDED_FIRST).with_computed_in(ComputedIn::Format(format));
-        let inverter = self.with_settings(settings)?.with_weights_as_given();
-        let beginning = beginning(target, NEAR_POSITIONS);
-        let inversion = inverter.invert(&beginning, &mut inverter.searcher(policy), &mut silent)?;
-        cost.add_as_calibration(&inversion.cost);
-        let verified = inversion.positions.iter().filter(|position| position.verdict.is_verified());
-        let open = beginning.positions() - target.given().len();
-        Ok(verified.count() >= NEAR_VERIFIED.min(open))
-    }
-
-    /// The settings of a trial with few candidates.
-    fn trial(&self, candidates: usize) -> Settings {
-        let candidates = candidates.min(self.decoder.config().vocab_size);
-        let settings = self.settings.clone().with_tap_check(TapCheck::Never).with_scan(Scan::AsNeeded);
-        settings.with_budget(self.settings.budget.with_candidates(candidates))
-    }
-}
-
-impl Recovery<'_, '_> {
-    /// Doubts the weights once, if the whole vocabulary fails at a first or second open position: if a width of rounded weights explains
-    /// the states, the recovery ends with the prompt that they give.
-    pub(super) fn doubt_weights(
-        &mut self,
-        branches: &[Branch],
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<(), InvertError> {
-        let (inverter, target) = (self.comparison.inverter, self.comparison.target);
-        let at = branches.first().map_or(0, |branch| branch.trial.at);
-        let vocab_size = self.comparison.vocab_size();
-        let whole = branches.iter().all(|branch| branch.trial.tested.len() >= vocab_size);
-        let failed = nothing_fits(branches) && whole;
-        let doubts = inverter.settings.computed_in == ComputedIn::Auto && inverter.doubts_weights(target);
-        if self.weights_doubted || !failed || !doubts || at >= target.given().len() + ROUNDED_POSITIONS {
-            return Ok(());
-        }
-        self.weights_doubted = true;
-        let mut widths = Vec::new();
-        for width in WIDTHS {
-            let Some(calibration) = self.calibration(width.0)? else { continue };
-            let place = calibration.of(at, target.state(at));
-            let yardstick = Yardstick::of_producer(place, 0.0, target, at);
-            if branches.iter().any(|branch| branch.trial.tested.any_fits(&yardstick, target.state(at))) {
-                widths.push(width);
-            }
-        }
-        let left = self.comparison.watch.left();
-        let budget = inverter.settings.budget.with_time(left);
-        let inverter = inverter.with_settings(inverter.settings.clone().with_budget(budget))?;
-        let policy = self.searcher.policy();
-        let found = inverter.find_weights(&widths, target, policy, &mut self.comparison.cost)?;
-        if let Some(weights) = found {
-            inverter.know_weights(&weights);
-            self.by_other_weights = Some(inverter.invert_by(&weights, target, policy, progress)?);
-        }
-        Ok(())
-    }
 }
 
 /// Whether a setting names a format of weights.
 fn names_weights(computed_in: ComputedIn) -> bool {
     matches!(computed_in, ComputedIn::Format(format) if !matches!(format, NumberFormat::Float(_)))
-}
-
-/// The states up to some open positions.
-fn beginning(target: &TargetStates, open: usize) -> TargetStates {
-    target.part((target.given().len() + open).min(target.positions()), target.given())
-}
-
-/// The sum of the squares of the distances from a decoder's states of recovered tokens, apart from those that were given.
-fn error(decoder: &Decoder, target: &TargetStates, inversion: &Inversion) -> Result<f64, InvertError> {
-    let states = TargetStates::of_prompt(decoder, target.tap(), &inversion.token_ids())?;
-    let mut sum = 0.0;
-    for position in target.given().len()..states.positions() {
-        let mut state = states.state(position).to_vec();
-        inversion.transformation.apply(&mut state, target.d_model());
-        sum += state.iter().zip(target.state(position)).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
-    }
-    Ok(sum)
 }

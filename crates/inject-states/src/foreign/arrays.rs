@@ -9,6 +9,7 @@ use std::{
 use super::{
     ForeignProblem,
     encoding::{ByteOrder, Encoding},
+    names::TapName,
     values::zeros,
 };
 
@@ -67,6 +68,25 @@ impl Archive {
     /// Returns the index of the array of this name.
     pub(super) fn position(&self, name: &str) -> Option<usize> {
         self.arrays.iter().position(|array| array.name == name)
+    }
+
+    /// Reads the vectors of a list as tensors of one row, if its first entry has rows: the steps of a generation (SGLang).
+    pub(super) fn rows_of_lists(&mut self) {
+        let is_list = |array: &Array, at: Option<usize>| match TapName::parse(&array.name) {
+            Some(TapName::Listed(index)) => at.is_none_or(|at| at == index) && array.encoding().is_some(),
+            _ => false,
+        };
+        let begins = |array: &&Array| is_list(array, Some(0)) && array.axes.len() > 1;
+        let Some(axes) = self.arrays.iter().find(begins).map(|array| array.axes.clone()) else { return };
+        for array in &mut self.arrays {
+            if let [dimensions] = array.axes[..]
+                && is_list(array, None)
+                && axes.last().is_some_and(|first| first.length == dimensions.length)
+            {
+                let one = Axis { length: 1, stride: dimensions.length };
+                array.axes = [vec![one; axes.len() - 1], vec![dimensions]].concat();
+            }
+        }
     }
 
     /// Whether the arrays are named as vLLM names them.

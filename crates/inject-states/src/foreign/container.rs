@@ -82,21 +82,31 @@ fn unpacked(mut file: File, most: u64) -> Result<Content, ForeignProblem> {
         file.read_exact(&mut announced)?;
     }
     let mut length = u64::from(u32::from_le_bytes(announced));
-    loop {
-        if length > most {
-            return Err(ForeignProblem::UnpacksToTooMuch { most });
-        }
+    // The last bytes of a file that was cut off are any number. So the content is counted, not believed to be too long.
+    if length > most {
+        length = 0;
+    }
+    while length <= most {
         file.seek(SeekFrom::Start(0))?;
         let mut decoder = GzDecoder::new(&file);
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(length as usize).map_err(|_| ForeignProblem::OutOfMemory)?;
-        decoder.by_ref().take(length).read_to_end(&mut bytes)?;
+        decoder.by_ref().take(length).read_to_end(&mut bytes).map_err(cut_off)?;
         // What is longer is counted before memory is taken for it.
-        let more = io::copy(&mut decoder.take(most + 1 - length), &mut io::sink())?;
+        let more = io::copy(&mut decoder.take(most + 1 - length), &mut io::sink()).map_err(cut_off)?;
         if more == 0 {
             return Ok(Content::memory(bytes));
         }
         length += more;
+    }
+    Err(ForeignProblem::UnpacksToTooMuch { most })
+}
+
+/// The problem with compressed content that cannot be unpacked.
+fn cut_off(error: io::Error) -> ForeignProblem {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => ForeignProblem::PackedCutOff,
+        _ => error.into(),
     }
 }
 
@@ -138,16 +148,39 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_announces_too_much_is_refused_unread() {
-        let most = LENGTH as u64;
-        for announced in [LENGTH as u32 + 1, u32::MAX] {
-            let nothing_to_unpack = |packed: &mut Vec<u8>| {
-                announce(announced)(packed);
-                packed[..10].fill(0);
-            };
-            let problem = unpacked_after(nothing_to_unpack, most).unwrap_err();
+    fn a_file_that_unpacks_to_too_much_is_refused_whatever_it_announces() {
+        let most = LENGTH as u64 - 1;
+        for announced in [0, LENGTH as u32 - 1, LENGTH as u32, LENGTH as u32 + 1, u32::MAX] {
+            let problem = unpacked_after(announce(announced), most).unwrap_err();
             assert!(matches!(problem, ForeignProblem::UnpacksToTooMuch { .. }), "{problem}");
         }
+    }
+
+    #[test]
+    fn a_file_that_was_cut_off_is_named_as_that() {
+        let whole = {
+            let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            packed.write_all(&[7; LENGTH]).unwrap();
+            packed.finish().unwrap().len()
+        };
+        // Whatever number the last bytes are.
+        for length in [20, whole / 2, whole - 9, whole - 5] {
+            for end in [0, u32::MAX] {
+                let cut = |packed: &mut Vec<u8>| {
+                    packed.truncate(length);
+                    announce(end)(packed);
+                };
+                let problem = unpacked_after(cut, LENGTH as u64).unwrap_err();
+                // The bytes that stand for the number may damage the content too.
+                let is_cut = matches!(problem, ForeignProblem::PackedCutOff);
+                assert!(
+                    is_cut || end != 0 && matches!(problem, ForeignProblem::Io(_)),
+                    "{length}: {problem}"
+                );
+            }
+        }
+        let problem = unpacked_after(|packed| packed.truncate(whole / 2), 16).unwrap_err();
+        assert!(matches!(problem, ForeignProblem::PackedCutOff | ForeignProblem::UnpacksToTooMuch { .. }));
     }
 
     #[test]
@@ -161,7 +194,9 @@ mod tests {
 
     #[test]
     fn a_file_that_is_too_short_is_an_error() {
-        assert!(matches!(unpacked_after(Vec::clear, 1 << 20), Err(ForeignProblem::Io(_))));
-        assert!(matches!(unpacked_after(|packed| packed.truncate(20), 1 << 31), Err(ForeignProblem::Io(_))));
+        for length in [0, 5, 20] {
+            let problem = unpacked_after(|packed| packed.truncate(length), 1 << 31).unwrap_err();
+            assert!(matches!(problem, ForeignProblem::PackedCutOff), "{problem}");
+        }
     }
 }

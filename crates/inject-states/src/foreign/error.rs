@@ -95,6 +95,9 @@ pub enum ForeignProblem {
         /// The length of the whole file.
         found: u64,
     },
+    /// A compressed file that ends before its content does.
+    #[error("the compressed file ends before its content does: it was cut off")]
+    PackedCutOff,
     /// A compressed file that unpacks to more than is read.
     #[error("it unpacks to more than {most} bytes")]
     UnpacksToTooMuch {
@@ -166,6 +169,24 @@ pub enum ForeignProblem {
         name: String,
         /// The tensors of the file, with their shapes.
         found: Vec<String>,
+    },
+    /// The caller's tensor is a hook of TransformerLens within a block.
+    #[error(
+        "`{tensor}` is a state within a block, at no tap: those at taps are blocks.N.hook_resid_pre and blocks.N.hook_resid_post"
+    )]
+    WithinBlock {
+        /// Name of the tensor that the caller gave.
+        tensor: String,
+    },
+    /// An entry of a list of states that has no place among them.
+    #[error(
+        "`{tensor}` of shape {shape:?} is part of a list, but not one of its layers or steps: name one of its tensors by `tensor`"
+    )]
+    ListEntry {
+        /// Name of the entry.
+        tensor: String,
+        /// The shape that the file states.
+        shape: Vec<usize>,
     },
     /// Two tensors are named like states.
     #[error("both a tensor `states` and a tensor `hidden_states`: expected one of them")]

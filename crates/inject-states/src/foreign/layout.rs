@@ -136,6 +136,9 @@ impl Facts {
     pub(super) fn axes_of(&self, tensor: &str, shape: &[usize]) -> Result<Axes, ForeignProblem> {
         let mut readings = self.readings(shape, self.tokens);
         let short = readings.is_empty();
+        if readings.len() > 1 {
+            self.prefer_whole_stack(&mut readings, shape);
+        }
         if short {
             // Rows may be missing, or more than there are ids.
             readings = self.readings(shape, None);
@@ -172,6 +175,18 @@ impl Facts {
             prefer_one_prompt(&mut readings, shape);
         }
         readings
+    }
+
+    /// Decides what nothing in the file decides: an axis as long as the list of all taps is that list. Hugging Face's `hidden_states`, one
+    /// shorter, is recognised as the first axis only.
+    fn prefer_whole_stack(&self, readings: &mut Vec<Axes>, shape: &[usize]) {
+        let Some(most) = self.most_taps.filter(|_| self.axes.is_none()) else { return };
+        let whole = |axes: &Axes| {
+            let taps = axes.counts(shape)[1];
+            taps == most || (taps + 1 == most && axes.place(Role::Tap) == Some(0))
+        };
+        let [only] = readings.iter().copied().filter(whole).collect::<Vec<_>>()[..] else { return };
+        *readings = vec![only];
     }
 
     fn fits(&self, axes: Axes, shape: &[usize], tokens: Option<usize>) -> bool {

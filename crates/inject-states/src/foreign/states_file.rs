@@ -61,6 +61,7 @@ impl StatesFile {
         let path = path.as_ref();
         let read = || -> Result<StatesFile, ForeignProblem> {
             let mut archive = container::open(path, options.most_unpacked)?;
+            archive.rows_of_lists();
             let sidecar = Sidecar::beside(path)?;
             let beside = Beside::read(&mut archive, sidecar.as_ref())?;
             let reading = Reading::of(&archive, beside, options)?;

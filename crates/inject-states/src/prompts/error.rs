@@ -75,6 +75,12 @@ pub enum PromptProblem {
         /// The names that are there.
         found: Vec<String>,
     },
+    /// A table with several columns of the name of the field.
+    #[error("the first row names `{field}` twice: the column of the texts needs a name of its own")]
+    TwoColumns {
+        /// The name of the columns.
+        field: String,
+    },
     /// A file that is read at once and has more bytes than the limit.
     #[error("the file has more than {most} bytes: write one object a line, in .jsonl")]
     FileTooLong {

@@ -54,11 +54,32 @@ fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Array(messages) if !messages.is_empty() => {
-            let texts = messages.iter().map(|message| {
-                let object = message.as_object()?;
-                ["content", "value", "text"].iter().find_map(|&key| object.get(key)?.as_str())
+            let texts: Vec<String> = messages.iter().map(message_text).collect::<Option<Vec<_>>>()?.concat();
+            (!texts.is_empty()).then(|| texts.join("\n"))
+        }
+        _ => None,
+    }
+}
+
+/// The texts of a message: one, none if it only calls a tool, or those among its parts.
+///
+/// # Source
+///
+/// The messages of OpenAI's chat completions: `content` is a text, null beside `tool_calls`, or a list of parts such as
+/// `{"type": "text", "text": ..}` and images.
+fn message_text(message: &Value) -> Option<Vec<String>> {
+    let object = message.as_object()?;
+    let content = ["content", "value", "text"].iter().find_map(|&key| object.get(key))?;
+    match content {
+        Value::String(text) => Some(vec![text.clone()]),
+        Value::Null => Some(Vec::new()),
+        Value::Array(parts) => {
+            let texts = parts.iter().map(|part| match part {
+                Value::String(text) => Some(Some(text.clone())),
+                Value::Object(part) => Some(part.get("text").and_then(Value::as_str).map(str::to_owned)),
+                _ => None,
             });
-            Some(texts.collect::<Option<Vec<_>>>()?.join("\n"))
+            Some(texts.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
         }
         _ => None,
     }
@@ -66,23 +87,35 @@ fn text(value: &Value) -> Option<String> {
 
 /// The names of the fields of a value, for people who choose among them. Those that are not texts are marked.
 fn keys(value: &Value) -> Vec<String> {
-    const MOST: usize = 20;
-    let named = |name: String, value: &Value| {
-        if text(value).is_some() { name } else { format!("{name} (not a text)") }
-    };
     let mut found = Vec::new();
-    let Value::Object(object) = value else { return found };
-    for (key, value) in object.iter().take(MOST) {
-        match value {
-            Value::Object(inner) => {
-                found.extend(
-                    inner.iter().take(MOST).map(|(name, value)| named(format!("{key}.{name}"), value)),
-                );
-            }
-            _ => found.push(named(key.clone(), value)),
-        }
-    }
+    collect_keys(value, "", 0, &mut found);
     found
+}
+
+/// The most names of fields that are listed, and the deepest.
+const MOST_KEYS: usize = 40;
+const DEEPEST_KEY: usize = 6;
+
+fn collect_keys(value: &Value, name: &str, depth: usize, found: &mut Vec<String>) {
+    let below = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
+    match value {
+        _ if found.len() >= MOST_KEYS => {}
+        _ if text(value).is_some() && !name.is_empty() => found.push(name.to_owned()),
+        Value::Object(object) if depth < DEEPEST_KEY && !object.is_empty() => {
+            object.iter().for_each(|(key, value)| collect_keys(value, &below(key), depth + 1, found));
+        }
+        // The items of an array are mostly alike, so the first stands for all.
+        Value::Array(items) if depth < DEEPEST_KEY && items.iter().any(has_text) => {
+            items.iter().take(1).for_each(|item| collect_keys(item, &below("0"), depth + 1, found));
+        }
+        _ if name.is_empty() => {}
+        _ => found.push(format!("{name} (not a text)")),
+    }
+}
+
+/// Whether a value is a text or may have one within.
+fn has_text(value: &Value) -> bool {
+    matches!(value, Value::String(_) | Value::Object(_) | Value::Array(_))
 }
 
 #[cfg(test)]
@@ -99,11 +132,7 @@ mod tests {
         assert_eq!(text("a.b.1.c").unwrap(), "y");
         assert_eq!(text("d.e").unwrap(), "z");
         for name in ["a", "a.b.2", "n", "text", ""] {
-            assert_eq!(
-                text(name).unwrap_err().found,
-                ["a.b (not a text)", "d.e", "n (not a text)"],
-                "{name}"
-            );
+            assert_eq!(text(name).unwrap_err().found, ["a.b.0", "d.e", "n (not a text)"], "{name}");
         }
     }
 
@@ -115,5 +144,26 @@ mod tests {
         ] {
             assert_eq!(Field::new("messages").text_of(&json!({ "messages": messages })).unwrap(), "a\nb");
         }
+    }
+
+    #[test]
+    fn the_content_of_a_message_is_null_or_has_parts() {
+        let messages = json!([
+            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {}}, "b"]},
+            {"role": "assistant", "content": null, "tool_calls": []},
+            {"role": "assistant", "content": "c"},
+        ]);
+        let text = |messages: &Value| Field::new("messages").text_of(&json!({ "messages": messages }));
+        assert_eq!(text(&messages).unwrap(), "a\nb\nc");
+        for nothing in [json!([{"role": "assistant", "content": null}]), json!([{"content": [1]}])] {
+            assert!(text(&nothing).is_err(), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn the_keys_of_every_depth_are_listed() {
+        let value = json!({"a": {"b": {"c": {"d": "x", "e": 1}}}, "f": [{"g": {"h": "y"}}], "i": [1, 2]});
+        let found = Field::new("text").text_of(&value).unwrap_err().found;
+        assert_eq!(found, ["a.b.c.d", "a.b.c.e (not a text)", "f.0.g.h", "i (not a text)"]);
     }
 }

@@ -34,9 +34,12 @@ impl Table {
         }
         let names = reader.headers()?;
         let name = |name: &str| name.trim_start_matches('\u{feff}').to_owned();
-        match names.iter().position(|found| name(found) == field.name()) {
-            Some(column) => Ok(Table { reader, column, record: csv::StringRecord::new(), row: None }),
-            None => Err(PromptProblem::NoField {
+        let mut places =
+            names.iter().enumerate().filter(|(_, found)| name(found) == field.name()).map(|(at, _)| at);
+        match (places.next(), places.next()) {
+            (Some(_), Some(_)) => Err(PromptProblem::TwoColumns { field: field.name().to_owned() }),
+            (Some(column), None) => Ok(Table { reader, column, record: csv::StringRecord::new(), row: None }),
+            (None, _) => Err(PromptProblem::NoField {
                 place: "the first row".to_owned(),
                 field: field.name().to_owned(),
                 found: names.iter().map(name).collect(),

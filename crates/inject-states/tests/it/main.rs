@@ -11,4 +11,5 @@ mod dumps;
 mod extract;
 mod foreign;
 mod hostile_files;
+mod named;
 mod store;

@@ -102,3 +102,19 @@ fn names_of_axes_are_read_back() {
     }
     assert!("token_tap".parse::<Axes>().unwrap_err().to_string().contains("batch-token-tap"));
 }
+
+#[test]
+fn a_stack_of_all_taps_is_recognised_by_its_length() {
+    let read = |shape: &[usize]| {
+        let facts = Facts { most_taps: Some(6), ..Facts::default() };
+        facts.axes_of("states", shape)
+    };
+    assert_eq!(read(&[6, 14]).unwrap(), Axes::TapToken);
+    assert_eq!(read(&[5, 14]).unwrap(), Axes::TapToken);
+    assert_eq!(read(&[6, 3]).unwrap(), Axes::TapToken);
+    assert_eq!(read(&[14, 6]).unwrap(), Axes::TokenTap);
+    for shape in [[6, 6], [5, 6], [4, 14], [14, 5], [14, 4]] {
+        let read = read(&shape);
+        assert!(matches!(read, Err(ForeignProblem::Ambiguous { .. })), "{shape:?}: {read:?}");
+    }
+}

@@ -18,7 +18,11 @@ pub(super) fn of(archive: &Archive, options: &ReadOptions) -> Result<Vec<Source>
     let list = || archive.arrays.iter().map(Array::described).collect();
     if let Some(name) = &options.tensor {
         if let Some(index) = archive.position(name) {
-            let name = TapName::parse(name);
+            let parsed = TapName::parse(name);
+            if parsed.is_none() && is_hook(name) {
+                return Err(ForeignProblem::WithinBlock { tensor: name.clone() });
+            }
+            let name = parsed;
             return Ok(vec![Source { arrays: vec![index], name }]);
         }
         return Err(ForeignProblem::NoTensor { name: name.clone(), found: list() });
@@ -38,7 +42,7 @@ pub(super) fn of(archive: &Archive, options: &ReadOptions) -> Result<Vec<Source>
     }
     let floats: Vec<usize> =
         (0..archive.arrays.len()).filter(|&index| may_be_states(&archive.arrays[index], options)).collect();
-    let layers = layers(archive, &floats);
+    let layers = layers(archive, &floats)?;
     if !layers.is_empty() {
         return Ok(layers);
     }
@@ -57,16 +61,32 @@ fn may_be_states(array: &Array, options: &ReadOptions) -> bool {
     array.encoding().is_some() && !OTHERS.contains(&name) && width.is_some_and(fits)
 }
 
-/// One source for each layer, if every array of floats is named after one.
-fn layers(archive: &Archive, floats: &[usize]) -> Vec<Source> {
+/// One source for each layer, if every array of floats is named after one. Of the hooks of a TransformerLens cache only those at taps are.
+fn layers(archive: &Archive, floats: &[usize]) -> Result<Vec<Source>, ForeignProblem> {
     let mut named: Vec<(TapName, usize)> = Vec::new();
-    for &index in floats {
-        match TapName::parse(&archive.arrays[index].name) {
+    let after_blocks = |&index: &usize| !archive.arrays[index].name.ends_with("hook_resid_pre");
+    let (after, before): (Vec<usize>, Vec<usize>) = floats.iter().copied().partition(after_blocks);
+    for index in after.into_iter().chain(before) {
+        let name = &archive.arrays[index].name;
+        match TapName::parse(name) {
+            // The state before a block is that after the block before it.
+            Some(TapName::Known(tap)) if named.iter().any(|&(known, _)| known == TapName::Known(tap)) => {
+                if !is_hook(name) {
+                    return Err(ForeignProblem::RepeatedTap { tap });
+                }
+            }
             Some(name) => named.push((name, index)),
-            None => return Vec::new(),
+            None if is_hook(name) => {}
+            None => return Ok(Vec::new()),
         }
     }
     named.sort_unstable();
+    if !named.is_empty() {
+        no_entry_is_left_out(archive, floats)?;
+    }
+    if are_steps(archive, &named) {
+        return Ok(vec![Source { arrays: named.into_iter().map(|(_, index)| index).collect(), name: None }]);
+    }
     let mut layers: Vec<Source> = Vec::new();
     for &(name, index) in &named {
         match name {
@@ -80,5 +100,39 @@ fn layers(archive: &Archive, floats: &[usize]) -> Vec<Source> {
             name => layers.push(Source { arrays: vec![index], name: Some(name) }),
         }
     }
-    layers
+    Ok(layers)
+}
+
+/// Whether a list is one of the steps of a generation at one tap: the rows of the prompt, then single rows. Layers have equally many.
+fn are_steps(archive: &Archive, named: &[(TapName, usize)]) -> bool {
+    let rows = |index: usize| {
+        let axes = &archive.arrays[index].axes;
+        axes.len().checked_sub(2).map_or(0, |place| axes[place].length)
+    };
+    let in_order = named.iter().enumerate().all(|(at, &(name, _))| name == TapName::Listed(at));
+    match named {
+        [(_, first), steps @ ..] if in_order && !steps.is_empty() => {
+            rows(*first) > 1 && steps.iter().all(|&(_, step)| rows(step) == 1)
+        }
+        _ => false,
+    }
+}
+
+/// Fails if a list of layers or steps has floats that are not read as one. Otherwise its rows would be lost without a word.
+fn no_entry_is_left_out(archive: &Archive, floats: &[usize]) -> Result<(), ForeignProblem> {
+    let lost = archive.arrays.iter().enumerate().find(|(index, array)| {
+        let listed = matches!(TapName::parse(&array.name), Some(TapName::Listed(_) | TapName::Step(..)));
+        listed && array.encoding().is_some() && !array.axes.is_empty() && !floats.contains(index)
+    });
+    match lost {
+        None => Ok(()),
+        Some((_, array)) => {
+            Err(ForeignProblem::ListEntry { tensor: array.name.clone(), shape: array.shape() })
+        }
+    }
+}
+
+/// Whether a name is that of a hook of TransformerLens.
+fn is_hook(name: &str) -> bool {
+    name.rsplit('.').next().is_some_and(|last| last.starts_with("hook_"))
 }

@@ -37,6 +37,13 @@ fn an_empty_file_has_no_prompts() {
 }
 
 #[test]
+fn the_column_of_the_texts_has_a_name_of_its_own() {
+    let problem = read("a.csv", b"text,text\na,b\n").unwrap_err();
+    assert!(matches!(problem, PromptProblem::TwoColumns { .. }), "{problem}");
+    assert_eq!(read("a.csv", b"text,id,id\na,1,2\n").unwrap(), ["a"]);
+}
+
+#[test]
 fn empty_prompts_are_left_out_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let contents = [

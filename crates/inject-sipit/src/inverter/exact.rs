@@ -1,0 +1,55 @@
+//! Positions that show how their states were computed: in f32, with the weights given.
+//!
+//! Derived in docs/numerics.md, section 7. The states of any other producer lie a thousand floors away.
+
+use crate::{
+    acceptance::{Acceptance, NoiseOrigin},
+    chance::is_enough_alone,
+    error::InvertError,
+    hypothesis::Settled,
+    inversion::{Inversion, Position, Verdict},
+    models::Tap,
+    target::TargetStates,
+    yardstick::Yardstick,
+};
+
+use super::{Inverter, branch::Branch};
+
+/// Whether a position before the open one lies within the floor of computing in f32 after some hypothesis, which no other producer
+/// explains. Tokens that were given show nothing.
+pub(super) fn is_exact_before(branches: &[Branch], target: &TargetStates) -> bool {
+    let exact = |settled: &Settled| {
+        let fits = !matches!(settled.verdict, Verdict::Given | Verdict::Failed | Verdict::Open { .. });
+        fits && settled.kept.noise == NoiseOrigin::Computing && !settled.weak
+    };
+    may_tell(target) && branches.iter().any(|branch| branch.hypothesis.positions.iter().any(exact))
+}
+
+impl Inverter<'_> {
+    /// The same for a prompt that other weights or noise explained: whether the weights given compute one of its states as exactly.
+    pub(super) fn computes_exactly(
+        &self,
+        target: &TargetStates,
+        inversion: &Inversion,
+    ) -> Result<bool, InvertError> {
+        let ids: Vec<u32> = inversion.positions.iter().map_while(Position::token_id).collect();
+        if !may_tell(target) || ids.len() <= target.given().len() {
+            return Ok(false);
+        }
+        let (vocab_size, states) =
+            (self.decoder.config().vocab_size, TargetStates::of_prompt(self.decoder, self.tap, &ids)?);
+        Ok((target.given().len()..ids.len()).any(|at| {
+            let mut computed = states.state(at).to_vec();
+            target.transformation().apply(&mut computed, target.d_model());
+            let yardstick = Yardstick::new(Acceptance::default(), &self.noise, target, at, None);
+            let measured = yardstick.measure(&computed, target.state(at));
+            measured.fits && is_enough_alone(&yardstick, target.state(at), measured.distance, vocab_size)
+        }))
+    }
+}
+
+/// Whether a fit within the floor of computing tells the producer. Embeddings are the same whatever computes after them, the floor of a
+/// 16-bit file holds its rounding, and that of states that were multiplied holds the error of the factor.
+fn may_tell(target: &TargetStates) -> bool {
+    target.tap() != Tap::Embedding && target.transformation().error() == 0.0 && target.grid().is_none()
+}
