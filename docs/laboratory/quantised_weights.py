@@ -10,8 +10,7 @@ The weights are restored to 32-bit numbers and stored in the ordinary layout, so
 - `q8_0`, `q5_0`, `q4_0`: blocks of 32 with a scale in f16 (GGUF);
 - `q4_k`: superblocks of 256 in blocks of 32 with a scale and a least value, in 6 bits of those of the superblock (GGUF). The scale is
   that of the largest and the least value, without the search of llama.cpp. Rows that are not whole superblocks are `q5_0`, as there, and
-  the embedding is `q8_0`;
-- `adapter`: a merged adapter of rank 8 with random factors, whose norm is a hundredth of each map's.
+  the embedding is `q8_0`.
 """
 
 import argparse
@@ -80,12 +79,6 @@ def k_quant(weights):
     return (codes * scale[..., None] - least[..., None]).reshape(weights.shape)
 
 
-def adapted(weights):
-    draw = np.random.default_rng(abs(hash(weights.shape)) % 2**32 + int(1e6 * abs(float(weights[0, 0]))))
-    change = draw.standard_normal((weights.shape[0], 8)) @ draw.standard_normal((8, weights.shape[1]))
-    return weights + (0.01 * np.linalg.norm(weights) / np.linalg.norm(change) * change).astype(np.float32)
-
-
 SCHEMES = {
     "int8": lambda weights: coded(weights, weights.shape[1], np.arange(-127, 128) / 127),
     "int4": lambda weights: coded(weights, 64, np.arange(-7, 8) / 7),
@@ -95,7 +88,6 @@ SCHEMES = {
     "q5_0": lambda weights: signed(weights, 5),
     "q4_0": lambda weights: signed(weights, 4),
     "q4_k": k_quant,
-    "adapter": adapted,
 }
 
 tensors = {}
