@@ -21,10 +21,10 @@ use super::{
     sight::{Hidden, Sight, SightBeside},
     soft_cap::capped,
 };
-use crate::config::{AttentionConfig, QkNorm};
-
-/// The positions of a long run whose scores are computed at once.
-pub(super) const PIECE: usize = 128;
+use crate::{
+    config::{AttentionConfig, QkNorm},
+    tuning::SCORES_TOGETHER,
+};
 
 /// Queries, keys and values of one fused projection, and the projection back.
 #[derive(Module, Debug)]
@@ -136,7 +136,7 @@ impl Attention {
         let held = keys.dims()[2] - positions;
         let device = keys.device();
         let piece = |begin: usize| {
-            let len = PIECE.min(positions - begin);
+            let len = SCORES_TOGETHER.min(positions - begin);
             let end = held + begin + len;
             let first = span.keys(held + begin).start;
             let in_sight = |t: &Tensor<4>| t.clone().narrow(2, first, end - first);
@@ -158,7 +158,7 @@ impl Attention {
                 .swap_dims(1, 2) // [batch, len, n_queries, d_head]
                 .reshape([batch, len, n_queries * d_head])
         };
-        let pieces = (0..positions).step_by(PIECE).map(piece).collect();
+        let pieces = (0..positions).step_by(SCORES_TOGETHER).map(piece).collect();
         Tensor::cat(pieces, 1).reshape([batch * positions, n_queries * d_head])
     }
 

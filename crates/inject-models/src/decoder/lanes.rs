@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::Decoder;
+use crate::tuning::{LANE_FEWEST_ROWS, LANE_MOST_ROWS};
 
 /// The number of parts in which the rows of a batch are computed at once.
 ///
@@ -45,11 +46,6 @@ impl Decoder {
 }
 
 impl Lanes {
-    /// Fewer rows than this are not worth a thread.
-    const FEWEST_ROWS: usize = 16;
-    /// The hidden layer of more rows than this does not stay in the processor's cache between two elementwise passes.
-    pub(super) const MOST_ROWS: usize = 256;
-
     /// Applies `f`, which must treat each row by itself, to groups of rows.
     pub(super) fn map(self, x: Tensor<2>, f: impl Fn(Tensor<2>) -> Tensor<2> + Sync) -> Tensor<2> {
         let Some(groups) = self.groups(x.dims()[0], 1) else { return f(x) };
@@ -98,7 +94,7 @@ impl Lanes {
             return None;
         }
         let total = count * rows;
-        let wanted = self.0.max(total.div_ceil(Self::MOST_ROWS)).min(total / Self::FEWEST_ROWS).min(count);
+        let wanted = self.0.max(total.div_ceil(LANE_MOST_ROWS)).min(total / LANE_FEWEST_ROWS).min(count);
         if wanted < 2 {
             return None;
         }

@@ -10,6 +10,7 @@ use super::{
     narrow::is_narrow,
     weight::{Weight, in_dtype},
 };
+use crate::tuning::{FEW_ROWS, LONGEST_RUN};
 
 /// The affine map `x W + b`, where `W` has the shape `[in, out]`.
 #[derive(Module, Debug)]
@@ -37,9 +38,6 @@ impl Linear {
     }
 }
 
-/// The most rows whose products are computed in pieces.
-pub(super) const FEW_ROWS: usize = 28;
-
 /// Multiplies `x` by `weight`; for few rows, in pieces of the sum over `in`.
 ///
 /// The rounding error grows with the root of the longest run of additions. It matters at attention sinks, whose states of
@@ -64,7 +62,6 @@ fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
 /// would take more than twice as many as unequal pieces would. The widths of transformers are multiples of 64, for which it
 /// never does.
 pub(super) fn pieces(d_in: usize) -> usize {
-    const LONGEST_RUN: usize = 192;
     let fewest = d_in.div_ceil(LONGEST_RUN);
     (fewest..=2 * fewest).find(|&pieces| d_in.is_multiple_of(pieces)).unwrap_or(1)
 }

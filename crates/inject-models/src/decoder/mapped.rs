@@ -21,10 +21,7 @@ pub(crate) use self::{
     coded::{CODES_TOGETHER, Codes},
     plain::{PlainMatrix, Segment},
 };
-use crate::{decoder::Instructions, format::FloatFormat};
-
-/// Rows that one thread widens at a time. Fewer are not worth a second thread.
-const DECODED_TOGETHER: usize = 64;
+use crate::{decoder::Instructions, format::FloatFormat, tuning::DECODED_TOGETHER};
 
 /// A matrix in a mapped file. A clone shares it.
 #[derive(Clone, Debug)]

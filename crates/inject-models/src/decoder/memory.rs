@@ -2,16 +2,11 @@
 
 use burn::tensor::{DType, Device};
 
-use super::{
-    Decoder,
-    attention::PIECE,
-    lanes::Lanes,
-    linear::{FEW_ROWS, pieces},
-    narrow::is_narrow,
-    rowwise,
-    sight::{self, Hidden},
+use super::{Decoder, linear::pieces, narrow::is_narrow, rowwise, sight};
+use crate::{
+    config::{Activation, AttentionConfig, BlockConfig, FeedForwardKind, QkNorm, RotaryConfig, Span},
+    tuning::{FEW_ROWS, LANE_MOST_ROWS, LARGEST_MASK, SCORES_TOGETHER},
 };
-use crate::config::{Activation, AttentionConfig, BlockConfig, FeedForwardKind, QkNorm, RotaryConfig, Span};
 
 impl Decoder {
     /// Estimates the memory that one token of a batch occupies while its widest block is computed: see
@@ -113,7 +108,7 @@ impl<'a> Pass<'a> {
         match self.grouped {
             false => self.len.saturating_mul(of_all + of_each),
             true => {
-                let at_once = self.len.min(self.jobs * Lanes::MOST_ROWS);
+                let at_once = self.len.min(self.jobs * LANE_MOST_ROWS);
                 self.len.saturating_mul(of_all + 2 * result).saturating_add(at_once * of_each)
             }
         }
@@ -124,7 +119,7 @@ impl<'a> Pass<'a> {
     fn product(&self, [inputs, outputs]: [usize; 2]) -> usize {
         let groups = if self.grouped { self.decoder.lanes.0 } else { 1 };
         if is_narrow(self.decoder.dtype()) {
-            return self.jobs.min(groups.max(self.len / Lanes::MOST_ROWS)) * inputs * outputs;
+            return self.jobs.min(groups.max(self.len / LANE_MOST_ROWS)) * inputs * outputs;
         }
         match pieces(inputs) {
             pieces if pieces > 1 && self.len <= groups * FEW_ROWS => self.len * 2 * pieces * outputs,
@@ -140,7 +135,7 @@ impl<'a> Pass<'a> {
         const MOST_SCORES: usize = 1 << 18;
         /// The scores of one query where there would be more: `TILE_KV` keys at a time, and two sums.
         const TILE: usize = 64 + 2;
-        let piece = PIECE.min(self.len);
+        let piece = SCORES_TOGETHER.min(self.len);
         let of_head = attention.group().saturating_mul(piece).saturating_mul(self.in_sight(attention));
         match keeps_few_scores(&self.decoder.device()) {
             true => self.jobs * of_head.min(MOST_SCORES.max(attention.group() * piece * TILE)),
@@ -157,7 +152,7 @@ impl<'a> Pass<'a> {
             }
         }
         let of_sight = |attention: &AttentionConfig| {
-            let whole = Some(self.len.saturating_mul(self.len)).filter(|&mask| mask <= Hidden::LARGEST_KEPT);
+            let whole = Some(self.len.saturating_mul(self.len)).filter(|&mask| mask <= LARGEST_MASK);
             let angles = 2 * attention.rotary.as_ref().map_or(0, RotaryConfig::pairs);
             let number = self.decoder.dtype().size();
             whole.unwrap_or(0).saturating_add(self.len.saturating_mul(number * angles))
@@ -165,7 +160,7 @@ impl<'a> Pass<'a> {
         // The mask of a piece, and for heads that share their keys as many more.
         let of_piece = |attention: &AttentionConfig| {
             let pieces = if self.grouped { self.jobs.min(attention.n_kv_heads) } else { 1 };
-            let mask = PIECE.min(self.len).saturating_mul(self.in_sight(attention));
+            let mask = SCORES_TOGETHER.min(self.len).saturating_mul(self.in_sight(attention));
             mask.saturating_mul(pieces * (1 + attention.group()))
         };
         let whole = known.iter().map(|attention| of_sight(attention)).fold(0, usize::saturating_add);
@@ -176,7 +171,7 @@ impl<'a> Pass<'a> {
     fn in_sight(&self, attention: &AttentionConfig) -> usize {
         match attention.span {
             Span::Full => self.len,
-            Span::Window(window) => self.len.min(window.saturating_add(PIECE)),
+            Span::Window(window) => self.len.min(window.saturating_add(SCORES_TOGETHER)),
         }
     }
 }

@@ -10,9 +10,7 @@ use std::{
 };
 
 use super::{Decoder, block::Block, mapped::Mapped};
-
-/// Blocks that are read ahead of the one that is computed.
-const AHEAD: usize = 2;
+use crate::tuning::BLOCKS_AHEAD;
 
 /// The blocks that are read ahead, and those that are dropped. A clone shares what is known of them.
 #[derive(Clone, Debug)]
@@ -99,7 +97,7 @@ fn first_dropped(bytes: &[usize], memory: usize) -> usize {
         return bytes.len();
     }
     // The one that is computed, those that are read ahead, and one that is not dropped yet.
-    let passing = (AHEAD + 2) * bytes.iter().copied().max().unwrap_or(0);
+    let passing = (BLOCKS_AHEAD + 2) * bytes.iter().copied().max().unwrap_or(0);
     let mut room = memory.saturating_sub(passing);
     let stays = |&&bytes: &&usize| {
         let fits = bytes <= room;
@@ -112,7 +110,7 @@ fn first_dropped(bytes: &[usize], memory: usize) -> usize {
 impl Walk<'_> {
     /// Reads the blocks after this one ahead. To be called before the block is computed.
     pub(super) fn reached(&mut self, block: usize) {
-        let end = self.blocks.len().min(block + 1 + AHEAD);
+        let end = self.blocks.len().min(block + 1 + BLOCKS_AHEAD);
         while self.next < end {
             let next = self.next;
             self.next += 1;

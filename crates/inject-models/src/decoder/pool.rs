@@ -8,10 +8,7 @@ use std::{
 use rayon::Yield;
 
 use super::Decoder;
-use crate::host;
-
-/// A pass of fewer rows has more, and shorter, pauses between its products than a thread takes to fall asleep and wake up.
-const MOST_ROWS: usize = 32;
+use crate::{host, tuning::POOL_MOST_ROWS};
 
 impl Decoder {
     /// Runs the computation of some rows on a thread of rayon's pool, if the weights are in mapped files and the device is the
@@ -27,7 +24,7 @@ impl Decoder {
         if in_pool || !mapped || device.is_autodiff() || host::is_remote(&device) {
             return compute();
         }
-        if rows > MOST_ROWS {
+        if rows > POOL_MOST_ROWS {
             return rayon::scope(|_| compute());
         }
         with_a_second_thread(compute)

@@ -5,7 +5,10 @@ use std::ops::Range;
 use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 
 use super::{rotary::RotaryTable, rows::Rows};
-use crate::config::{AttentionConfig, Span};
+use crate::{
+    config::{AttentionConfig, Span},
+    tuning::LARGEST_MASK,
+};
 
 /// The view of one block.
 #[derive(Clone, Debug)]
@@ -29,13 +32,9 @@ pub(super) struct Hidden {
 }
 
 impl Hidden {
-    /// The largest mask that is kept for all blocks, in bytes. A larger one is made piece by piece, in less than a hundredth of the time
-    /// that the scores of the piece take. Otherwise the memory of a pass would grow with the square of its length.
-    pub(super) const LARGEST_KEPT: usize = 1 << 24;
-
     fn new(span: Span, held: usize, run: usize, device: &Device) -> Self {
         let keys = held + run;
-        let kept = run.saturating_mul(keys) <= Self::LARGEST_KEPT;
+        let kept = run.saturating_mul(keys) <= LARGEST_MASK;
         let whole =
             kept.then(|| mask((held..keys).map(|query| span.keys(query)), 0..keys, device).unsqueeze());
         Hidden { span, held, whole, device: device.clone() }

@@ -19,10 +19,7 @@ use super::{
     plain::PlainMatrix,
     stored::{BLOCK, Order},
 };
-use crate::tuning::FEWEST_ROWS;
-
-/// Fewer products than this are not worth a second thread.
-const SMALLEST: usize = 1 << 17;
+use crate::tuning::{FEWEST_PRODUCTS, FEWEST_ROWS};
 
 /// Rows of F32 in the order in which kernels read them.
 struct Packed {
@@ -90,7 +87,7 @@ fn in_panels(
     let compute = |number: usize| {
         panel(outputs_of(number), outputs_of(number + 1), &packed, target.from(number * panel_len));
     };
-    match rows * width * inputs < SMALLEST {
+    match rows * width * inputs < FEWEST_PRODUCTS {
         true => (0..panels).for_each(compute),
         false => (0..panels).into_par_iter().for_each(compute),
     }

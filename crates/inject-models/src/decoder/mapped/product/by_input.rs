@@ -14,10 +14,8 @@ use super::{
     Packed, Target, chunks,
     lines::with_room,
 };
-use crate::format::FloatFormat;
+use crate::{format::FloatFormat, tuning::CHUNK_BY_INPUT};
 
-/// Products that are summed in one chain of additions.
-const CHUNK: usize = 256;
 /// Outputs that one thread computes at a time. So many chunks of weights stay in the second cache. It is a multiple of every
 /// number of outputs that a kernel computes at once.
 pub(super) const PANEL: usize = 24 * LANES;
@@ -31,7 +29,7 @@ pub(super) fn of_panel(
     target: Target,
 ) {
     let mut sums = [0.0; GROUP * WIDEST];
-    for (begin, chunk) in chunks(matrix.inputs(), CHUNK, BLOCK) {
+    for (begin, chunk) in chunks(matrix.inputs(), CHUNK_BY_INPUT, BLOCK) {
         for first_row in (0..packed.rows).step_by(GROUP) {
             let group = packed.group(first_row, chunk.clone());
             let at_once = kernel.outputs_by_input(group.rows);
@@ -57,7 +55,7 @@ pub(super) fn of_many_rows(
     target: Target,
 ) {
     let width = PANEL.next_multiple_of(kernel.outputs_by_input(GROUP));
-    with_room(CHUNK * width, |room| widened(kernel, matrix, outputs, packed, target, room));
+    with_room(CHUNK_BY_INPUT * width, |room| widened(kernel, matrix, outputs, packed, target, room));
 }
 
 /// The same, with room for the widened weights of a chunk: `[tile, input, output]`.
@@ -71,7 +69,7 @@ fn widened(
 ) {
     let at_once = kernel.outputs_by_input(GROUP);
     let mut sums = [0.0; GROUP * WIDEST];
-    for (begin, chunk) in chunks(matrix.inputs(), CHUNK, BLOCK) {
+    for (begin, chunk) in chunks(matrix.inputs(), CHUNK_BY_INPUT, BLOCK) {
         let tile_len = chunk.len() * at_once;
         for (place, input) in chunk.clone().enumerate() {
             let weights = matrix.part(input, outputs.clone());

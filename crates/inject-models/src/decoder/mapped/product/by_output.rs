@@ -10,9 +10,8 @@ use super::{
     },
     Begin, Packed, Target, chunks,
 };
+use crate::tuning::CHUNK_BY_OUTPUT;
 
-/// The most products that are summed in one go. A group of rows of this width, and the weights beside it, stay in the nearest cache.
-pub(super) const CHUNK: usize = 640;
 /// Outputs that one thread computes at a time. So many chunks of weights stay in the second cache. It is a multiple of every
 /// number of outputs that a kernel computes at once.
 pub(super) const PANEL: usize = 48;
@@ -46,7 +45,7 @@ pub(super) fn of_panel(
         // Each row of weights is read once, from its beginning to its end.
         rows @ 0..=GROUP => {
             for tile in tiles(rows) {
-                for (begin, chunk) in chunks(matrix.inputs(), CHUNK, BLOCK) {
+                for (begin, chunk) in chunks(matrix.inputs(), CHUNK_BY_OUTPUT, BLOCK) {
                     let next = match chunk.end < matrix.inputs() {
                         true => chunk.len(),
                         false => tile.len() * matrix.width - chunk.start,
@@ -57,7 +56,7 @@ pub(super) fn of_panel(
         }
         // The weights of a chunk are read for each group of rows, from the second cache.
         rows => {
-            for (begin, chunk) in chunks(matrix.inputs(), CHUNK, BLOCK) {
+            for (begin, chunk) in chunks(matrix.inputs(), CHUNK_BY_OUTPUT, BLOCK) {
                 for first_row in (0..rows).step_by(GROUP) {
                     for tile in tiles(GROUP.min(rows - first_row)) {
                         let next = tile.len() * matrix.width;

@@ -13,11 +13,11 @@ use super::{
     },
     Begin, Packed, Target,
     by_input::as_bytes,
-    by_output::{CHUNK, PANEL},
+    by_output::PANEL,
     chunks,
     lines::with_room,
 };
-use crate::format::FloatFormat;
+use crate::{format::FloatFormat, tuning::CHUNK_BY_OUTPUT};
 
 /// A matrix of such weights.
 pub(super) trait Widened {
@@ -34,7 +34,7 @@ pub(super) trait Widened {
 }
 
 impl Widened for PlainMatrix {
-    const CHUNKS: (usize, usize) = (CHUNK, BLOCK);
+    const CHUNKS: (usize, usize) = (CHUNK_BY_OUTPUT, BLOCK);
 
     fn inputs(&self) -> usize {
         self.width
