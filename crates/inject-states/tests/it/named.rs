@@ -10,7 +10,7 @@ const WIDTH: usize = 16;
 /// The shape of a model of width [`WIDTH`] and two blocks.
 fn shape() -> ModelShape {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let config = DecoderConfig::read(folder.join("../inject-models/tests/fixtures/llama/config.json"));
+    let config = DecoderConfig::read(&folder.join("../inject-models/tests/fixtures/llama/config.json"));
     let mut shape = ModelShape::of(&config.expect("the model is readable"));
     (shape.d_model, shape.n_layers) = (WIDTH, 2);
     shape
