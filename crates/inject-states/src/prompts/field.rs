@@ -69,8 +69,8 @@ fn text(value: &Value) -> Option<String> {
 /// `{"type": "text", "text": ..}` and images.
 fn message_text(message: &Value) -> Option<Vec<String>> {
     let object = message.as_object()?;
-    let content = ["content", "value", "text"].iter().find_map(|&key| object.get(key))?;
-    match content {
+    let contents = || ["content", "value", "text"].iter().filter_map(|&key| object.get(key));
+    match contents().find(|content| !content.is_null()).or_else(|| contents().next())? {
         Value::String(text) => Some(vec![text.clone()]),
         Value::Null => Some(Vec::new()),
         Value::Array(parts) => {

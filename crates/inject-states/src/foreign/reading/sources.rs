@@ -19,7 +19,7 @@ pub(super) fn of(archive: &Archive, options: &ReadOptions) -> Result<Vec<Source>
     if let Some(name) = &options.tensor {
         if let Some(index) = archive.position(name) {
             let parsed = TapName::parse(name);
-            if parsed.is_none() && is_hook(name) {
+            if parsed.is_none() && is_hook(name) && name.contains("blocks.") {
                 return Err(ForeignProblem::WithinBlock { tensor: name.clone() });
             }
             let name = parsed;
@@ -103,13 +103,16 @@ fn layers(archive: &Archive, floats: &[usize]) -> Result<Vec<Source>, ForeignPro
     Ok(layers)
 }
 
-/// Whether a list is one of the steps of a generation at one tap: the rows of the prompt, then single rows. Layers have equally many.
+/// Whether a list is one of the steps of a generation at one tap: the rows of the prompt, then single rows. Layers have equally many, and
+/// a name may say that entries are layers.
 fn are_steps(archive: &Archive, named: &[(TapName, usize)]) -> bool {
     let rows = |index: usize| {
         let axes = &archive.arrays[index].axes;
         axes.len().checked_sub(2).map_or(0, |place| axes[place].length)
     };
-    let in_order = named.iter().enumerate().all(|(at, &(name, _))| name == TapName::Listed(at));
+    let in_order = named.iter().enumerate().all(|(at, &(name, index))| {
+        name == TapName::Listed(at) && !archive.arrays[index].name.contains("layer")
+    });
     match named {
         [(_, first), steps @ ..] if in_order && !steps.is_empty() => {
             rows(*first) > 1 && steps.iter().all(|&(_, step)| rows(step) == 1)
