@@ -42,7 +42,7 @@ fn every_program_takes_a_file_of_ids() {
         "study margins --taps block-1 --count 2 --lengths 4 --per-length 4",
         "study exhaustive --tap block-1 --count 2",
         "study stress --taps block-1 --repeats 3",
-        "study precision --taps block-1 --count 2 --length 4 --parts formats",
+        "study precision --taps block-1 --pairs-of 8 --length 4 --parts formats",
     ] {
         succeed(dir.path(), &format!("{command} --model model --prompt-ids ids.jsonl"));
     }
