@@ -1,6 +1,7 @@
 //! The evidence that other weights than those given made the first states of a prompt.
 
 use crate::{
+    collisions::norm,
     cost::Cost,
     error::InvertError,
     inversion::Inversion,
@@ -24,24 +25,34 @@ const WIDTHS: [(NumberFormat, &[NumberFormat]); 2] = [
     (NumberFormat::Int4, &[NumberFormat::Nf4, NumberFormat::Int4, NumberFormat::Fp4]),
 ];
 
+/// A width that may explain the states.
+struct Width {
+    /// The format whose noise stands for the width.
+    format: NumberFormat,
+    /// The formats of this width that are rounded in a known way.
+    known: &'static [NumberFormat],
+    /// Whether a token is within the floor of that noise.
+    is_near: bool,
+}
+
 impl Inverter<'_> {
     /// Looks for weights of these widths that explain the states.
     fn find_weights(
         &self,
-        widths: &[(NumberFormat, &[NumberFormat])],
+        widths: &[Width],
         target: &TargetStates,
         policy: &Policy,
         cost: &mut Cost,
     ) -> Result<Option<Weights>, InvertError> {
-        for (width, formats) in widths {
-            for &format in *formats {
+        for width in widths {
+            for &format in width.known {
                 let rounded = self.rounded(format)?;
                 if self.explains(&rounded, target, policy, cost)? {
                     return Ok(Some(Weights::Rounded(rounded)));
                 }
             }
-            if self.are_near(*width, target, policy, cost)? {
-                return Ok(Some(Weights::Near(*width)));
+            if width.is_near && self.are_near(width.format, target, policy, cost)? {
+                return Ok(Some(Weights::Near(width.format)));
             }
         }
         Ok(None)
@@ -106,8 +117,7 @@ impl Inverter<'_> {
 
 impl Recovery<'_, '_> {
     /// Doubts the weights once, if the whole vocabulary fails at a first or second open position and no position before shows that they are
-    /// the producer's: if a width of rounded weights explains
-    /// the states, the recovery ends with the prompt that they give.
+    /// the producer's. If a width of rounded weights explains the states, the recovery ends with the prompt that they give.
     pub(in crate::inverter) fn doubt_weights(
         &mut self,
         branches: &[Branch],
@@ -124,13 +134,16 @@ impl Recovery<'_, '_> {
             return Ok(());
         }
         self.weights_doubted = true;
+        let state = target.state(at);
+        // Every rounding moves sinks by a vector of its own.
+        let may_be_moved = inverter.noise.may_be_sink(at, norm(state));
         let mut widths = Vec::new();
-        for width in WIDTHS {
-            let Some(calibration) = self.calibration(width.0)? else { continue };
-            let place = calibration.of(at, target.state(at));
-            let yardstick = Yardstick::of_producer(place, 0.0, target, at);
-            if branches.iter().any(|branch| branch.trial.tested.any_fits(&yardstick, target.state(at))) {
-                widths.push(width);
+        for (format, known) in WIDTHS {
+            let Some(calibration) = self.calibration(format)? else { continue };
+            let yardstick = Yardstick::of_producer(calibration.of(at, state), 0.0, target, at);
+            let is_near = branches.iter().any(|branch| branch.trial.tested.any_fits(&yardstick, state));
+            if is_near || may_be_moved {
+                widths.push(Width { format, known, is_near });
             }
         }
         let left = self.comparison.watch.left();
