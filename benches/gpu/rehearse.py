@@ -161,6 +161,9 @@ def a_second_run_adds_to_the_first(folder, out):
     start(folder, out, STEPS="states models", LIMIT="1").wait()
     expect(results(out)["states"], before["states"], "a step that ran once and was not begun again")
     expect(results(out)["models"]["status"], "not begun", "a step that was never begun")
+    environment = dict(os.environ, OUT=str(out), CARRY=str(folder), PYTHON=sys.executable)
+    ran = subprocess.run([HERE / "run.sh", "--rehearse", "wgpu"], env=environment, capture_output=True, text=True)
+    expect((ran.returncode, "flex" in ran.stderr), (1, True), "a run on another device into the same folder")
 
 
 def an_unknown_step_is_an_error(folder, out):

@@ -121,6 +121,8 @@ class Run:
         # A second run adds to it.
         self.log = out / "log.txt"
         self.log.touch()
+        if (before := table.device_of(self.log) or device) != device:
+            sys.exit(f"{out} holds a run on {before}: choose another folder for one on {device}")
         self.group = None
 
     def command(self, command):
@@ -137,7 +139,7 @@ class Run:
     def step(self, step, seconds):
         """Runs one step within its limit, and writes the table anew."""
         begin = time.monotonic()
-        table.begin(self.log, step.name, round(seconds))
+        table.begin(self.log, step.name, round(seconds), self.device)
         at = self.log.stat().st_size
         print(f"== {step.name}, at most {seconds:.0f} s", flush=True)
         statuses = []

@@ -3,7 +3,7 @@
 # of every step up to there. It needs Python 3.12 or newer, and PyTorch and transformers for the comparison.
 #
 #   OUT=results benches/gpu/run.sh                      # on the machine with the GPU; carry/ is what build.sh wrote
-#   OUT=results benches/gpu/run.sh --rehearse flex      # the same steps, small, on another device
+#   OUT=rehearsal benches/gpu/run.sh --rehearse flex      # the same steps, small, on another device
 #
 # rehearse.py tests it with programs that fail in every way.
 #

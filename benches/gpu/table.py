@@ -17,8 +17,14 @@ from pathlib import Path
 NOT_BEGUN = "not begun"
 
 
-def begin(log, step, limit):
-    line(log, {"step": step, "limit": limit})
+def device_of(log):
+    """The device whose steps a log holds, or None."""
+    named = (value["device"] for value in values(log) if isinstance(value.get("device"), str))
+    return next(named, None)
+
+
+def begin(log, step, limit, device):
+    line(log, {"step": step, "limit": limit, "device": device})
 
 
 def end(log, step, status, seconds):

@@ -24,7 +24,7 @@ impl Keys {
     }
 
     fn is_unknown(&self, name: &str) -> bool {
-        self.findings.unknown.borrow().iter().any(|unknown| *unknown == name)
+        self.findings.unknown.borrow().contains(&name)
     }
 
     /// Marks a value that follows from keys as unknown if one of them has a problem.
