@@ -76,8 +76,6 @@ impl Volume {
 /// The tokens that have to be tested beside one that fits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Beside {
-    /// None.
-    Nothing,
     /// Those whose embeddings are equal or nearly so: within this share of an embedding's length.
     Duplicates { within: f64 },
     /// Those whose embeddings lie so near that measured margins do not hold for them.
@@ -89,8 +87,7 @@ pub(crate) enum Beside {
 /// Returns the tokens that have to be tested before one that fits at this distance counts as the right one.
 pub(crate) fn beside(yardstick: &Yardstick, state: &[f64], distance: f64, others: Others) -> Beside {
     match yardstick.basis(state) {
-        None => Beside::Nothing,
-        Some(Basis::Volume(volume)) => {
+        Basis::Volume(volume) => {
             let share = volume.floor / volume.margin().max(f64::MIN_POSITIVE);
             if share <= CHANCE_NEGLIGIBLE {
                 Beside::Duplicates { within: DUPLICATE_WITHIN * share }
@@ -103,13 +100,12 @@ pub(crate) fn beside(yardstick: &Yardstick, state: &[f64], distance: f64, others
             }
         }
         // A token that is so near that its distance is evidence by itself.
-        Some(_)
-            if yardstick.is_likely(distance)
-                && is_enough_alone(yardstick, state, distance, others.vocab_size) =>
+        _ if yardstick.is_likely(distance)
+            && is_enough_alone(yardstick, state, distance, others.vocab_size) =>
         {
             Beside::Twins
         }
-        Some(_) => Beside::Neighbours,
+        _ => Beside::Neighbours,
     }
 }
 
@@ -130,12 +126,11 @@ pub(crate) fn is_enough_alone(
     vocab_size: usize,
 ) -> bool {
     match yardstick.basis(state) {
-        None => true,
-        Some(Basis::Tested { .. }) => false,
-        Some(Basis::Twins { length, noise, margin, .. }) => {
+        Basis::Tested { .. } => false,
+        Basis::Twins { length, noise, margin, .. } => {
             margin.chance_within(distance / length) <= chance_allowed(noise, distance / length)
         }
-        Some(Basis::Volume(volume)) => volume.expected(distance, 1.0, vocab_size as f64) <= CHANCE_MOST,
+        Basis::Volume(volume) => volume.expected(distance, 1.0, vocab_size as f64) <= CHANCE_MOST,
     }
 }
 
@@ -204,11 +199,10 @@ pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, o
     }
     let untested = (vocab_size - tested.len()) as f64 * places as f64;
     match yardstick.basis(state) {
-        None => true,
         // Margins and neighbours are those of a token's own states.
-        Some(Basis::Twins { .. } | Basis::Tested { .. }) if nearness != Nearness::Usual => false,
-        Some(Basis::Tested { apart }) => is_alone(tested, apart),
-        Some(Basis::Twins { floor, length, noise, margin }) => {
+        Basis::Twins { .. } | Basis::Tested { .. } if nearness != Nearness::Usual => false,
+        Basis::Tested { apart } => is_alone(tested, apart),
+        Basis::Twins { floor, length, noise, margin } => {
             // If the accepted token is wrong, the right one is at most this far from it: the noise is nearly orthogonal to their
             // difference.
             let nearest = tested.fitting().first().map_or(floor, |nearest| nearest.distance);
@@ -216,7 +210,7 @@ pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, o
             margin.chance_within(nearest / length) <= allowed
                 || chance_by_sample(tested, nearest, untested) <= allowed
         }
-        Some(Basis::Volume(volume)) => {
+        Basis::Volume(volume) => {
             volume.expected(volume.floor, others.nearer(volume.known), untested) <= CHANCE_MOST
                 || volume.expected_by_sample(tested, untested) <= CHANCE_MOST
         }

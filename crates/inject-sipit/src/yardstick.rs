@@ -70,15 +70,18 @@ impl Yardstick {
         seen: Option<f64>,
     ) -> Self {
         let rounding: Vec<f64> = target.roundings(position).collect();
+        let state = target.state(position);
+        let sink = noise.may_be_sink(position, norm(state));
         let added = match acceptance {
             Acceptance::NoiseFloor { added } => added,
-            Acceptance::Ball { epsilon } => return Yardstick::fixed(Rule::Within(epsilon), &rounding),
+            Acceptance::Ball { epsilon } => {
+                return Yardstick::fixed(Rule::Within(epsilon), &rounding, sink);
+            }
             Acceptance::AllClose { rtol, atol } => {
-                return Yardstick::fixed(Rule::AllClose { rtol, atol }, &rounding);
+                return Yardstick::fixed(Rule::AllClose { rtol, atol }, &rounding, sink);
             }
         };
-        let state = target.state(position);
-        let (relative, sink) = (target.transformation().error(), noise.may_be_sink(position, norm(state)));
+        let relative = target.transformation().error();
         let computing = match seen {
             None => noise.bound(norm(state), 0.0),
             Some(seen) => noise.bound_examined(norm(state), seen),
@@ -179,14 +182,14 @@ impl Yardstick {
     }
 
     /// A rule that does not depend on noise. A coordinate that exceeded its format is left out, because nothing is known of it.
-    fn fixed(rule: Rule, rounding: &[f64]) -> Self {
+    fn fixed(rule: Rule, rounding: &[f64], sink: bool) -> Self {
         let weight = |r: &f64| if r.is_finite() { 1.0 } else { 0.0 };
         let all_known = rounding.iter().all(|r| r.is_finite());
         let metric = match all_known {
             true => Metric::Plain,
             false => Metric::Weighted(rounding.iter().map(weight).collect()),
         };
-        Yardstick { metric, rule, origin: NoiseOrigin::Rule, sink: false }
+        Yardstick { metric, rule, origin: NoiseOrigin::Rule, sink }
     }
 
     /// Whether distances are plain L2.
@@ -212,13 +215,10 @@ impl Yardstick {
         Measured { distance, fits }
     }
 
-    /// The quantities that the chance of another fit depends on. None for a rule of the user's own: it asks for no more than a fit.
-    pub(crate) fn basis(&self, state: &[f64]) -> Option<Basis> {
-        if self.origin == NoiseOrigin::Rule {
-            return None;
-        }
+    /// The quantities that the chance of another fit depends on.
+    pub(crate) fn basis(&self, state: &[f64]) -> Basis {
         let floor = self.floor(state);
-        Some(match &self.metric {
+        match &self.metric {
             Metric::Plain => {
                 Basis::Volume(Volume { floor, length: norm(state), known: state.len(), sink: self.sink })
             }
@@ -234,7 +234,7 @@ impl Yardstick {
             Metric::Damped { .. } | Metric::Across { .. } => {
                 Basis::Tested { apart: self.separation(ALONE_BY_SAMPLE, state.len()) }
             }
-        })
+        }
     }
 
     /// The distance beyond which no candidate fits.

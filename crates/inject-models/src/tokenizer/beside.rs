@@ -37,6 +37,10 @@ pub(super) struct Beside {
     pub(super) tokens: Tokens,
     /// `model_type` of `config.json`.
     pub(super) model_type: Option<String>,
+    /// `transformers_version` of `config.json`.
+    pub(super) transformers_version: Option<String>,
+    /// Whether there is a `config.json`.
+    pub(super) has_config: bool,
     /// `tokenizer_class` of `config.json`.
     class_of_model: Option<String>,
 }
@@ -90,6 +94,8 @@ impl Beside {
             settings,
             tokens,
             model_type: text("model_type"),
+            transformers_version: text("transformers_version"),
+            has_config: vocabulary.with_file_name("config.json").exists(),
             class_of_model: text("tokenizer_class"),
         })
     }

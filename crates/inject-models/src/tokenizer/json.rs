@@ -16,7 +16,7 @@ use super::{
     class::{Class, OwnParts},
     guarded,
     limits::{self, TokenizerLimit},
-    read_checked,
+    mistral, read_checked,
 };
 use crate::{error::ModelError, note::Note};
 
@@ -69,6 +69,7 @@ pub(super) fn build(path: &Path, beside: &Beside, vocab_size: usize) -> Result<B
         if forgets {
             added.forget_settings(&mut tokenizer)?;
         }
+        mistral::correct(&mut tokenizer, beside)?;
         Ok(Built { note, ..Built::new(tokenizer, hash) })
     });
     built.map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })

@@ -132,7 +132,6 @@ impl Trial {
         let Some(nearest) = self.tested.fitting().first() else { return Ok(Vec::new()) };
         let (inverter, state) = (comparison.inverter, comparison.target.state(self.at));
         let mut wanted = match beside(&self.yardstick, state, nearest.distance, comparison.others()) {
-            Beside::Nothing => return Ok(Vec::new()),
             Beside::Duplicates { within } => inverter.vocabulary.duplicates(nearest.id, within)?,
             Beside::Twins => inverter.neighbours(nearest.id)?.twins.clone(),
             Beside::Neighbours => {

@@ -73,6 +73,15 @@ fn nothing_wrong_is_verified_on_little_evidence() {
                         for budget in [Budget::unlimited(), Budget::unlimited().with_candidates(200)] {
                             let counts = table.entry((known, thousandths)).or_default();
                             count(&decoder, &target, added, budget, counts);
+                            // A rule of the user's own needs as much evidence.
+                            let ball = Acceptance::Ball { epsilon: added };
+                            let settings =
+                                Settings::new().with_acceptance(ball).with_budget(budget).with_beam(2);
+                            let mut by_ball = Counts::default();
+                            if known == width && thousandths >= 300 {
+                                count_with(&decoder, &target, settings, &mut by_ball);
+                            }
+                            assert_eq!(by_ball[1], 0, "{case}, within {added}");
                             if (known, thousandths) == (width, 0) && budget == Budget::unlimited() {
                                 count(&decoder, &target, added, budget, &mut easy);
                             }

@@ -66,6 +66,11 @@ pub(super) fn agrees_after(before: &Checksum, text: &[u8]) -> bool {
     digits == checksum.to_string().as_bytes()
 }
 
+/// Returns whether a text has a checksum.
+pub(super) fn is_in(text: &[u8]) -> bool {
+    LAYOUTS.iter().any(|layout| split(text, layout).is_some())
+}
+
 /// Splits a text into what stands before the checksum and the digits of the checksum.
 fn split<'a>(text: &'a [u8], layout: &Layout) -> Option<(&'a [u8], &'a [u8])> {
     let text = text.strip_suffix(layout.end.as_bytes())?;

@@ -249,13 +249,15 @@ struct LineChecksums {
 }
 
 impl LineChecksums {
-    /// Whether the next line agrees with its checksum, or has none.
+    /// Whether the next line agrees with its checksum. Lines without one are those of an older version.
     fn agree(&mut self, text: &[u8]) -> bool {
         if self.older && checksum_member::agrees(text) {
             return true;
         }
         self.older = false;
-        checksum_member::agrees_after(&self.begun, text)
+        // Only an object has room for one.
+        let has_one = checksum_member::is_in(text) || !text.starts_with(b"{");
+        has_one && checksum_member::agrees_after(&self.begun, text)
     }
 }
 

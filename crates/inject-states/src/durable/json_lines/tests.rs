@@ -121,6 +121,9 @@ fn lines_of_older_versions_have_a_checksum_of_their_own_text_and_come_first() {
     }
     fs::write(&path, [lines[0], lines[1], &older[1]].join("\n") + "\n").unwrap();
     assert!(matches!(open(&path, &"numbers").unwrap_err(), JsonLinesError::Checksum { line: 3, .. }));
+    let without = serde_json::to_string(&LINES[1]).unwrap();
+    fs::write(&path, [lines[0], lines[1], &without].join("\n") + "\n").unwrap();
+    assert!(matches!(open(&path, &"numbers").unwrap_err(), JsonLinesError::Checksum { line: 3, .. }));
 }
 
 #[test]
