@@ -111,9 +111,11 @@ fn more_prompts_than_the_files_have_are_refused() {
     folder.invert(&[]);
     let whole = folder.results();
     let last = whole.lines().last().unwrap();
-    let write = |line: &str| fs::write(folder.path().join("out.jsonl"), format!("{whole}{line}\n")).unwrap();
-    write(&without_checksums(last).replace("\"prompt\":2", "\"prompt\":3"));
+    let write = |text: String| fs::write(folder.path().join("out.jsonl"), text).unwrap();
+    // All lines are those of an older version.
+    let surplus = format!("{whole}{}\n", last.replace("\"prompt\":2", "\"prompt\":3"));
+    write(without_checksums(&surplus));
     folder.refuses(&[], &["holds 4 prompts", "the 3 of the files"]);
-    write(last);
+    write(format!("{whole}{last}\n"));
     folder.refuses(&[], &["line 5: holds prompt 2, expected prompt 3"]);
 }

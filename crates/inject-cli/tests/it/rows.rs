@@ -161,6 +161,21 @@ fn rows_are_put_in_the_order_of_their_positions() {
 }
 
 #[test]
+fn a_wrong_prompt_is_not_called_equal_and_the_status_says_so() {
+    let mut ids = PROMPT.map(i64::from);
+    ids[3] += 1;
+    let of_another = [("token_ids", &ids[..])];
+    let ran = invert_with(&states(), &of_another, "--tap block-2 --json");
+    assert_eq!(ran.status, 4, "{}{}", ran.out, ran.err);
+    let json: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(json["recovered"]["verified"], true);
+    assert_eq!(json["recovered"]["equals_prompt"], false);
+    assert_eq!(json["recovered"]["likely_cause"]["kind"], "other-prompt");
+    let ran = invert_with(&states(), &of_another, "--tap block-2");
+    assert!(ran.out.contains("equal to the prompt: no"), "{}", ran.out);
+}
+
+#[test]
 fn the_tap_is_found_from_the_row_of_the_first_position() {
     let rows = [3, 1, 0, 2, 5, 4];
     let states = states().select(Axis(0), &rows);

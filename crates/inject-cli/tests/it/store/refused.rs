@@ -89,8 +89,9 @@ fn more_prompts_than_the_store_has_are_refused() {
     extract(&folder, 2, Positions::All, FloatFormat::F32, None);
     invert(&folder, &out, &["--tap", "block-1"]);
     let whole = fs::read_to_string(&out).unwrap();
-    let surplus = without_checksums(whole.lines().last().unwrap()).replace("\"prompt\":1", "\"prompt\":2");
-    fs::write(&out, format!("{whole}{surplus}\n")).unwrap();
+    // All lines are those of an older version.
+    let surplus = whole.lines().last().unwrap().replace("\"prompt\":1", "\"prompt\":2");
+    fs::write(&out, without_checksums(&format!("{whole}{surplus}\n"))).unwrap();
     let arguments = arguments(&folder, Some(&out), &["--tap", "block-1"]);
     refused(dir.path(), &arguments, 1, &["holds 3 prompts", "the 2 of the store"]);
     let repeated = format!("{whole}{}\n", whole.lines().last().unwrap());
