@@ -1,13 +1,14 @@
-//! Mistral 7B.
+//! Mistral 7B and Ministral.
 
 use super::{
     Description, Family,
     gated::{Gated, Sizes},
     keys::Keys,
+    qwen2::{layer_types, spans_of},
     rotary::{self, Rotating, Surroundings},
-    settings::{activation, epsilon, head, heads, uniform_span, unused_layer_types},
+    settings::{activation, epsilon, head, heads, uniform_span},
 };
-use crate::config::{Bias, Residual};
+use crate::config::{Bias, Residual, Span};
 
 const WITHOUT_INFLUENCE: &[&str] = &[
     "attention_dropout",
@@ -33,7 +34,12 @@ pub(super) fn describe(mut keys: Keys) -> Description {
         rotating: Rotating::All,
     };
     let rotary = rotary::take(&mut keys, &surroundings);
-    unused_layer_types(&mut keys, ("num_hidden_layers", sizes.num_hidden_layers));
+    // transformers takes a model with kinds of layers for Ministral (`configuration_auto.py`), in which they count.
+    let spans = match (layer_types(&mut keys, sizes.num_hidden_layers), span) {
+        (Some(kinds), Span::Window(window)) => spans_of(&keys, &kinds, Some(window)),
+        (Some(kinds), _) => spans_of(&keys, &kinds, None),
+        (None, span) => vec![span; sizes.num_hidden_layers],
+    };
     keys.finish("mistral", WITHOUT_INFLUENCE);
 
     let gated = Gated {
@@ -48,7 +54,27 @@ pub(super) fn describe(mut keys: Keys) -> Description {
         out_bias: Bias::Without,
         feed_forward_bias: Bias::Without,
         head,
-        layers: vec![(span, Some(rotary)); sizes.num_hidden_layers],
+        layers: spans.into_iter().map(|span| (span, Some(rotary.clone()))).collect(),
     };
     gated.describe()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{DecoderConfig, config::Span};
+
+    #[test]
+    fn kinds_of_layers_count_as_in_ministral() {
+        let spans = |rest: &str| {
+            let text = format!(
+                r#"{{ "model_type": "mistral", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+                "num_key_value_heads": 1, "vocab_size": 50, "sliding_window": 4 {rest} }}"#
+            );
+            let config = DecoderConfig::parse(&text).unwrap();
+            config.blocks.iter().map(|block| block.attention.span).collect::<Vec<_>>()
+        };
+        assert_eq!(spans(""), [Span::Window(4); 2]);
+        let kinds = r#", "layer_types": ["full_attention", "sliding_attention"]"#;
+        assert_eq!(spans(kinds), [Span::Full, Span::Window(4)]);
+    }
 }

@@ -59,11 +59,19 @@ pub fn agrees(text: &[u8]) -> bool {
 /// Does the same with the checksum of other bytes and the text after them.
 pub(super) fn agrees_after(before: &Checksum, text: &[u8]) -> bool {
     let found = LAYOUTS.iter().find_map(|layout| Some((layout, split(text, layout)?)));
-    let Some((layout, (open, digits))) = found else { return true };
+    let Some((layout, (open, digits))) = found else { return !names_one(text) };
     let mut checksum = before.clone();
     checksum.update(open.strip_suffix(b",").unwrap_or(open));
     checksum.update(layout.end_without.as_bytes());
     digits == checksum.to_string().as_bytes()
+}
+
+/// Whether a text is an object with a checksum in another layout, as an editor leaves it that changes line ends or adds one.
+fn names_one(text: &[u8]) -> bool {
+    let name = format!("\"{NAME}\"").into_bytes();
+    text.windows(name.len()).any(|window| window == name)
+        && serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(text)
+            .is_ok_and(|object| object.contains_key(NAME))
 }
 
 /// Returns whether a text has a checksum.
@@ -116,5 +124,15 @@ mod tests {
             assert_eq!(added(text.to_owned()), text);
         }
         assert!(agrees(b"\"header\"") && agrees(b"{\"a\":1}") && agrees(b""));
+    }
+
+    #[test]
+    fn another_layout_of_a_checksum_is_not_none() {
+        let line = added("{\"a\":1}".to_owned());
+        for other in [format!("{line}\r"), format!("{line}\n"), line.replace(':', ": "), format!(" {line} ")]
+        {
+            assert!(!agrees(other.as_bytes()), "{other:?}");
+        }
+        assert!(agrees(br#"{"a":"\"xxh3\""}"#));
     }
 }

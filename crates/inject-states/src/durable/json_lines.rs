@@ -256,7 +256,7 @@ impl LineChecksums {
         }
         self.older = false;
         // Only an object has room for one.
-        let has_one = checksum_member::is_in(text) || !text.starts_with(b"{");
+        let has_one = checksum_member::is_in(text) || !text.trim_ascii_start().starts_with(b"{");
         has_one && checksum_member::agrees_after(&self.begun, text)
     }
 }
