@@ -35,7 +35,8 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     };
     let rotary = rotary::take(&mut keys, &surroundings);
     // transformers takes a model with kinds of layers for Ministral (`configuration_auto.py`), in which they count.
-    let spans = match (layer_types(&mut keys, sizes.num_hidden_layers), span) {
+    let kinds = if keys.has("layer_types") { layer_types(&mut keys, sizes.num_hidden_layers) } else { None };
+    let spans = match (kinds, span) {
         (Some(kinds), Span::Window(window)) => spans_of(&keys, &kinds, Some(window)),
         (Some(kinds), _) => spans_of(&keys, &kinds, None),
         (None, span) => vec![span; sizes.num_hidden_layers],
