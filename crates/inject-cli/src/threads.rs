@@ -24,8 +24,8 @@ pub(crate) fn on_large_stack<T: Send + 'static>(work: fn() -> T) -> T {
     }
 }
 
-/// Starts the threads that compute: as many as `RAYON_NUM_THREADS` says, or one for each processor, or as many as the system allows. If it allows none, the calling thread
-/// computes alone. The results do not depend on their number.
+/// Starts the threads that compute: as many as `RAYON_NUM_THREADS` says, or one for each processor, or as many as the system allows. If
+/// it allows none, the calling thread computes alone. The results do not depend on their number.
 pub(crate) fn install() {
     let set = env::var("RAYON_NUM_THREADS").ok().and_then(|text| text.parse().ok());
     let wanted = set.or(thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
