@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::support::{program, succeed};
+use super::support::{ended, program, succeed, wait_until};
 
 const STUDY: [&str; 7] = ["study", "collisions", "--count", "20", "--taps", "block-1", "--out"];
 
@@ -218,11 +218,9 @@ fn no_end_of_the_program_leaves_the_files_of_its_model() {
         child.args(margins.split(' ')).arg(signal).env("TMPDIR", &temporary).stderr(Stdio::null());
         let mut child = child.stdout(Stdio::null()).spawn().unwrap();
         let journal = dir.path().join(signal).join("margins.jsonl");
-        while fs::read_to_string(&journal).map_or(0, |text| text.lines().count()) < 2 {
-            sleep(Duration::from_millis(5));
-        }
+        wait_until(&mut child, || fs::read_to_string(&journal).is_ok_and(|text| text.lines().count() >= 2));
         Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
-        assert!(!child.wait().unwrap().success(), "{signal}");
+        assert!(!ended(child).status.success(), "{signal}");
         let left: Vec<_> = fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert!(left.is_empty(), "{signal}: {left:?}");
     }

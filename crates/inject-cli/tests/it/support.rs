@@ -2,8 +2,14 @@
 
 use std::{
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc::channel,
+    thread::{self, sleep},
+    time::{Duration, Instant},
 };
+
+/// The longest time that a test waits for the program, many times what it takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The status and output of a run.
 #[derive(Debug)]
@@ -27,9 +33,40 @@ pub(crate) fn run(folder: &Path, arguments: &str) -> Ran {
 
 /// Runs the program in a folder.
 pub(crate) fn run_with(folder: &Path, arguments: &[&str]) -> Ran {
-    let Output { status, stdout, stderr } = program(folder).args(arguments).output().unwrap();
+    let mut command = program(folder);
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Output { status, stdout, stderr } = ended(command.spawn().unwrap());
     let [out, err] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     Ran { status: status.code().unwrap_or(-1), out, err }
+}
+
+/// Waits for the end of a program. One that hangs is killed, and its status shows that.
+pub(crate) fn ended(child: Child) -> Output {
+    let id = child.id().to_string();
+    let (end, has_ended) = channel::<()>();
+    let watch = thread::spawn(move || {
+        if has_ended.recv_timeout(PATIENCE).is_err() {
+            Command::new("kill").args(["-s", "KILL", &id]).status().unwrap();
+        }
+    });
+    let output = child.wait_with_output().unwrap();
+    // The watch may have ended before.
+    let _ = end.send(());
+    watch.join().unwrap();
+    output
+}
+
+/// Waits until something holds of a running program. Fails the test if the program ends before, or hangs.
+#[track_caller]
+pub(crate) fn wait_until(child: &mut Child, mut holds: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !holds() {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(holds(), "the program ended too early: {status}");
+        }
+        assert!(begin.elapsed() < PATIENCE, "the program hangs");
+        sleep(Duration::from_millis(5));
+    }
 }
 
 /// Runs the program and expects success.

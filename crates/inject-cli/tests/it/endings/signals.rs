@@ -12,7 +12,7 @@ fn long_inversion(folder: &Path) -> Child {
 fn interrupt(child: Child, signal: &str, status: i32, said: &str) {
     let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
-    let output = child.wait_with_output().unwrap();
+    let output = ended(child);
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(status), "{err}");
     assert!(err.contains(said), "{err}");
@@ -26,11 +26,9 @@ fn a_signal_ends_between_two_lines_and_says_how_to_go_on() {
     succeed(dir.path(), "extract --generate 300 --positions all --taps block-3 --out states");
     let mut before = 0;
     for (signal, status) in [("INT", 130), ("TERM", 143)] {
-        let child = long_inversion(dir.path());
+        let mut child = long_inversion(dir.path());
         let lines = || fs::read_to_string(&out).map_or(0, |text| text.lines().count());
-        while lines() < before + 2 {
-            sleep(Duration::from_millis(10));
-        }
+        wait_until(&mut child, || lines() >= before + 2);
         interrupt(child, signal, status, "interrupted: finished prompts are in the file");
         let text = fs::read_to_string(&out).unwrap();
         assert!(text.ends_with('\n'));
@@ -54,11 +52,9 @@ fn a_signal_ends_an_extraction_after_a_block_and_the_same_command_continues() {
         let journal = dir.path().join("killed/progress.json");
         let progress = || fs::read(&journal).ok();
         let before = progress();
-        let child = child.spawn().unwrap();
+        let mut child = child.spawn().unwrap();
         // Until it has added a block of its own.
-        while progress() == before {
-            sleep(Duration::from_millis(5));
-        }
+        wait_until(&mut child, || progress() != before);
         interrupt(child, signal, status, "interrupted: the same command continues where this one stopped");
         assert!(journal.exists(), "the work is not finished");
     }
@@ -81,10 +77,8 @@ fn a_signal_ends_a_study_between_two_units_and_the_same_command_continues() {
         let before = lines();
         let mut child = program(dir.path());
         child.args(margins.split(' ')).arg("study").stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = child.spawn().unwrap();
-        while lines() < before + 2 {
-            sleep(Duration::from_millis(5));
-        }
+        let mut child = child.spawn().unwrap();
+        wait_until(&mut child, || lines() >= before + 2);
         interrupt(child, signal, status, "interrupted: finished parts are in the journal; the same command");
         assert!(fs::read_to_string(&journal).unwrap().ends_with('\n'));
     }
@@ -96,7 +90,7 @@ fn a_signal_ends_a_study_between_two_units_and_the_same_command_continues() {
 }
 
 /// Waits until the program listens for signals, where the system tells.
-fn listens(child: &Child) {
+fn listens(child: &mut Child) {
     const SIGINT: u64 = 1 << (2 - 1);
     let path = format!("/proc/{}/status", child.id());
     let caught = || {
@@ -104,9 +98,7 @@ fn listens(child: &Child) {
         let line = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
         line.is_none_or(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & SIGINT != 0)
     };
-    while !caught() {
-        sleep(Duration::from_millis(5));
-    }
+    wait_until(child, caught);
     // So that it has most likely come to what it waits for.
     sleep(Duration::from_millis(300));
 }
@@ -131,19 +123,9 @@ fn a_signal_ends_the_wait_for_a_pipe() {
             let writer = is_open.then(|| File::options().read(true).write(true).open(&pipe).unwrap());
             let mut child = program(dir.path());
             child.args(command.split(' ')).stdout(Stdio::piped()).stderr(Stdio::piped());
-            let child = child.spawn().unwrap();
-            listens(&child);
-            let id = child.id().to_string();
-            let (end, ended) = channel::<()>();
-            // A program that waits on is ended, and fails the test.
-            let watch = thread::spawn(move || {
-                if ended.recv_timeout(Duration::from_secs(60)).is_err() {
-                    Command::new("kill").args(["-s", "KILL", &id]).status().unwrap();
-                }
-            });
+            let mut child = child.spawn().unwrap();
+            listens(&mut child);
             interrupt(child, signal, status, "the same command");
-            end.send(()).unwrap();
-            watch.join().unwrap();
             drop(writer);
             assert!(!dir.path().join("a").exists(), "{command}");
         }
@@ -173,8 +155,8 @@ fn silent_hub(answers: bool) -> (String, Receiver<String>) {
                 if answers {
                     let head = if is_rest { REST } else { WHOLE };
                     let (commit, hash) = ("1".repeat(40), "a".repeat(40));
-                    write!(stream, "HTTP/1.1 {head}\r\nX-Repo-Commit: {commit}\r\nETag: \"{hash}\"\r\n\r\n")
-                        .unwrap();
+                    let identity = format!("X-Repo-Commit: {commit}\r\nETag: \"{hash}\"");
+                    write!(stream, "HTTP/1.1 {head}\r\n{identity}\r\nConnection: close\r\n\r\n").unwrap();
                 }
                 if answers && !is_head && !is_rest {
                     stream.write_all(&[b' '; 1 << 15]).unwrap();
@@ -211,13 +193,16 @@ fn a_signal_ends_the_wait_for_a_hub_and_the_same_command_fetches_the_rest() {
     for (answers, signal, status) in [(false, "INT", 130), (true, "TERM", 143), (true, "INT", 130)] {
         let had = fs::metadata(&part).map_or(0, |part| part.len());
         let (endpoint, requests) = silent_hub(answers);
-        let child = fetch(&endpoint);
-        let request = requests.iter().find(|request| !answers || request.starts_with("GET")).unwrap();
+        let mut child = fetch(&endpoint);
+        let mut awaited = None;
+        wait_until(&mut child, || {
+            awaited = requests.try_iter().find(|request| !answers || request.starts_with("GET"));
+            awaited.is_some()
+        });
         if answers {
-            assert_eq!(request.to_lowercase().contains("range: bytes=32768-"), had > 0, "{request}");
-            while fs::metadata(&part).map_or(0, |part| part.len()) < 1 << 15 {
-                sleep(Duration::from_millis(5));
-            }
+            let request = awaited.unwrap().to_lowercase();
+            assert_eq!(request.contains("range: bytes=32768-"), had > 0, "{request}");
+            wait_until(&mut child, || fs::metadata(&part).is_ok_and(|part| part.len() >= 1 << 15));
         }
         let begin = Instant::now();
         interrupt(

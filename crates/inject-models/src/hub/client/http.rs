@@ -4,7 +4,7 @@
 mod tests;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io::{self, Read, Take},
     sync::{
         Arc,
@@ -39,6 +39,8 @@ pub(super) struct Http {
     agent: RefCell<Agent>,
     /// Whether the agent's connections were closed because a server took too long.
     closed: Arc<AtomicBool>,
+    /// Whether the agent has had an answer, so that the next request may take a connection that the server is about to close.
+    has_answered: Cell<bool>,
     /// The only origin that sees the token.
     home: Origin,
     token: Option<String>,
@@ -103,7 +105,8 @@ impl Http {
         let longest = 2 * (options.connect_timeout() + idle);
         let token = options.token().map(str::to_owned);
         let agent = RefCell::new(with_config(config));
-        Some(Http { agent, closed: Arc::default(), home, token, idle, longest })
+        let has_answered = Cell::new(false);
+        Some(Http { agent, closed: Arc::default(), has_answered, home, token, idle, longest })
     }
 
     /// Asks for the headers of a file. A redirect to another origin is an answer: its headers
@@ -152,16 +155,8 @@ impl Http {
                 Some(proxy) => format!("the proxy {} on the way to {host}", proxy::address(proxy)),
                 None => host.clone(),
             };
-            let agent = self.agent();
-            let watch = Watch::begin(agent.clone(), Instant::now() + self.longest, Arc::clone(&self.closed))
-                .map_err(|error| fail(&host, HttpError::NoThread(error)))?;
-            let response = self.request(&agent, ask, &uri, proxy, at_home).map_err(|error| {
-                let error = match watch.is_over() {
-                    true => HttpError::Timeout(TimeoutPhase::Waiting),
-                    false => HttpError::of(error, TimeoutPhase::Waiting, MAX_HEADER),
-                };
-                fail(&asked, error)
-            })?;
+            let (response, watch) =
+                self.exchange(ask, &uri, proxy, at_home).map_err(|error| fail(&asked, error))?;
             let reply = Reply::of(response, host.clone(), at_home, watch);
             if !matches!(reply.status, 301 | 302 | 303 | 307 | 308) {
                 return Ok(reply);
@@ -181,13 +176,52 @@ impl Http {
         Err(fail(&host, HttpError::TooManyRedirects { limit: MAX_REDIRECTS }))
     }
 
+    /// One request and the head of its answer.
+    ///
+    /// A server may close an idle connection at the moment at which it is asked again. So a request that fails on a connection that may
+    /// be an old one is sent once more, over a new one. It asks for the same, however often it is sent.
+    ///
+    /// # Source
+    ///
+    /// RFC 9110, section 9.2.2.
+    fn exchange(
+        &self,
+        ask: Ask<'_>,
+        uri: &Uri,
+        proxy: Option<Proxy>,
+        at_home: bool,
+    ) -> Result<(Response<Body>, Watch), HttpError> {
+        loop {
+            let agent = self.agent();
+            let until = Instant::now() + self.longest;
+            let watch =
+                Watch::begin(agent.clone(), until, Arc::clone(&self.closed)).map_err(HttpError::NoThread)?;
+            match self.request(&agent, ask, uri, proxy.clone(), at_home) {
+                Ok(response) => {
+                    self.has_answered.set(true);
+                    return Ok((response, watch));
+                }
+                Err(_) if watch.is_over() => return Err(HttpError::Timeout(TimeoutPhase::Waiting)),
+                Err(error) => match HttpError::of(error, TimeoutPhase::Waiting, MAX_HEADER) {
+                    HttpError::Connection(_) if self.has_answered.get() => self.renew(),
+                    error => return Err(error),
+                },
+            }
+        }
+    }
+
     /// The connections, or new ones if a server took too long.
     fn agent(&self) -> Agent {
-        let mut agent = self.agent.borrow_mut();
         if self.closed.swap(false, Ordering::SeqCst) {
-            *agent = with_config(agent.config().clone());
+            self.renew();
         }
-        agent.clone()
+        self.agent.borrow().clone()
+    }
+
+    /// Leaves all connections for new ones.
+    fn renew(&self) {
+        self.agent.replace_with(|agent| with_config(agent.config().clone()));
+        self.has_answered.set(false);
     }
 
     /// One request. It carries the token if it is `at_home`.

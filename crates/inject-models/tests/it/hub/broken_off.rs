@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::{
     SINGLE, fetch_text, files_in, options,
-    server::{Answer, Body, COMMIT, REPO, Reply, Request, Server},
+    server::{Answer, Body, COMMIT, Place, REPO, Reply, Request, Server},
 };
 
 /// Announces everything, sends half, hangs up.
@@ -86,4 +86,42 @@ fn a_complete_part_of_a_killed_process_is_no_obstacle() {
     fs::remove_file(&weights).unwrap();
     assert_eq!(fetch_text(REPO, &options).unwrap(), snapshot);
     assert_eq!(fs::read_to_string(weights).unwrap(), "all the weights");
+}
+
+#[test]
+fn a_connection_that_closes_as_it_is_used_again_is_replaced() {
+    let whole = requests_of_a_fetch(None);
+    let sent: Vec<_> = (0..whole.len()).map(|last| requests_of_a_fetch(Some(last))).collect();
+    // The file after the metadata of the first is asked for over the same connection, and is lost with it.
+    assert_eq!(sent[0].len(), whole.len() + 1);
+    for (last, mut sent) in sent.into_iter().enumerate() {
+        sent.dedup();
+        assert_eq!(sent, whole, "after answer {last}");
+    }
+}
+
+/// The requests of a fetch that succeeds: where each went, and what it was.
+fn requests_of_a_fetch(last: Option<usize>) -> Vec<(Place, String, String)> {
+    let (server, cache) = (Server::start(SINGLE), TempDir::new().unwrap());
+    server.play(move |number, _, reply| match last {
+        Some(last) if last == number => Answer::Last(reply),
+        _ => Answer::Reply(reply),
+    });
+    let snapshot = fetch_text(REPO, &options(&server, &cache)).unwrap();
+    let files = files_in(&snapshot.folder);
+    assert!(SINGLE.iter().all(|(name, text)| files[*name] == *text), "{files:?}");
+    server.take_requests().into_iter().map(|request| (request.place, request.method, request.path)).collect()
+}
+
+#[test]
+fn a_server_that_closes_every_connection_is_given_up() {
+    let (server, cache) = (Server::start(SINGLE), TempDir::new().unwrap());
+    server.play(|number, _, reply| match number {
+        0 => Answer::Last(reply),
+        _ => Answer::Raw(Body::Bytes(Vec::new())),
+    });
+    let error = fetch_text(REPO, &options(&server, &cache)).unwrap_err();
+    assert!(matches!(error, HubError::Http { source: HttpError::Connection(_), .. }), "{error:?}");
+    // The metadata, the content over the same connection, and over a new one.
+    assert_eq!(server.take_requests().len(), 3);
 }

@@ -161,6 +161,13 @@ fn serve(stream: &TcpStream, place: Place, state: &Mutex<State>, sent: &AtomicU6
         Answer::Reply(reply) => {
             send(stream, &reply.head(), sent).and_then(|()| send_body(stream, &reply.body, sent))
         }
+        Answer::Last(reply) => {
+            let reply = reply.set("Connection", "keep-alive");
+            let body = if request.method == "HEAD" { Vec::new() } else { reply.bytes() };
+            let outcome = send(stream, &reply.head(), sent).and_then(|()| send(stream, &body, sent));
+            state.lock().unwrap().requests.extend(read(stream, place));
+            outcome
+        }
         Answer::Raw(body) => send_body(stream, &body, sent),
     };
 }

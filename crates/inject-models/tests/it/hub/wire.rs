@@ -48,6 +48,8 @@ pub(super) enum Body {
 
 pub(super) enum Answer {
     Reply(Reply),
+    /// A reply over a connection that stays open, and that is closed without a word as soon as it brings another request.
+    Last(Reply),
     /// Bytes without any head.
     Raw(Body),
 }
@@ -94,10 +96,12 @@ impl Reply {
         }
     }
 
+    /// The head, of the last answer over a connection unless its headers say otherwise.
     pub(super) fn head(&self) -> Vec<u8> {
         let headers: String =
             self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        format!("HTTP/1.1 {} Said\r\n{headers}Connection: close\r\n\r\n", self.status).into_bytes()
+        let end = if self.header("Connection").is_none() { "Connection: close\r\n" } else { "" };
+        format!("HTTP/1.1 {} Said\r\n{headers}{end}\r\n", self.status).into_bytes()
     }
 }
 
