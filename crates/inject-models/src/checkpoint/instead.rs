@@ -161,7 +161,7 @@ pub(crate) fn hub_snapshot(folder: &Path) -> Option<HubSnapshot> {
     let name = folder.canonicalize().ok()?.file_name()?.to_string_lossy().into_owned();
     let id = name.strip_prefix("models--")?.replace("--", "/");
     let snapshots = folder.join("snapshots");
-    let main = fs::read_to_string(folder.join("refs/main")).ok();
+    let main = read_text(&folder.join("refs/main")).ok();
     let named = main.map(|commit| commit.trim().to_owned());
     // A commit is a name, never a path.
     let named =

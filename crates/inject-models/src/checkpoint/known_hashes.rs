@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::identity::file_hash;
+use super::{identity::file_hash, read_text};
 use crate::error::ModelError;
 
 /// The hashes of large weight files, kept in a file, so that [`Model::weight_hash_known`](crate::Model::weight_hash_known) reads the
@@ -105,8 +105,8 @@ impl KnownHashes {
     }
 
     fn files(&self) -> Files {
-        let text = fs::read(&self.path).unwrap_or_default();
-        let Contents { files, sha256 } = serde_json::from_slice(&text).unwrap_or_default();
+        let text = read_text(&self.path).unwrap_or_default();
+        let Contents { files, sha256 } = serde_json::from_str(&text).unwrap_or_default();
         match checksum(&files).is_ok_and(|found| found == sha256) {
             true => files,
             false => Files::new(),
@@ -223,6 +223,19 @@ mod tests {
         let (_folder, file, known) = remembered();
         fs::write(&known.path, "{").unwrap();
         assert_eq!(known.file_hash(&file).unwrap(), file_hash(&file).unwrap());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_or_a_device_in_place_of_the_memory_counts_as_empty() {
+        let (folder, file, known) = remembered();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for other in [&pipe, Path::new("/dev/zero")] {
+            fs::remove_file(&known.path).unwrap();
+            std::os::unix::fs::symlink(other, &known.path).unwrap();
+            assert_eq!(known.file_hash(&file).unwrap(), file_hash(&file).unwrap());
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{
     below::{Below, Trouble},
     identity::{Identity, RunningHash},
 };
+use crate::checkpoint::read_text;
 
 /// Blobs up to this size are hashed each time they are found: a few milliseconds.
 const SMALL: u64 = 16 << 20;
@@ -59,7 +60,7 @@ impl<'a> Verified<'a> {
     fn is_noted(&self, name: &str, blob: &Path) -> bool {
         let record = self.below.file(&self.record(name)).ok().flatten();
         record.is_some_and(|record| {
-            stamp(blob).is_some_and(|stamp| fs::read_to_string(record).is_ok_and(|text| text == stamp))
+            stamp(blob).is_some_and(|stamp| read_text(&record).is_ok_and(|text| text == stamp))
         })
     }
 
