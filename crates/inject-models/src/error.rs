@@ -18,6 +18,7 @@ pub use self::tensor_fault::TensorFault;
 
 use crate::{
     checkpoint::{AdapterError, Damage, Instead},
+    families::Family,
     format::{NumberFormat, UnknownFormat},
     note::causes,
     tap::TapError,
@@ -247,8 +248,8 @@ pub enum ModelError {
         tensor: String,
         /// The shape of the tensor.
         found: Vec<usize>,
-        /// Name of the family whose model was expected.
-        family: String,
+        /// The family whose model was expected.
+        family: Family,
     },
     /// The shape of a tensor contradicts the config.
     #[error("{}: tensor `{tensor}` has shape {found:?}, expected {expected:?}", path.display())]

@@ -90,6 +90,7 @@ mod source;
 mod tap;
 mod tokens;
 mod tuning;
+mod whole_file;
 
 #[doc(no_inline)]
 pub use burn;
