@@ -130,19 +130,19 @@ fn every_tap(decoders: &[RandomWeights]) -> Table {
 
 /// Each decoder at its tightest tap, by family.
 fn figure(drawn: &Drawn) -> Figure {
-    let names = Family::all().iter().map(Family::to_string);
+    let families = Family::all();
     // Analytic a little to the left, ReLU a little to the right.
     let points = |analytic: bool, shift: f64| {
         let decoders = drawn.found.decoders.iter().filter(move |decoder| decoder.analytic == analytic);
         decoders.filter_map(move |decoder| {
-            let column = Family::all().iter().position(|family| *family == decoder.family)?;
+            let column = families.iter().position(|family| *family == decoder.family)?;
             Some((column as f64 + shift, ratio(decoder)?))
         })
     };
     let prompts = number::count(drawn.about.prompts);
     Figure::new(
         format!("Random weights: closest pair of {prompts} prompts, tightest tap of each decoder"),
-        Axis::columns("family", names),
+        Axis::columns("family", families.iter().map(Family::to_string)),
         Axis::log("smallest distance / noise floor"),
     )
     .with("the family's own activation, analytic", Mark::Dots, points(true, -0.12))
@@ -150,6 +150,6 @@ fn figure(drawn: &Drawn) -> Figure {
     .with(
         "resolution: separated above this",
         Mark::Curve,
-        [(-0.4, 2.0), (names.len() as f64 - 0.6, 2.0)],
+        [(-0.4, 2.0), (families.len() as f64 - 0.6, 2.0)],
     )
 }
