@@ -1,4 +1,7 @@
 //! The errors of loading a model and of asking it for something.
+//!
+//! One enum, so that a caller matches one type. It is long because each variant has its text, its fields and their meaning beside it. The
+//! parts that occur as lists, and the faults of one kind of file, are types of their own.
 
 mod config_problem;
 mod tensor_fault;
@@ -346,7 +349,7 @@ pub enum ModelError {
     NotATokenizer {
         /// The place that was named.
         place: PathBuf,
-        /// What is there.
+        /// The content that is there instead.
         found: NoTokenizerHere,
         /// The tokenizer that lies beside it, if there is one.
         instead: Option<PathBuf>,
