@@ -160,7 +160,7 @@ fn what_a_schema_does_not_allow_is_noticed() {
         assert!(error.starts_with(keyword), "{error}");
     };
     broken("type:", &|value| value["recovered"]["verified"] = "yes".into());
-    broken("enum:", &|value| value["recovered"]["positions"][0]["verdict"] = "perhaps".into());
+    broken("oneOf:", &|value| value["recovered"]["positions"][0]["verdict"] = "perhaps".into());
     broken("nothing is allowed here:", &|value| value["more"] = 1.into());
     broken("required:", &|value| drop(value.as_object_mut().unwrap().remove("tap")));
     validate(&value, &schema, &schema).unwrap();
