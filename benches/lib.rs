@@ -100,7 +100,7 @@ impl fmt::Display for Shape {
 /// Panics if it says anything else.
 pub fn hold() -> Hold {
     match env::var("INJECT_HOLD").as_deref() {
-        Ok("stored") => Hold::Mapped,
+        Ok("stored") => Hold::Stored,
         Ok("f32") => Hold::Computed,
         Ok(other) => panic!("INJECT_HOLD is `{other}`, expected `stored` or `f32`"),
         Err(_) => Hold::default(),

@@ -149,7 +149,7 @@ fn opened(
     for file in RandomCheckpoint::of_config(config, format, 1)?.files() {
         file.write_to(&mut File::create(folder.path().join(file.name()))?, &mut silent)?;
     }
-    let precision = Precision::new(Hold::Mapped, FloatFormat::F32);
+    let precision = Precision::new(Hold::Stored, FloatFormat::F32);
     let decoder = with_lanes(Model::load(Origin::of_folder(folder.path()), precision, device)?.decoder);
     Ok((folder, decoder))
 }

@@ -90,7 +90,10 @@ impl Meter {
     fn line(&self, progress: Progress<'_>) -> String {
         let names = [self.about.as_str(), progress.task].map(str::trim);
         let name = names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(", ");
-        let left = self.task.as_ref().and_then(|task| task.seconds_left(progress.fraction()));
+        let left = self
+            .task
+            .as_ref()
+            .and_then(|task| seconds_left(task.begin.elapsed(), task.first, progress.fraction()));
         let left = left.map_or_else(String::new, |left| format!(", about {} left", whole_seconds(left)));
         format!("{name}: {}{left}", amount(progress))
     }
@@ -104,15 +107,11 @@ impl Drop for Meter {
     }
 }
 
-impl Task {
-    /// The time to the end at the pace so far; nothing before enough is done to tell.
-    fn seconds_left(&self, fraction: f64) -> Option<f64> {
-        const ENOUGH: f64 = 0.02;
-        let seconds = self.begin.elapsed().as_secs_f64();
-        let done = fraction - self.first;
-        (done >= ENOUGH && seconds >= 1.0 && fraction < 1.0)
-            .then(|| (seconds * (1.0 - fraction) / done).ceil())
-    }
+/// The time to the end of a task that began at the fraction `first`, at the pace so far; nothing before enough is done to tell.
+fn seconds_left(elapsed: Duration, first: f64, fraction: f64) -> Option<f64> {
+    const ENOUGH: f64 = 0.02;
+    let (seconds, done) = (elapsed.as_secs_f64(), fraction - first);
+    (done >= ENOUGH && seconds >= 1.0 && fraction < 1.0).then(|| (seconds * (1.0 - fraction) / done).ceil())
 }
 
 /// An estimate of a time, without decimals.
@@ -152,13 +151,8 @@ mod tests {
 
     #[test]
     fn what_an_earlier_run_did_does_not_make_this_one_look_faster() {
-        let begin = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
-        let task = Task { name: String::new(), begin, first: 0.5 };
-        assert_eq!(
-            task.seconds_left(0.75).map(f64::floor),
-            Some(11.0),
-            "a quarter in a little over ten seconds"
-        );
-        assert_eq!(task.seconds_left(0.51), None);
+        let after = Duration::from_secs(10);
+        assert_eq!(seconds_left(after, 0.5, 0.75), Some(10.0), "a quarter in ten seconds");
+        assert_eq!(seconds_left(after, 0.5, 0.51), None);
     }
 }

@@ -11,7 +11,7 @@ struct Rule {
     /// The commands that it holds for. None means all of them.
     commands: &'static [&'static str],
     options: Options,
-    /// What they need, in words.
+    /// The condition under which they have an effect, in words.
     needs: &'static str,
     is_met: fn(Given<'_>) -> bool,
 }

@@ -1,4 +1,7 @@
 //! The errors of loading a model and of asking it for something.
+//!
+//! One enum, so that a caller matches one type. It is long because each variant has its text, its fields and their meaning beside it. The
+//! parts that occur as lists, and the faults of one kind of file, are types of their own.
 
 mod config_problem;
 mod tensor_fault;
@@ -18,6 +21,7 @@ pub use self::tensor_fault::TensorFault;
 
 use crate::{
     checkpoint::{AdapterError, Damage, Instead},
+    families::Family,
     format::{NumberFormat, UnknownFormat},
     note::causes,
     tap::TapError,
@@ -247,8 +251,8 @@ pub enum ModelError {
         tensor: String,
         /// The shape of the tensor.
         found: Vec<usize>,
-        /// Name of the family whose model was expected.
-        family: String,
+        /// The family whose model was expected.
+        family: Family,
     },
     /// The shape of a tensor contradicts the config.
     #[error("{}: tensor `{tensor}` has shape {found:?}, expected {expected:?}", path.display())]
@@ -345,7 +349,7 @@ pub enum ModelError {
     NotATokenizer {
         /// The place that was named.
         place: PathBuf,
-        /// What is there.
+        /// The content that is there instead.
         found: NoTokenizerHere,
         /// The tokenizer that lies beside it, if there is one.
         instead: Option<PathBuf>,

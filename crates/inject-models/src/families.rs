@@ -40,7 +40,8 @@ pub(crate) use self::{
 
 crate::listed! {
     /// A family of models: the decoders that share config keys and tensor names.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+    #[serde(rename_all = "snake_case")]
     #[non_exhaustive]
     pub enum Family {
         /// GPT-2 and its distillations.
@@ -62,8 +63,10 @@ crate::listed! {
         /// Gemma 2, with soft-capped scores.
         Gemma2,
         /// GPT-NeoX, and the Pythia models.
+        #[serde(rename = "gpt_neox")]
         GptNeoX,
         /// SmolLM3, with layers without rotary positions.
+        #[serde(rename = "smollm3")]
         SmolLm3,
         /// OLMo 2, with norms after the branches.
         Olmo2,
@@ -159,4 +162,18 @@ fn describe_family(family: Family, model_type: &str, keys: Keys) -> Description 
 fn known_types() -> String {
     let names: Vec<&str> = Family::all().iter().flat_map(|family| family.model_types()).copied().collect();
     names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_has_one_name_in_text_and_in_json() {
+        for family in Family::all() {
+            let json = serde_json::to_value(family).unwrap();
+            assert_eq!(json, family.to_string());
+            assert_eq!(serde_json::from_value::<Family>(json).unwrap(), *family);
+        }
+    }
 }

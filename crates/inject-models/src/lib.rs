@@ -47,6 +47,7 @@
 //! - [`RandomCheckpoint`]: a checkpoint of random weights, at a [`PublishedShape`] or any other.
 //! - [`Matrix`]: the place of a matrix in a decoder, for experiments that change one.
 //! - [`Progress`]: the reports of long computations, in a [`Unit`]. [`silent`] ignores them.
+//! - [`panics`]: the message of a panic that was caught.
 //!
 //! Every tensor lives on the device of the model's parameters. This crate enables no backend: the caller's crate
 //! does.
@@ -90,6 +91,7 @@ mod source;
 mod tap;
 mod tokens;
 mod tuning;
+mod whole_file;
 
 #[doc(no_inline)]
 pub use burn;

@@ -34,19 +34,22 @@ pub struct Precision {
 
 /// The place and the format of a model's matrices: the linear maps, the token embedding and the head. Everything else is small
 /// and in the format of the computation.
+///
+/// The program's `--hold f32` is [`Hold::Computed`] in F32. Its `--hold stored` is [`Hold::Stored`] on a CPU and
+/// [`Hold::StoredOnDevice`] on a GPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hold {
-    /// [`Hold::Mapped`] for matrices of plain numbers, if F32 is computed in and the device uses the memory of the machine: that costs no
-    /// time. [`Hold::Computed`] for all others. Mapped, quantised matrices would take a fraction of the memory, and a step up to twice the
-    /// time.
+    /// [`Hold::Stored`] for matrices of plain numbers, if F32 is computed in and the device uses the memory of the machine: that costs no
+    /// time. [`Hold::Computed`] for all others. Quantised matrices would take a fraction of the memory in their files, and a step up to
+    /// twice the time.
     #[default]
     Fastest,
     /// As tensors in the format that is computed in.
     Computed,
     /// As tensors in the format of the checkpoint, if it is narrower. A matrix is widened on the device each time it is used. This
     /// is for GPUs.
-    Stored,
+    StoredOnDevice,
     /// In the mapped files of the checkpoint, if these are safetensors or GGUF files. Matrices of F64 and those of pickled files
     /// are held as [`Hold::Computed`]. This is for CPUs: the products are computed there, whatever the device, and widen the numbers,
     /// or restore them from quantised codes, on the way.
@@ -54,7 +57,7 @@ pub enum Hold {
     /// Loading takes no longer for a larger model, and the system keeps as many pages in memory as it has room for. The files must
     /// not change as long as the model exists. Their numbers are not looked at in advance: one that is not finite gives states
     /// that are not finite.
-    Mapped,
+    Stored,
 }
 
 impl Hold {

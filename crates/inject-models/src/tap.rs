@@ -150,7 +150,7 @@ mod tests {
         for text in
             ["", "7", "block", "block-", "block--1", "block-07", "block-+7", "Embedding", "final_norm"]
         {
-            assert!(text.parse::<Tap>().is_err(), "{text}");
+            assert_eq!(text.parse::<Tap>(), Err(TapError::UnknownName { found: text.to_owned() }));
         }
     }
 

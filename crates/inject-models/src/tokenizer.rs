@@ -249,7 +249,7 @@ pub(crate) struct Built {
     stated_bos: StatedBos,
 }
 
-/// What `tokenizer_config.json` says about BOS.
+/// The statements of `tokenizer_config.json` about BOS.
 #[derive(Clone, Debug, Default)]
 struct StatedBos {
     /// Whether texts begin with it.

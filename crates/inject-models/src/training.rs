@@ -176,7 +176,7 @@ mod tests {
         };
         let expected = of_embedding(load(Hold::Computed));
         assert!(expected.iter().any(|slope| *slope != 0.0));
-        assert_eq!(of_embedding(load(Hold::Mapped)), expected);
+        assert_eq!(of_embedding(load(Hold::Stored)), expected);
     }
 
     #[test]

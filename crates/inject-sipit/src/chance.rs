@@ -56,14 +56,14 @@ impl Volume {
         self.length * if self.sink { CHANCE_SINK_MARGIN } else { CHANCE_MARGIN }
     }
 
-    /// How many of some tokens are expected within a distance, if one lies at the expected margin divided by `nearer`.
+    /// The number of tokens, out of so many, that are expected within a distance if one lies at the expected margin divided by `nearer`.
     fn expected(&self, distance: f64, nearer: f64, tokens: f64) -> f64 {
         let power = self.known.min(CHANCE_DIMENSIONS) as i32;
         tokens * (distance * nearer / self.margin()).powi(power)
     }
 
-    /// How many untested tokens are expected to fit, if the nearest of the tested ones that does not is typical of all. Infinite if few
-    /// were tested.
+    /// The number of untested tokens that are expected to fit, if the nearest tested token that does not fit is typical of all. Infinite
+    /// if few were tested.
     fn expected_by_sample(&self, tested: &Tested, untested: f64) -> f64 {
         let wrong = tested.ranking().kept().iter().find(|ranked| ranked.distance > self.floor);
         let Some(wrong) = wrong.filter(|_| tested.len() >= CHANCE_SAMPLE) else { return f64::INFINITY };

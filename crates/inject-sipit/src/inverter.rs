@@ -59,6 +59,13 @@ pub use self::{certify::ScanCost, shuffled::Unshuffled};
 /// [`Scan::Whole`](crate::settings::Scan::Whole) finds all tokens that fit. Its certificate tests the positions again that were not
 /// tested whole.
 ///
+/// # From prompt to prompt
+///
+/// An inverter and its clones keep what they computed of the model: tables of its vocabulary, the neighbours of tokens, and calibrations.
+/// These are the same whatever the prompts. From the prompts they keep one finding: the weights of the producer, once a prompt showed that
+/// they were rounded. Later prompts are explained by those weights first, and by the given ones if they do not fit. Under a format of weights
+/// that [`Settings::computed_in`] names, the first prompt decides for all. What the sources of a policy learn is kept in the [`Searcher`].
+///
 /// # Example
 ///
 /// ```
@@ -123,7 +130,8 @@ impl<'a> Inverter<'a> {
         })
     }
 
-    /// Returns the same inverter with other settings. The noise is not measured again. [`Settings::arithmetic`] stays as it was.
+    /// Returns the same inverter with other settings. The noise is not measured again. [`Settings::arithmetic`] stays as it was. Both share
+    /// what they keep from prompt to prompt, apart from the weights of the producer if [`Settings::computed_in`] is another.
     ///
     /// # Errors
     ///

@@ -114,7 +114,7 @@ mod tests {
         let refused = render("{{ raise_exception('no system role') }}", Some("a"), "").unwrap_err();
         assert!(refused.to_string().contains("no system role"), "{refused}");
         let endless = "{% for a in range(10000) %}{% for b in range(10000) %}{{ b }}{% endfor %}{% endfor %}";
-        assert!(render(endless, None, "").is_err());
+        assert_eq!(render(endless, None, "").unwrap_err().kind(), ErrorKind::OutOfFuel);
         assert_eq!(render("nothing of the user", None, "").unwrap(), None);
     }
 }

@@ -56,7 +56,7 @@ const FIRST: Version = Version {
 };
 
 impl Version {
-    /// What the limits of one group leave. A limit that is not a number is none.
+    /// The memory that the limits of one group leave. A limit that is not a number does not count.
     fn room(&self, group: &Path) -> Option<u64> {
         let number = |file: &&str| fs::read_to_string(group.join(file)).ok()?.trim().parse::<u64>().ok();
         let limit = self.limits.iter().filter_map(number).min()?;
@@ -68,7 +68,7 @@ impl Version {
     }
 }
 
-/// What the control groups leave that /proc/self/cgroup names: a group's limits hold for the groups in it too.
+/// The memory that the control groups in /proc/self/cgroup leave. The limits of a group hold for the groups in it too.
 fn in_groups(text: &str, all: &Path) -> Option<u64> {
     let rooms = text.lines().filter_map(|line| {
         let [_, controllers, group] = line.splitn(3, ':').collect::<Vec<_>>().try_into().ok()?;
@@ -88,7 +88,7 @@ fn in_groups(text: &str, all: &Path) -> Option<u64> {
     rooms.min()
 }
 
-/// What the limits on the address space and on data leave. Memory that the allocator has reserved and not touched is left too.
+/// The memory that the limits on the address space and on data leave. Memory that the allocator has reserved and not touched counts as free.
 fn in_limits(limits: &str, status: &str) -> Option<u64> {
     let soft = |name: &str| {
         let line = limits.lines().find_map(|line| line.strip_prefix(name))?;

@@ -51,7 +51,8 @@ mod tests {
     #[test]
     fn absurd_amounts_are_refused_and_none_wraps_around() {
         for text in ["0", "-1", "1.5", "17592186044416", "16777217", "18446744073709551615"] {
-            assert!(text.parse::<Megabytes>().is_err(), "{text}");
+            let expected = "expected a whole number of megabytes from 1 to 16777216".to_owned();
+            assert_eq!(text.parse::<Megabytes>(), Err(expected), "{text}");
         }
         assert_eq!("512".parse::<Megabytes>().unwrap().bytes(), 512 << 20);
         assert_eq!(Megabytes(Megabytes::MOST).bytes(), 1 << 44);

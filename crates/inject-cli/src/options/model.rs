@@ -115,8 +115,8 @@ impl DeviceOptions {
     fn hold(self, kind: HoldKind) -> Hold {
         match (kind, self.computes_in_main_memory()) {
             (HoldKind::F32, _) => Hold::Computed,
-            (HoldKind::Stored, true) => Hold::Mapped,
-            (HoldKind::Stored, false) => Hold::Stored,
+            (HoldKind::Stored, true) => Hold::Stored,
+            (HoldKind::Stored, false) => Hold::StoredOnDevice,
         }
     }
 
@@ -169,9 +169,9 @@ impl ModelOptions {
             (None, Some(kind)) => self.device.hold(kind),
             (None, None) => match (self.device.computes_in_main_memory(), room::is_ample(&files, &device)) {
                 (true, true) => Hold::Fastest,
-                (true, false) => Hold::Mapped,
+                (true, false) => Hold::Stored,
                 (false, true) => Hold::Computed,
-                (false, false) => Hold::Stored,
+                (false, false) => Hold::StoredOnDevice,
             },
         };
         let precision = Precision::new(hold, FloatFormat::F32);

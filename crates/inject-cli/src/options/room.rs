@@ -109,7 +109,7 @@ fn check_within(
     if while_loading(weights) <= available {
         return Ok(());
     }
-    let stored = files.bytes_in_memory(Precision::new(Hold::Mapped, precision.compute), device);
+    let stored = files.bytes_in_memory(Precision::new(Hold::Stored, precision.compute), device);
     let remedy = if while_loading(stored) <= available { Remedy::Hold } else { Remedy::Convert };
     Err(too_large(weights, available, remedy))
 }
@@ -203,10 +203,14 @@ mod tests {
             assert!(text.starts_with("prompt 8 has 1,000 tokens, whose computation takes about "), "{text}");
             assert!(text.contains(said), "{text}");
         }
-        let lens = [usize::MAX];
-        assert!(check_longest(&decoder, 1, 0, lens, None).is_err() || available().is_none());
-        let mebibyte = Some(Megabytes::of_bytes(1));
-        assert!(check_longest(&decoder, 1, 0, [1000], mebibyte).is_err());
+        let refused =
+            |len, given| check_longest(&decoder, 1, 0, [len], given).map_err(|failure| failure.to_string());
+        let said = |said: &str, text: String| assert!(text.contains(said), "{text}");
+        match available() {
+            Some(_) => said("are available", refused(usize::MAX, None).unwrap_err()),
+            None => assert_eq!(refused(usize::MAX, None), Ok(())),
+        }
+        said("--memory", refused(1000, Some(Megabytes::of_bytes(1))).unwrap_err());
     }
 
     #[test]
@@ -231,7 +235,7 @@ mod tests {
         assert_eq!(refused(shards, Precision::default(), while_loading(4 * 224)), Ok(()));
         // Pickled weights are widened however they are to be held.
         for precision in
-            [Precision::F32, Precision::default(), Precision::new(Hold::Mapped, FloatFormat::F32)]
+            [Precision::F32, Precision::default(), Precision::new(Hold::Stored, FloatFormat::F32)]
         {
             let text = refused("gpt-neo-bin", precision, 1000).unwrap_err();
             assert!(text.contains("safetensors") && !text.contains("--hold"), "{text}");
@@ -242,7 +246,7 @@ mod tests {
     fn a_model_whose_files_exceed_the_memory_reads_from_the_disk_and_says_so() {
         let folder = inject_testing::models::folder("llama-bf16-shards");
         let device = inject_testing::any_device();
-        let precision = Precision::new(Hold::Mapped, FloatFormat::F32);
+        let precision = Precision::new(Hold::Stored, FloatFormat::F32);
         let decoder = Model::load(Origin::of_folder(&folder), precision, &device).unwrap().decoder;
         // A quarter stays for everything else: in memory of 2 GB a small model is in memory as in any other.
         let in_files = decoder.held_in_files() as u64;

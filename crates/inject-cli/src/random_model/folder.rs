@@ -168,7 +168,7 @@ mod tests {
             let folder = OutputFolder::open(&path).unwrap();
             write(&checkpoint(1), &folder, &mut |_| std::panic::resume_unwind(Box::new("signal")))
         });
-        assert!(interrupted.is_err());
+        assert_eq!(interrupted.unwrap_err().downcast_ref(), Some(&"signal"));
         assert!(!path.exists());
     }
 }

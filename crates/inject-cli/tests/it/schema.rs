@@ -153,14 +153,15 @@ fn what_a_schema_does_not_allow_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let schema = schema("invert");
     let value: Value = serde_json::from_str(&run(dir.path(), "invert --json").out).unwrap();
-    let broken = |change: &dyn Fn(&mut Value)| {
+    let broken = |keyword: &str, change: &dyn Fn(&mut Value)| {
         let mut value = value.clone();
         change(&mut value);
-        assert!(validate(&value, &schema, &schema).is_err(), "{value}");
+        let error = validate(&value, &schema, &schema).unwrap_err();
+        assert!(error.starts_with(keyword), "{error}");
     };
-    broken(&|value| value["recovered"]["verified"] = "yes".into());
-    broken(&|value| value["recovered"]["positions"][0]["verdict"] = "perhaps".into());
-    broken(&|value| value["more"] = 1.into());
-    broken(&|value| drop(value.as_object_mut().unwrap().remove("tap")));
+    broken("type:", &|value| value["recovered"]["verified"] = "yes".into());
+    broken("oneOf:", &|value| value["recovered"]["positions"][0]["verdict"] = "perhaps".into());
+    broken("nothing is allowed here:", &|value| value["more"] = 1.into());
+    broken("required:", &|value| drop(value.as_object_mut().unwrap().remove("tap")));
     validate(&value, &schema, &schema).unwrap();
 }

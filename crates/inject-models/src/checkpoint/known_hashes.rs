@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{identity::file_hash, read_text};
-use crate::error::ModelError;
+use crate::{error::ModelError, whole_file};
 
 /// The hashes of large weight files, kept in a file, so that [`Model::weight_hash_known`](crate::Model::weight_hash_known) reads the
 /// weights once and not again for every command.
@@ -125,10 +125,7 @@ impl KnownHashes {
             if let Some(folder) = self.path.parent() {
                 fs::create_dir_all(folder)?;
             }
-            // Under a name of its own, so that no process reads a part of it.
-            let begun = self.path.with_extension(format!("{}.tmp", std::process::id()));
-            fs::write(&begun, text)?;
-            fs::rename(&begun, &self.path)
+            whole_file::replace(&self.path, &text)
         };
         // Without it, the file is hashed again.
         let _: std::io::Result<()> = written();

@@ -184,7 +184,7 @@ impl Checkpoint {
             Some(map) => Arc::clone(map),
             None => {
                 // SAFETY: the map is only read. That no other program truncates or rewrites the file as long as the model exists
-                // is the documented condition of `Hold::Mapped`.
+                // is the documented condition of `Hold::Stored`.
                 let map = unsafe { Mmap::map(handle) }.map_err(read_error)?;
                 Arc::clone(file.map.get_or_init(|| Arc::new(map)))
             }

@@ -222,7 +222,7 @@ impl<'a> Weights<'a> {
                 path: self.checkpoint.files[entry.file].path.clone(),
                 tensor: self.checkpoint.own_name(name),
                 found: entry.shape.clone(),
-                family: self.family.to_string(),
+                family: self.family,
             }),
         }
     }

@@ -41,11 +41,13 @@ pub enum FeedForwardKind {
 }
 
 /// A function applied to every element of the hidden layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Activation {
     /// GELU in its tanh approximation (`gelu_new`, `gelu_pytorch_tanh`).
     GeluTanh,
     /// GELU by the error function (`gelu`).
+    #[serde(rename = "gelu")]
     GeluErf,
     /// `x * sigmoid(x)` (`silu`, `swish`).
     Silu,
@@ -87,6 +89,20 @@ impl FeedForwardKind {
         match self {
             FeedForwardKind::Plain(_) => FeedForwardKind::Plain(activation),
             FeedForwardKind::Gated(_) => FeedForwardKind::Gated(activation),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_activation_has_one_name_in_text_and_in_json() {
+        for activation in [Activation::GeluTanh, Activation::GeluErf, Activation::Silu, Activation::Relu] {
+            let json = serde_json::to_value(activation).unwrap();
+            assert_eq!(json, activation.to_string());
+            assert_eq!(serde_json::from_value::<Activation>(json).unwrap(), activation);
         }
     }
 }

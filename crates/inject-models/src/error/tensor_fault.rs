@@ -1,5 +1,7 @@
 //! The ways in which a tensor does not fit a model.
 
+use crate::families::Family;
+
 /// A tensor that a model of a config needs and does not get, or does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -29,8 +31,8 @@ pub enum TensorFault {
         tensor: String,
         /// The shape of the tensor.
         found: Vec<usize>,
-        /// Name of the family whose model was expected.
-        family: String,
+        /// The family whose model was expected.
+        family: Family,
     },
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Described {
     special: bool,
 }
 
-/// What the files say.
+/// The contents of the files beside a vocabulary.
 pub(super) struct Beside {
     /// `tokenizer_config.json`, without `added_tokens_decoder`.
     pub(super) settings: InOrder<Member>,

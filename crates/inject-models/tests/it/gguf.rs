@@ -143,7 +143,8 @@ fn a_file_without_its_ending_is_known_by_its_first_bytes() {
     assert_eq!(hash(&model), hash(&load("llama")));
 
     let loaded = |folder: &Path| Model::load(Origin::of_folder(folder), FloatFormat::F32, &device);
-    assert!(loaded(folder.path()).is_err());
+    let error = loaded(folder.path()).unwrap_err();
+    assert!(matches!(&error, ModelError::Read { path, .. } if path.ends_with("config.json")), "{error:?}");
     fs::rename(&file, folder.path().join("model.GGUF")).unwrap();
     assert!(loaded(folder.path()).is_ok());
 }

@@ -18,7 +18,7 @@ use crate::{
     parity::{CASES, check_decoder},
 };
 
-const MAPPED: Precision = precision(Hold::Mapped);
+const MAPPED: Precision = precision(Hold::Stored);
 
 const fn precision(hold: Hold) -> Precision {
     let mut precision = Precision::F32;
@@ -64,9 +64,9 @@ fn states_of_narrow_weights_equal_those_in_f64_however_they_are_held() {
                 let oracle = load(folder.path(), FloatFormat::F64, &device);
                 let taps = Tap::all(oracle.config().n_layers());
                 let expected = oracle.forward(&batch, &taps, Logits::None).unwrap();
-                for hold in [Hold::Computed, Hold::Stored, Hold::Mapped] {
+                for hold in [Hold::Computed, Hold::StoredOnDevice, Hold::Stored] {
                     let decoder = load(folder.path(), precision(hold), &device);
-                    assert_eq!(decoder.held_in_files() > 0, hold == Hold::Mapped, "{case}");
+                    assert_eq!(decoder.held_in_files() > 0, hold == Hold::Stored, "{case}");
                     let found = decoder.forward(&batch, &taps, Logits::None).unwrap();
                     for (tap, noise) in taps.iter().zip(&noise.values) {
                         let d_model = oracle.config().d_model;
@@ -94,7 +94,7 @@ fn f64_is_computed_of_mapped_weights_too() {
     for device in inject_testing::compiled().into_iter().filter(inject_testing::computes_in_f64) {
         for case in ["llama", "gpt-neox", "phi4"] {
             let decoder =
-                load(&fixture::folder(case), Precision::new(Hold::Mapped, FloatFormat::F64), &device);
+                load(&fixture::folder(case), Precision::new(Hold::Stored, FloatFormat::F64), &device);
             assert!(decoder.held_in_files() > 0);
             check_decoder(case, "golden", FloatFormat::F64, &device, &decoder);
         }
@@ -225,14 +225,14 @@ fn a_decoder_says_how_its_weights_are_held_and_not_how_they_were_asked_for() {
     };
     for (hold, expected) in [
         (Hold::Computed, WeightsHeldAs::F32),
-        (Hold::Stored, WeightsHeldAs::StoredOnDevice),
-        (Hold::Mapped, WeightsHeldAs::Stored),
+        (Hold::StoredOnDevice, WeightsHeldAs::StoredOnDevice),
+        (Hold::Stored, WeightsHeldAs::Stored),
     ] {
         let found = held("llama-bf16-shards", precision(hold));
         assert_eq!(found, (expected, expected), "{hold:?}");
     }
     // Nothing is narrower than what is computed in, and nothing can be mapped.
-    assert_eq!(held("llama", precision(Hold::Stored)).0, WeightsHeldAs::F32);
+    assert_eq!(held("llama", precision(Hold::StoredOnDevice)).0, WeightsHeldAs::F32);
     assert_eq!(held("gpt-neo-bin", MAPPED).0, WeightsHeldAs::F32);
     let double = Precision::new(Hold::Computed, FloatFormat::F64);
     assert_eq!(held("llama-bf16-shards", double).0, WeightsHeldAs::F64);

@@ -128,7 +128,7 @@ fn gguf_files_give_the_same_states_where_they_are() {
         let load = |precision: Precision| {
             Model::load(origin.clone(), precision, &inject_testing::any_device()).unwrap()
         };
-        let in_file = load(Precision::new(Hold::Mapped, FloatFormat::F32));
+        let in_file = load(Precision::new(Hold::Stored, FloatFormat::F32));
         let taps = Tap::all(in_file.decoder.config().n_layers());
         let ids = in_file.tokenizer().unwrap().encode(TEXTS[4], Bos::Auto).unwrap();
         let batch = TokenBatch::new(&[ids]).unwrap();

@@ -21,7 +21,7 @@ pub(super) struct Trial {
     pub(super) at: usize,
     pub(super) tested: Tested,
     pub(super) yardstick: Yardstick,
-    /// Whether the nearest token is followed although it lies beyond the floor and others not far behind it.
+    /// Whether the nearest token is followed although it lies beyond the floor and others are hardly farther away.
     doubtful: bool,
     /// The next token of the scan.
     next: u32,

@@ -95,7 +95,7 @@ mod tests {
             let model = Model::load(Origin::of_folder(&folder), precision, &device).unwrap();
             candidates_of_a_pass(&model.decoder, Tap::Block(1))
         };
-        let (codes, numbers) = (of(Hold::Mapped), of(Hold::Computed));
+        let (codes, numbers) = (of(Hold::Stored), of(Hold::Computed));
         let expected = 0.25 + FLOP_OF_A_RESTORED_BYTE / FLOP_OF_A_BYTE;
         assert!((codes / numbers - expected).abs() < 1e-9, "{codes} {numbers}");
     }

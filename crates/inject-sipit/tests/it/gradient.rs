@@ -117,7 +117,7 @@ fn a_descent_takes_the_same_steps_however_weights_are_held() {
         let precision = Precision::new(hold, FloatFormat::F32);
         let device = inject_testing::any_device();
         let decoder = Model::load(Origin::of_folder(&folder), precision, &device).unwrap().decoder;
-        assert_eq!(decoder.held_in_files() > 0, hold == Hold::Mapped);
+        assert_eq!(decoder.held_in_files() > 0, hold == Hold::Stored);
         let target = target(&decoder, &PROMPT, Tap::Block(1));
         let said = Arc::new(Mutex::new(Said::default()));
         let source = HardPrompts::seeded(3).at_most(20);
@@ -127,7 +127,7 @@ fn a_descent_takes_the_same_steps_however_weights_are_held() {
     };
     let expected = drafts(Hold::Computed);
     assert!(!expected.is_empty());
-    assert_eq!(drafts(Hold::Mapped), expected);
+    assert_eq!(drafts(Hold::Stored), expected);
 }
 
 proptest! {

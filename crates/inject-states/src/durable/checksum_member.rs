@@ -53,17 +53,17 @@ pub(super) fn added_after(before: &Checksum, text: String) -> String {
 
 /// Returns whether a text agrees with its checksum, or has none.
 pub fn agrees(text: &[u8]) -> bool {
-    agrees_after(&Checksum::new(), text)
+    agrees_after(&Checksum::new(), text).unwrap_or(true)
 }
 
-/// Does the same with the checksum of other bytes and the text after them.
-pub(super) fn agrees_after(before: &Checksum, text: &[u8]) -> bool {
+/// Returns whether a text agrees with its checksum, which is that of other bytes and the text after them. `None` if it has none.
+pub(super) fn agrees_after(before: &Checksum, text: &[u8]) -> Option<bool> {
     let found = LAYOUTS.iter().find_map(|layout| Some((layout, split(text, layout)?)));
-    let Some((layout, (open, digits))) = found else { return !names_one(text) };
+    let Some((layout, (open, digits))) = found else { return names_one(text).then_some(false) };
     let mut checksum = before.clone();
     checksum.update(open.strip_suffix(b",").unwrap_or(open));
     checksum.update(layout.end_without.as_bytes());
-    digits == checksum.to_string().as_bytes()
+    Some(digits == checksum.to_string().as_bytes())
 }
 
 /// Whether a text is an object with a checksum in another layout, as an editor leaves it that changes line ends or adds one.
@@ -72,11 +72,6 @@ fn names_one(text: &[u8]) -> bool {
     text.windows(name.len()).any(|window| window == name)
         && serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(text)
             .is_ok_and(|object| object.contains_key(NAME))
-}
-
-/// Returns whether a text has a checksum.
-pub(super) fn is_in(text: &[u8]) -> bool {
-    LAYOUTS.iter().any(|layout| split(text, layout).is_some())
 }
 
 /// Splits a text into what stands before the checksum and the digits of the checksum.

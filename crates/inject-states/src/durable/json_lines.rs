@@ -256,8 +256,8 @@ impl LineChecksums {
         }
         self.older = false;
         // Only an object has room for one.
-        let has_one = checksum_member::is_in(text) || !text.trim_ascii_start().starts_with(b"{");
-        has_one && checksum_member::agrees_after(&self.begun, text)
+        let has_room = text.trim_ascii_start().starts_with(b"{");
+        checksum_member::agrees_after(&self.begun, text).unwrap_or(!has_room)
     }
 }
 

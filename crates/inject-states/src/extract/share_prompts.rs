@@ -137,7 +137,7 @@ impl<'a> SharePrompts<'a> {
     }
 }
 
-/// What one reading of all prompts finds, without keeping them.
+/// The result of reading all prompts once, without the prompts themselves.
 struct Reading {
     prompts: usize,
     blocks: Blocks,

@@ -155,8 +155,15 @@ mod tests {
         ]);
         let text = |messages: &Value| Field::new("messages").text_of(&json!({ "messages": messages }));
         assert_eq!(text(&messages).unwrap(), "a\nb\nc");
-        for nothing in [json!([{"role": "assistant", "content": null}]), json!([{"content": [1]}])] {
-            assert!(text(&nothing).is_err(), "{nothing}");
+        let role = "messages.0.role";
+        for (nothing, found) in [
+            (
+                json!([{"role": "assistant", "content": null}]),
+                ["messages.0.content (not a text)", role].as_slice(),
+            ),
+            (json!([{"content": [1]}]), &["messages.0.content (not a text)"]),
+        ] {
+            assert_eq!(text(&nothing).unwrap_err().found, found, "{nothing}");
         }
     }
 

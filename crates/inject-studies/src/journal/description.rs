@@ -85,9 +85,9 @@ mod tests {
                 Model::load(Origin::of_folder(&folder), precision, &inject_testing::any_device()).unwrap();
             Description::new(StudyName::Lengths, json!({})).computed_by(&model.decoder)
         };
-        assert_eq!(of(Hold::Mapped), of(Hold::Mapped));
-        assert_ne!(of(Hold::Mapped), of(Hold::Computed));
-        assert_eq!(of(Hold::Mapped).dependencies["weights_held_as"], "stored");
+        assert_eq!(of(Hold::Stored), of(Hold::Stored));
+        assert_ne!(of(Hold::Stored), of(Hold::Computed));
+        assert_eq!(of(Hold::Stored).dependencies["weights_held_as"], "stored");
     }
 
     #[test]

@@ -42,14 +42,16 @@ impl RandomShape {
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct RandomWeights {
-    /// The name of the model's family.
-    pub family: String,
+    /// The family of the decoder.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub family: Family,
     /// Width of the residual stream.
     pub d_model: usize,
     /// The number of blocks of the decoder.
     pub n_layers: usize,
-    /// The activation of its first block, by name.
-    pub activation: String,
+    /// The activation of its first block.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub activation: Activation,
     /// Whether this activation is an analytic function, as the theorem assumes.
     pub analytic: bool,
     /// The standard deviation of the weights.
@@ -86,8 +88,8 @@ pub struct RandomWeightsStudy {
 ///
 /// # Errors
 ///
-/// [`StudyError`] if there are fewer than two different prompts, a decoder refuses a prompt, or the journal belongs to another
-/// study.
+/// [`StudyError`] if there are fewer than two different prompts, a decoder has no blocks or refuses a prompt, or the journal belongs
+/// to another study.
 ///
 /// # Source
 ///
@@ -122,17 +124,20 @@ fn measure(
     threads: NonZeroUsize,
     device: &Device,
 ) -> Result<RandomWeights, StudyError> {
+    let [first, ..] = shape.config.blocks.as_slice() else {
+        return Err(StudyError::TooFew { what: "blocks of a decoder", found: 0, expected: 1 });
+    };
     device.seed(shape.seed);
     let decoder = shape.config.init(shape.std, device).with_lanes(threads);
     let n_layers = shape.config.n_layers();
     let taps: Vec<Tap> = Tap::all(n_layers).into_iter().filter(|&tap| tap != Tap::Embedding).collect();
-    let activation = shape.config.blocks.first().map(|block| block.feed_forward.kind.activation());
+    let activation = first.feed_forward.kind.activation();
     Ok(RandomWeights {
-        family: shape.family.to_string(),
+        family: shape.family,
         d_model: shape.config.d_model,
         n_layers,
-        activation: activation.map_or_else(String::new, |activation| activation.to_string()),
-        analytic: activation.is_none_or(Activation::is_analytic),
+        activation,
+        analytic: activation.is_analytic(),
         std: shape.std,
         seed: shape.seed,
         taps: closest_at_taps(&decoder, prompts, &taps)?,

@@ -43,8 +43,9 @@ pub(crate) struct Starts {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Start {
-    /// The name of the model's family.
-    family: String,
+    /// The family of the decoder.
+    #[cfg_attr(test, schemars(with = "String"))]
+    family: Family,
     /// The case, and the distances at each step.
     #[serde(flatten)]
     study: DegenerateStudy,
@@ -69,7 +70,7 @@ pub(crate) fn carry_out(lab: &mut Lab<'_>) -> Result<(), Failure> {
             lab.device.seed(options.seed);
             let drawn = config.init(init_std(d_model), &lab.device);
             let study = degenerate(&drawn, &text.windows, case, &how)?;
-            Ok::<_, StudyError>(Start { family: family.to_string(), study })
+            Ok::<_, StudyError>(Start { family: *family, study })
         })?;
         let starts = results.into_iter().map(|(_, start)| start).collect();
         let about = text.about.clone();

@@ -80,8 +80,8 @@ fn summary(decoders: &[RandomWeights]) -> Table {
         let tap = decoder.tightest();
         let text = |text: Option<String>| text.map_or(Cell::Missing, Cell::Text);
         table.push([
-            Cell::of(&decoder.family),
-            Cell::of(&decoder.activation),
+            Cell::of(decoder.family),
+            Cell::of(decoder.activation),
             decoder.d_model.into(),
             decoder.n_layers.into(),
             text(tap.map(|tap| tap.tap.to_string())),
@@ -112,8 +112,8 @@ fn every_tap(decoders: &[RandomWeights]) -> Table {
     for decoder in decoders {
         for tap in &decoder.taps {
             table.push([
-                Cell::of(&decoder.family),
-                Cell::of(&decoder.activation),
+                Cell::of(decoder.family),
+                Cell::of(decoder.activation),
                 Cell::of(decoder.analytic),
                 decoder.d_model.into(),
                 decoder.n_layers.into(),
@@ -130,20 +130,19 @@ fn every_tap(decoders: &[RandomWeights]) -> Table {
 
 /// Each decoder at its tightest tap, by family.
 fn figure(drawn: &Drawn) -> Figure {
-    let names: Vec<String> = Family::all().iter().map(Family::to_string).collect();
+    let families = Family::all();
     // Analytic a little to the left, ReLU a little to the right.
     let points = |analytic: bool, shift: f64| {
         let decoders = drawn.found.decoders.iter().filter(move |decoder| decoder.analytic == analytic);
-        let names = &names;
         decoders.filter_map(move |decoder| {
-            let column = names.iter().position(|name| *name == decoder.family)?;
+            let column = families.iter().position(|family| *family == decoder.family)?;
             Some((column as f64 + shift, ratio(decoder)?))
         })
     };
     let prompts = number::count(drawn.about.prompts);
     Figure::new(
         format!("Random weights: closest pair of {prompts} prompts, tightest tap of each decoder"),
-        Axis::columns("family", names.clone()),
+        Axis::columns("family", families.iter().map(Family::to_string)),
         Axis::log("smallest distance / noise floor"),
     )
     .with("the family's own activation, analytic", Mark::Dots, points(true, -0.12))
@@ -151,6 +150,6 @@ fn figure(drawn: &Drawn) -> Figure {
     .with(
         "resolution: separated above this",
         Mark::Curve,
-        [(-0.4, 2.0), (names.len() as f64 - 0.6, 2.0)],
+        [(-0.4, 2.0), (families.len() as f64 - 0.6, 2.0)],
     )
 }

@@ -96,7 +96,7 @@ fn every_tap(trainings: &Trainings) -> Table {
                 let tally = snapshot.inversions.iter().find(|tally| tally.tap == closest.tap);
                 table.push([
                     Cell::of(&run.model),
-                    Cell::of(&run.activation),
+                    Cell::of(run.activation),
                     Cell::of(optimiser),
                     optimiser.learning_rate().into(),
                     snapshot.step.into(),

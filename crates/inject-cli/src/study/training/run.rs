@@ -44,7 +44,8 @@ pub(crate) struct Training {
     /// The family, and the activation if it is not the family's own.
     pub(crate) model: String,
     /// The activation of the feed-forward branches.
-    pub(crate) activation: String,
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub(crate) activation: Activation,
     /// Whether this activation is an analytic function, as the theorem assumes.
     pub(crate) analytic: bool,
     /// Width of the residual stream.
@@ -128,7 +129,7 @@ fn one(
     let activation = config.blocks[0].feed_forward.kind.activation();
     Ok(Training {
         model: model.to_owned(),
-        activation: activation.to_string(),
+        activation,
         analytic: activation.is_analytic(),
         d_model: config.d_model,
         n_layers: config.n_layers(),

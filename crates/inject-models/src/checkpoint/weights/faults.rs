@@ -41,7 +41,7 @@ impl Weights<'_> {
         faults.extend(surplus.map(|(name, entry)| TensorFault::Surplus {
             tensor: self.checkpoint.own_name(name),
             found: entry.shape.clone(),
-            family: self.family.to_string(),
+            family: self.family,
         }));
         // A single fault is found and named where the tensor is read.
         match faults.len() {

@@ -108,11 +108,11 @@ impl Weights<'_> {
         let first = formats.next()?;
         let of_one_format = first.filter(|_| formats.all(|format| format == first));
         match (self.hold, of_one_format) {
-            (Hold::Computed | Hold::Stored, _) => None,
+            (Hold::Computed | Hold::StoredOnDevice, _) => None,
             // Several are the columns of one matrix.
             (_, Some(_)) if layout == MappedLayout::ByInput && entries.len() > 1 => None,
-            (Hold::Fastest | Hold::Mapped, Some(format)) => Some(Form::Plain(format)),
-            (Hold::Mapped, None) => (layout == MappedLayout::ByOutput).then_some(Form::Coded),
+            (Hold::Fastest | Hold::Stored, Some(format)) => Some(Form::Plain(format)),
+            (Hold::Stored, None) => (layout == MappedLayout::ByOutput).then_some(Form::Coded),
             (Hold::Fastest, None) => None,
         }
     }

@@ -47,8 +47,8 @@ impl Weights<'_> {
     /// The format in which the parameter of some tensors is held.
     pub(super) fn held<'n>(&self, names: impl Iterator<Item = &'n str>) -> FloatFormat {
         match self.hold {
-            Hold::Fastest | Hold::Computed | Hold::Mapped => self.format,
-            Hold::Stored => {
+            Hold::Fastest | Hold::Computed | Hold::Stored => self.format,
+            Hold::StoredOnDevice => {
                 let formats = names.map(|name| self.checkpoint.float_format(name).unwrap_or(self.format));
                 let widest = formats.max_by_key(|format| format.bytes()).unwrap_or(self.format);
                 if widest.bytes() < self.format.bytes() { widest } else { self.format }

@@ -27,7 +27,7 @@ pub(super) struct Absence {
 }
 
 impl Absence {
-    /// What is said now.
+    /// An absence that the Hub reports now.
     pub(super) fn now(file: &str) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         Absence { file: file.to_owned(), at: now.map_or(0, |since| since.as_secs()) }

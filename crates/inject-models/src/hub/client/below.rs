@@ -6,12 +6,12 @@
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
-    process,
-    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
+
+use crate::whole_file;
 
 /// The reason for which something in the folder cannot be used.
 #[derive(Debug)]
@@ -96,19 +96,9 @@ impl Below {
 
     /// Writes a small file so that it is there whole or not at all. A link of that name is replaced, not followed.
     pub(super) fn write(&self, path: &Path, text: &str) -> Result<(), Trouble> {
-        static COUNTER: AtomicU64 = AtomicU64::new(0);
         self.make_folder(path.parent().unwrap_or(Path::new("")))?;
         let path = self.join(path);
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let part = path.with_file_name(format!(".{}-{number}.tmp", process::id()));
-        let written = File::create_new(&part).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            fs::rename(&part, &path)
-        });
-        written.map_err(|source| {
-            let _ = fs::remove_file(&part);
-            Trouble::at(&path)(source)
-        })
+        whole_file::replace(&path, text.as_bytes()).map_err(Trouble::at(&path))
     }
 
     /// Removes a file or a link, never the target of a link.
@@ -142,7 +132,7 @@ fn has_other_names(_file: &Metadata) -> bool {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::{io::Write, os::unix::fs::symlink};
 
     /// A folder with a link `out` to a folder beside it that holds `secret`, and with a link `file` to that file.
     fn with_links() -> (tempfile::TempDir, Below) {

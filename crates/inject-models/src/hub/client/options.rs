@@ -207,14 +207,16 @@ mod tests {
         assert!(!format!("{options:?}").contains("secret"));
         let error = HubOptions::new("/c").with_token("hf_secret with space").unwrap_err();
         assert!(!format!("{error} {error:?}").contains("secret"));
-        assert!(HubOptions::new("/c").with_token("").is_err());
+        let error = HubOptions::new("/c").with_token("").unwrap_err();
+        assert!(matches!(error, HubError::Setting { name: "HF_TOKEN", .. }), "{error:?}");
     }
 
     #[test]
     fn a_timeout_that_would_fail_or_never_end_is_refused() {
         let second = Duration::from_secs(1);
         for (connect, idle) in [(Duration::ZERO, second), (second, Duration::ZERO), (second, Duration::MAX)] {
-            assert!(HubOptions::new("/c").with_timeouts(connect, idle).is_err());
+            let error = HubOptions::new("/c").with_timeouts(connect, idle).unwrap_err();
+            assert!(matches!(error, HubError::Setting { name: "HF_HUB_DOWNLOAD_TIMEOUT", .. }), "{error:?}");
         }
         assert_eq!(HubOptions::new("/c").with_timeouts(second, second).unwrap().idle_timeout(), second);
     }

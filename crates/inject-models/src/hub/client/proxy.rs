@@ -181,9 +181,10 @@ mod tests {
         ] {
             assert!(usable(text.as_ref()).is_ok(), "{text}");
         }
+        for text in ["socks5://proxy.example", "socks4://proxy.example:1080"] {
+            assert!(usable(text.as_ref()).unwrap_err().contains("a SOCKS proxy"), "{text}");
+        }
         for text in [
-            "socks5://proxy.example",
-            "socks4://proxy.example:1080",
             "ftp://proxy.example",
             "http://",
             "a b",
@@ -191,7 +192,7 @@ mod tests {
             "http://proxy.example:x",
             "proxy.example:",
         ] {
-            assert!(usable(text.as_ref()).is_err(), "{text}");
+            assert!(usable(text.as_ref()).unwrap_err().contains("not a URL"), "{text}");
         }
         let proxy = usable("http://user:secret@proxy.example:3128".as_ref()).unwrap();
         assert_eq!(address(&proxy), "proxy.example:3128");

@@ -18,7 +18,7 @@ fn what_changes_weights_widens_them_first() {
                 values(decoder.forward(&batch, &[tap], Logits::None).unwrap().states[&tap].clone())
             };
             let plain = load(&folder, FloatFormat::F32, &device);
-            for hold in [Hold::Stored, Hold::Mapped] {
+            for hold in [Hold::StoredOnDevice, Hold::Stored] {
                 let held = load(&folder, precision(hold), &device);
                 // The same tensors, so the same bits.
                 let widened = held.clone().widened();
@@ -52,7 +52,7 @@ fn held_weights_are_saved_as_they_are() {
             fs::read(path).unwrap()
         };
         let expected = written(Hold::Computed);
-        assert!(written(Hold::Mapped) == expected && written(Hold::Stored) == expected, "{case}");
+        assert!(written(Hold::Stored) == expected && written(Hold::StoredOnDevice) == expected, "{case}");
     }
 }
 

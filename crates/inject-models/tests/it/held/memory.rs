@@ -37,7 +37,7 @@ fn precisions(device: &Device) -> impl Iterator<Item = Precision> {
     let formats = [FloatFormat::F32, FloatFormat::F64, FloatFormat::Bf16];
     let computed =
         move |format: &FloatFormat| *format != FloatFormat::F64 || inject_testing::computes_in_f64(device);
-    let holds = [Hold::Fastest, Hold::Computed, Hold::Stored, Hold::Mapped];
+    let holds = [Hold::Fastest, Hold::Computed, Hold::StoredOnDevice, Hold::Stored];
     formats
         .into_iter()
         .filter(computed)
@@ -70,7 +70,7 @@ fn the_memory_of_every_model_is_known_before_it_is_loaded() {
             // It has a copy of the embedding as its head. Only the values tell that it is one.
             let copy = if path.ends_with("gpt-neo-bin") { config.vocab_size * config.d_model } else { 0 };
             let of_number = match precision.hold {
-                Hold::Stored => precision.compute.bytes().min(FloatFormat::F32.bytes()),
+                Hold::StoredOnDevice => precision.compute.bytes().min(FloatFormat::F32.bytes()),
                 _ => precision.compute.bytes(),
             };
             let found = bytes(&decoder) + (copy * of_number) as u64;
@@ -92,7 +92,7 @@ fn quantised_matrices_take_their_scales_where_they_are_and_all_numbers_elsewhere
             let expected = files.bytes_in_memory(precision, &device);
             let decoder = files.load(precision, &device).unwrap().decoder;
             let scales = expected.checked_sub(bytes(&decoder)).unwrap();
-            let (in_files, coded) = (decoder.held_in_files() as u64, precision.hold == Hold::Mapped);
+            let (in_files, coded) = (decoder.held_in_files() as u64, precision.hold == Hold::Stored);
             let some = coded && precision.compute != FloatFormat::Bf16;
             assert!(
                 if some { 0 < scales && scales < in_files } else { scales == 0 },

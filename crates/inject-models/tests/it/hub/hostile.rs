@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    error::Error,
     fs,
     io::{BufRead, BufReader, Write},
     net::TcpListener,
@@ -17,6 +16,8 @@ use std::{
 
 use inject_models::hub::{HubError, HubOptions, Snapshot};
 use tempfile::TempDir;
+
+use crate::malformed::chain;
 
 use super::{
     INDEX, fetch_text,
@@ -163,16 +164,6 @@ fn is_right(snapshot: &Snapshot, whole: bool) -> bool {
     let needed = FILES.iter().filter(|(name, _)| whole || *name != "tokenizer.json");
     files.iter().all(|(name, text)| FILES.contains(&(name, text)))
         && needed.into_iter().all(|(name, _)| files.contains_key(*name))
-}
-
-fn chain(error: &HubError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// The outcome of a fetch. Fails if the fetch takes longer, whose thread is then left alone, or panics.

@@ -1,4 +1,4 @@
-//! What the cache has: found offline, and in place of a Hub that is out of reach.
+//! The files in the cache: found offline, and used in place of a Hub that is out of reach.
 
 use std::{error::Error, fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! What a fetch leaves in the cache for later ones.
+//! The files that a fetch leaves in the cache for later ones.
 
 #![cfg(unix)]
 

@@ -11,7 +11,7 @@ use std::{
     process::{Command, Stdio},
     sync::{Arc, Mutex},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use inject_models::hub::HubOptions;
@@ -36,7 +36,7 @@ const TOKEN: &str = "hf_secret";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(100);
 
-/// The time after which a silent proxy gives up. A client that waits for so long hangs.
+/// The time after which a silent proxy closes the connection. A client that waits for so long has another error than a timeout.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// The variables that name a proxy, or hosts without one.
@@ -198,20 +198,16 @@ fn an_https_endpoint_is_sent_nothing_in_plain_text() {
 #[test]
 fn a_connection_that_is_never_made_is_timed_out() {
     let proxy = Proxy::start(&Server::start(SINGLE));
-    let begin = Instant::now();
     let outcome = fetch_by(&proxy, "http://silent.test");
     assert!(outcome.contains("Timeout(Connecting)"), "{outcome}");
-    assert!(begin.elapsed() < SILENCE);
 }
 
 #[test]
 fn a_proxy_that_says_a_byte_now_and_then_is_timed_out() {
     let proxy = Proxy::start(&Server::start(SINGLE));
-    let begin = Instant::now();
     let address = format!("http://{}", proxy.address);
     let outcome = fetch_with(&[("ALL_PROXY", &address), (IDLE, "1")], "http://slow.test");
     assert!(outcome.contains("Timeout("), "{outcome}");
-    assert!(begin.elapsed() < SILENCE);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What lies in a folder in the place of a checkpoint.
+//! Folders that hold something else than a checkpoint.
 
 use super::*;
 

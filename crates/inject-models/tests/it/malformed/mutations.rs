@@ -137,6 +137,12 @@ fn gguf_head_len(bytes: &[u8]) -> usize {
     last + 64
 }
 
+#[test]
+fn property_tests_draw_the_same_cases_in_every_run() {
+    // From .cargo/config.toml.
+    assert_ne!(ProptestConfig::default().rng_seed, proptest::test_runner::RngSeed::Random);
+}
+
 proptest! {
     #![proptest_config(settings(400))]
 
