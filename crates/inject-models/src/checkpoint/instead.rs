@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::read_text;
+use super::{GgufContents, read_text};
 
 /// The contents of a folder that is not a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Instead {
         /// Names of the files within the folder.
         files: Vec<String>,
     },
+    /// A GGUF file of something else than a model.
+    OtherGguf(GgufContents),
     /// A repository of the Hub's cache without one snapshot that stands for all.
     HubCache {
         /// The names of its snapshots.
@@ -120,6 +122,7 @@ impl fmt::Display for Instead {
                 "an adapter and no model: give the model it was made for, and this folder as its adapter",
             ),
             Instead::Gguf { files } => write!(f, "GGUF files: give the path of one: {}", files.join(", ")),
+            Instead::OtherGguf(found) => write!(f, "{found} and no model: {}", found.advice()),
             Instead::HubCache { snapshots } if snapshots.is_empty() => {
                 f.write_str("an empty folder of the Hub's cache: download the model again")
             }

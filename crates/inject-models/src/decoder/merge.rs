@@ -12,7 +12,8 @@ use crate::{
     checkpoint::{Adapter, AdapterError, Factors, Module},
     config::Head,
     error::ModelError,
-    families::{Family, Ignored, Names, Projection, Stored},
+    families::{Family, Names, Projection, Stored},
+    host::to_host,
 };
 
 /// A map of the decoder that an adapter can change.
@@ -39,18 +40,16 @@ impl Decoder {
     ///
     /// Fails if the adapter changes a module that this decoder does not have, or one of another shape.
     pub(crate) fn merged(mut self, adapter: &Adapter, family: Family) -> Result<Self, ModelError> {
-        for (path, tensor) in adapter.replaced() {
-            if !is_head_of_task(path) {
-                self.replace(adapter, family.names(), path, tensor)?;
-            }
+        for (name, tensor) in adapter.replaced() {
+            self.replace(adapter, family.names(), name, tensor)?;
         }
-        for (path, &module) in adapter.modules() {
+        for (path, module) in adapter.modules() {
             if ignored(family.names(), path) {
                 continue;
             }
             let target = self.target(family.names(), path, module).ok_or_else(|| {
-                adapter
-                    .error(AdapterError::UnknownModule { module: path.clone(), family: family.to_string() })
+                let module = path.to_owned();
+                adapter.error(AdapterError::UnknownModule { module, family: family.to_string() })
             })?;
             self.merge(adapter, family.names(), path, target)?;
         }
@@ -80,9 +79,10 @@ impl Decoder {
         &mut self,
         adapter: &Adapter,
         names: &'static Names,
-        path: &str,
+        name: &str,
         tensor: &str,
     ) -> Result<(), ModelError> {
+        let path = name.trim_end_matches(".weight");
         let shape = [self.config.vocab_size, self.config.d_model];
         let (device, dtype) = (self.device(), self.dtype());
         let read = |name: &str| -> Result<Tensor<2>, ModelError> {
@@ -99,14 +99,13 @@ impl Decoder {
             }
             // PEFT writes a tied matrix under both names.
             Some(Target::Head) if self.config.head == Head::Tied => {
-                let embedding = adapter.replaced().iter().find(|(path, _)| {
-                    matches!(self.target(names, path, Module::Embedding), Some(Target::Embedding))
-                });
-                let same = match embedding {
-                    Some((_, name)) => adapter.matrix(name, shape)? == adapter.matrix(tensor, shape)?,
-                    None => false,
+                let mut others = adapter.replaced().filter(|(_, other)| *other != tensor);
+                // It is the only other table. Without it the embedding stays as it was.
+                let embedding = match others.next() {
+                    Some((_, embedding)) => adapter.matrix(embedding, shape)?,
+                    None => to_host(self.token_embedding())?,
                 };
-                if !same {
+                if embedding != adapter.matrix(tensor, shape)? {
                     return Err(adapter.error(AdapterError::Tied { module: path.to_owned() }));
                 }
             }
@@ -188,11 +187,6 @@ fn ignored(names: &Names, path: &str) -> bool {
     let weight = format!("{path}.weight");
     let is_head = weight == names.head || weight == Names::HEAD_OF_CLASSES;
     !is_head && names.ignored.iter().any(|pattern| pattern.matches(&weight))
-}
-
-/// Whether a module is the head of a task, which has no part in the states.
-fn is_head_of_task(path: &str) -> bool {
-    Ignored::IN_EVERY_FAMILY.iter().any(|pattern| pattern.matches(&format!("{path}.weight")))
 }
 
 /// The linear map that has this name without the prefix of all names.

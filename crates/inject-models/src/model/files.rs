@@ -65,6 +65,7 @@ impl ModelFiles {
             None => Self::open_folder(origin),
         };
         let (mut files, adapter) = ModelError::both(files, adapter)?;
+        files.notes.extend(adapter.as_ref().and_then(Adapter::note));
         files.adapter = adapter;
         files.notes.splice(0..0, note);
         Ok(files)
@@ -153,8 +154,15 @@ impl ModelFiles {
     ///
     /// Fails if the tensors are not those of the family, a value is not finite, or a file can no longer be read.
     pub fn load(self, precision: impl Into<Precision>, device: &Device) -> Result<Model, ModelError> {
-        let ModelFiles { mut description, bos_token_id, tokenizer, adapter, checkpoint, origin, mut notes } =
-            self;
+        let ModelFiles {
+            mut description,
+            bos_token_id,
+            tokenizer,
+            mut adapter,
+            checkpoint,
+            origin,
+            mut notes,
+        } = self;
         let mut precision = precision.into();
         let wanted = precision.compute;
         precision.hold = precision.hold.on(device, wanted);
@@ -162,6 +170,9 @@ impl ModelFiles {
             precision.compute = FloatFormat::F32;
         }
         let family = description.family;
+        if let Some(adapter) = &mut adapter {
+            adapter.compare(&checkpoint, family.names())?;
+        }
         let mut weights = Weights::new(&checkpoint, family, device, precision);
         judge_head(&mut description.config, &mut weights, &mut notes)?;
         weights.refuse_unfit(&description.config)?;
