@@ -13,7 +13,6 @@ use crate::{
     config::Head,
     error::ModelError,
     families::{Family, Names, Projection, Stored},
-    host::to_host,
 };
 
 /// A map of the decoder that an adapter can change.
@@ -40,6 +39,10 @@ impl Decoder {
     ///
     /// Fails if the adapter changes a module that this decoder does not have, or one of another shape.
     pub(crate) fn merged(mut self, adapter: &Adapter, family: Family) -> Result<Self, ModelError> {
+        if self.config.head == Head::Tied && !self.stays_tied(adapter)? {
+            self.head = Some(self.embedding.clone());
+            self.config.head = Head::Untied;
+        }
         for (name, tensor) in adapter.replaced() {
             self.replace(adapter, family.names(), name, tensor)?;
         }
@@ -74,6 +77,17 @@ impl Decoder {
         }
     }
 
+    /// Returns whether embedding and head are the same matrix after they are replaced. PEFT replaces either by itself.
+    fn stays_tied(&self, adapter: &Adapter) -> Result<bool, ModelError> {
+        let shape = [self.config.vocab_size, self.config.d_model];
+        let mut replaced = adapter.replaced().map(|(_, tensor)| adapter.matrix(tensor, shape));
+        Ok(match (replaced.next().transpose()?, replaced.next().transpose()?) {
+            (None, _) => true,
+            (Some(first), Some(second)) => first == second,
+            (Some(_), None) => false,
+        })
+    }
+
     /// Replaces the embedding or the head with a matrix of the adapter.
     fn replace(
         &mut self,
@@ -97,21 +111,9 @@ impl Decoder {
                 let embedding = self.embedding.param(&device, dtype);
                 *embedding = embedding.clone().map(|_| matrix);
             }
-            // PEFT writes a tied matrix under both names.
-            Some(Target::Head) if self.config.head == Head::Tied => {
-                let mut others = adapter.replaced().filter(|(_, other)| *other != tensor);
-                // It is the only other table. Without it the embedding stays as it was.
-                let embedding = match others.next() {
-                    Some((_, embedding)) => adapter.matrix(embedding, shape)?,
-                    None => to_host(self.token_embedding())?,
-                };
-                if embedding != adapter.matrix(tensor, shape)? {
-                    return Err(adapter.error(AdapterError::Tied { module: path.to_owned() }));
-                }
-            }
             Some(Target::Head) => {
                 let matrix = read(tensor)?;
-                // Without a head there is nothing to replace.
+                // Without a head there is nothing to replace, and a tied one is replaced as the embedding.
                 if let Some(head) = &mut self.head {
                     let head = head.param(&device, dtype);
                     *head = head.clone().map(|_| matrix);

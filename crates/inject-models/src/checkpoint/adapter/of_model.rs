@@ -88,13 +88,14 @@ impl Adapter {
     }
 }
 
-/// The name of a tensor in the model's files.
+/// The name of a tensor in the model's files. A tied head is the embedding there.
 fn own_name(model: &Checkpoint, names: &Names, name: &str) -> Option<String> {
     let stems = names.prefixes.iter().filter_map(|prefix| name.strip_prefix(prefix));
     let others = stems.flat_map(|stem| names.prefixes.iter().map(move |prefix| format!("{prefix}{stem}")));
-    let heads = [names.head, Names::HEAD_OF_CLASSES].map(str::to_owned);
-    let heads = heads.into_iter().filter(|_| is_head(names, name));
-    [name.to_owned()].into_iter().chain(others).chain(heads).find(|name| model.contains(name))
+    let heads = [names.head, Names::HEAD_OF_CLASSES].map(str::to_owned).into_iter();
+    let embeddings = names.prefixes.iter().map(|prefix| format!("{prefix}{}", names.embedding));
+    let tables = heads.chain(embeddings).filter(|_| is_head(names, name));
+    [name.to_owned()].into_iter().chain(others).chain(tables).find(|name| model.contains(name))
 }
 
 fn is_head(names: &Names, name: &str) -> bool {

@@ -206,7 +206,7 @@ mod tests {
             "init_lora_weights": "pissa", "ensure_weight_tying": true
         });
         let text = parse(faulty).unwrap_err().to_string();
-        assert!(text.starts_with("6 faults: ") && text.contains("unclosed group"), "{text}");
+        assert!(text.starts_with("6 faults: ") && text.contains("Opening parenthesis"), "{text}");
         for key in ["use_dora", "bias", "r", "rank_pattern", "alpha_pattern.k_proj", "init_lora_weights"]
             .map(|key| format!("`{key}`"))
         {
