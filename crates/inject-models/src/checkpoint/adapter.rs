@@ -242,5 +242,9 @@ fn other_contents(place: &Path) -> Option<AdapterError> {
     let mut folders: Vec<String> =
         adapters.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     folders.sort();
-    (!folders.is_empty()).then_some(AdapterError::Folders { folders })
+    match folders.is_empty() {
+        false => Some(AdapterError::Folders { folders }),
+        true if !place.exists() => Some(AdapterError::Missing),
+        true => place.join("config.json").is_file().then_some(AdapterError::Model),
+    }
 }

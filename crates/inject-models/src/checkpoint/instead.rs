@@ -69,7 +69,8 @@ impl Instead {
         let ending = |ends: &[&str]| -> Vec<String> {
             names.iter().filter(|name| ends.iter().any(|end| name.ends_with(end))).cloned().collect()
         };
-        if names.iter().any(|name| name == "adapter_config.json") {
+        let of_adapter = ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"];
+        if names.iter().any(|name| of_adapter.contains(&name.as_str())) {
             return Some(Instead::Adapter { base: base_of_adapter(folder) });
         }
         let files = ending(&[".gguf"]);

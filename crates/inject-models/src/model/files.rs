@@ -104,10 +104,7 @@ impl ModelFiles {
         let (tokenizer, (checkpoint, unwrapped)) = ModelError::both(tokenizer, checkpoint)?;
         notes.extend(unwrapped);
         notes.extend(tokenizer.notes());
-        let applied = origin.adapter.as_deref() == Some(&origin.folder);
-        if !applied && origin.folder.join("adapter_config.json").is_file() {
-            notes.push(Note::AdapterBeside { base: checkpoint::base_of_adapter(&origin.folder) });
-        }
+        notes.extend(adapter_beside(&origin, &origin.folder));
         Ok(ModelFiles { description, bos_token_id, tokenizer, adapter: None, checkpoint, origin, notes })
     }
 
@@ -126,6 +123,7 @@ impl ModelFiles {
         };
         let (tokenizer, checkpoint) = ModelError::both(tokenizer, file.checkpoint())?;
         notes.extend(tokenizer.notes());
+        notes.extend(path.parent().and_then(|folder| adapter_beside(&origin, folder)));
         Ok(ModelFiles { description, bos_token_id, tokenizer, adapter: None, checkpoint, origin, notes })
     }
 
@@ -214,6 +212,12 @@ fn judge_head(
         (Head::Untied, Some(_)) | (Head::Tied | Head::Absent, None) | (Head::Absent, Some(_)) => {}
     }
     Ok(())
+}
+
+/// Notes an adapter in the folder of a model that is not applied.
+fn adapter_beside(origin: &Origin, folder: &Path) -> Option<Note> {
+    let is_beside = folder.join("adapter_config.json").is_file() && origin.adapter.as_deref() != Some(folder);
+    is_beside.then(|| Note::AdapterBeside { base: checkpoint::base_of_adapter(folder) })
 }
 
 #[cfg(test)]

@@ -47,6 +47,12 @@ pub enum AdapterError {
         /// The contents of the file, if it is not a model.
         found: Option<GgufContents>,
     },
+    /// There is nothing at the path.
+    #[error("it does not exist: expected a folder with adapter_config.json and the weights")]
+    Missing,
+    /// The folder holds a model.
+    #[error("it holds a model and no adapter: give it as the model, or a folder with adapter_config.json")]
+    Model,
     /// The folder holds folders of adapters, as PEFT writes several of one model.
     #[error("it holds adapters in folders of their own: give one of them: {}", folders.join(", "))]
     Folders {

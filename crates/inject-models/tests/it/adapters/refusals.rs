@@ -101,6 +101,33 @@ fn a_lora_in_gguf_and_other_files_are_named() {
 }
 
 #[test]
+fn a_place_without_an_adapter_is_named() {
+    let error = |place: &Path| {
+        let origin = Origin::of_folder(&fixture::folder("llama")).with_adapter(place);
+        match Model::load(origin, FloatFormat::F32, &device()).map(|_| ()).unwrap_err() {
+            ModelError::Adapter { source, .. } => source,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(matches!(error(&fixture::folder("gpt2")), AdapterError::Model));
+    assert!(matches!(error(Path::new("no/such/folder")), AdapterError::Missing));
+}
+
+#[test]
+fn a_folder_of_the_hubs_cache_stands_for_its_adapter() {
+    let cache = tempfile::tempdir().unwrap();
+    let repository = cache.path().join("models--owner--adapter");
+    let snapshot = repository.join("snapshots/0123");
+    fs::create_dir_all(&snapshot).unwrap();
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        fs::copy(fixture::folder("adapters/llama").join(name), snapshot.join(name)).unwrap();
+    }
+    let origin = Origin::of_folder(&fixture::folder("llama")).with_adapter(&repository);
+    let model = Model::load(origin, FloatFormat::F32, &device()).unwrap();
+    assert_eq!(model.origin().id, "llama + owner/adapter");
+}
+
+#[test]
 fn a_folder_of_several_adapters_is_named() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["second", "first"] {

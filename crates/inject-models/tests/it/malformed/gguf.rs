@@ -172,6 +172,14 @@ pub(crate) fn with_texts(texts: &[(&str, &str)]) -> Vec<u8> {
     texts.iter().fold(File::sound(), add).bytes()
 }
 
+/// Only the first part has the settings of the model.
+#[test]
+fn a_later_part_of_a_split_file_is_named() {
+    let file = File { keys: Vec::new(), ..File::sound() };
+    let (_folder, path, error) = load(&file.with_key("split.count", U32, 3_u32.to_le_bytes()).bytes());
+    says_all(&error, &path, &["key `split.count` is 3, expected one file", "llama-gguf-split --merge"]);
+}
+
 #[test]
 fn a_file_that_does_not_hold_a_model_is_named() {
     let lora = File::sound().with_tensors(&[("blk.0.attn_q.weight.lora_a", &[8, 4], F32, 0)]);
