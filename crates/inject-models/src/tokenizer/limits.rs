@@ -30,6 +30,9 @@ const MOST_PIECES_BYTES: u64 = 16 << 20;
 /// The quantity in errors.
 const LENGTH: &str = "the length of the file in bytes, whose limit grows with the model's vocab_size,";
 
+/// Longest table of normalisations, in bytes. Those of T5 and XLM-RoBERTa take 300 KB as a text.
+const LONGEST_TABLE: usize = 1 << 20;
+
 /// Values in the parts beside the vocabulary. Known tokenizers have less than a hundred.
 const MOST_VALUES: usize = 4096;
 
@@ -218,7 +221,7 @@ impl Asked {
     }
 
     fn add_table(&mut self, text: &str) -> Result<(), TokenizerLimit> {
-        size("the length of `precompiled_charsmap`", text.len(), BYTES_BESIDE as usize)?;
+        size("the length of `precompiled_charsmap`", text.len(), LONGEST_TABLE)?;
         let table = of_base64(text);
         trie_within(announced(&table), text.len() / 4 * 3)?;
         self.grow(growth_by_table(&table))
