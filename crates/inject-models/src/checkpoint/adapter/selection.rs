@@ -31,7 +31,7 @@ pub(super) struct Selection {
 #[derive(Debug)]
 enum Targets {
     AllLinear,
-    These(Modules, Option<Layers>),
+    These(Box<Modules>, Option<Layers>),
 }
 
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl Targets {
                 Err(setting(KEY, value, expected))
             }
             Value::String(text) if text.eq_ignore_ascii_case(ALL_LINEAR) => Ok(Targets::AllLinear),
-            value => Ok(Targets::These(modules(KEY, value)?, layers)),
+            value => Ok(Targets::These(Box::new(modules(KEY, value)?), layers)),
         }
     }
 }
