@@ -41,7 +41,7 @@ use self::wrappers::Unwrapped;
 pub use self::{
     adapter::AdapterError,
     damage::Damage,
-    gguf::GgufError,
+    gguf::{GgufContents, GgufError},
     header::{Header, HeaderError, LONGEST_HEADER, StoredTensor},
     instead::Instead,
     known_hashes::KnownHashes,

@@ -86,6 +86,11 @@ pub enum Note {
         /// The name of the class in transformers.
         class: String,
     },
+    /// An adapter has factors of modules that its settings do not select. They do not change, as in PEFT.
+    UnselectedModules {
+        /// The paths of these modules.
+        modules: Vec<String>,
+    },
     /// An adapter lies beside the model and is not applied.
     AdapterBeside {
         /// The model that it was made for, if it names one.
@@ -177,6 +182,14 @@ impl fmt::Display for Note {
                 f,
                 "texts have the ids that the tokenizer's own file gives them; those of transformers' {class} may be others"
             ),
+            Note::UnselectedModules { modules } => {
+                f.write_str("the adapter's tensors of ")?;
+                match modules.as_slice() {
+                    [first, _, ..] => write!(f, "{} modules such as `{first}`", modules.len())?,
+                    one => f.write_str(&one.concat())?,
+                }
+                f.write_str(" are passed over, as in PEFT, because adapter_config.json does not select these modules")
+            }
             Note::AdapterBeside { base } => {
                 f.write_str("an adapter lies in the folder and is not applied")?;
                 base.as_ref().map_or(Ok(()), |base| write!(f, " (it was made for `{base}`)"))

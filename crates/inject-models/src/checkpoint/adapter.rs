@@ -1,52 +1,66 @@
 //! LoRA adapters as PEFT writes them: `adapter_config.json`, and `adapter_model.safetensors` or `adapter_model.bin`.
 //!
-//! The tensors of the file say which modules change; the settings say by how much. PEFT chooses modules by settings instead
-//! (`target_modules`, `layers_to_transform` and others), but a chosen module without tensors does not change there either.
+//! As in PEFT, the settings choose the modules that change, and the tensors of others are passed over. A chosen module without tensors
+//! does not change.
 
 mod error;
+mod of_model;
+mod part;
+mod pattern;
+mod selection;
 mod settings;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     path::{Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
 
 pub use self::error::AdapterError;
-use self::settings::Settings;
-use super::{Checkpoint, file_hash, pytorch, read_text, safetensors};
-use crate::error::ModelError;
+use self::{of_model::OfModel, part::Part, selection::Selection, settings::Settings};
+use super::{Checkpoint, Gguf, Instead, file_hash, pytorch, read_text, safetensors};
+use crate::{error::ModelError, note::Note};
 
 /// The names of the file of weights, the first that exists.
 const WEIGHT_FILES: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
 
-/// The part of a tensor's name before the path of its module.
-const ROOT: &str = "base_model.model.";
-
-/// The ends of the names of whole matrices, of modules with factors and without.
-const WHOLE: [&str; 2] = [".base_layer.weight", ".weight"];
+const SETTINGS: &str = "adapter_config.json";
 
 /// An adapter, whose factors are read when they are needed.
 #[derive(Debug)]
 pub(crate) struct Adapter {
     folder: PathBuf,
-    settings: Settings,
     checkpoint: Checkpoint,
-    /// The modules that change, by their path in the model.
-    modules: BTreeMap<String, Module>,
-    /// The tensors that replace a matrix of the model, by the path of its module.
-    replaced: BTreeMap<String, String>,
+    /// The changes, by the path of the module in the model.
+    changes: BTreeMap<String, Change>,
+    /// The tensors of the model that the file has, by their names in the model.
+    of_model: BTreeMap<String, OfModel>,
+    /// Paths of modules that have factors and are not selected.
+    unselected: Vec<String>,
+}
+
+/// A change to a module: its scale, and the names of its two factors in the file.
+#[derive(Debug)]
+struct Change {
+    module: Module,
+    rank: usize,
+    scale: f64,
+    factors: [String; 2],
 }
 
 /// The kind of a module that an adapter changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Module {
     /// A linear map: factors `lora_A` and `lora_B`.
     Linear,
     /// A table of embeddings: factors `lora_embedding_A` and `lora_embedding_B`.
     Embedding,
 }
+
+/// The names of the two factors of modules, if they are there.
+type Pairs<'n> = BTreeMap<(&'n str, Module), [Option<&'n String>; 2]>;
 
 /// The two factors of a change: `scale * b a`, of shape `[d_out, d_in]`.
 #[derive(Debug)]
@@ -60,23 +74,23 @@ pub(crate) struct Factors {
 }
 
 impl Module {
-    /// The ends of the names of the two factors.
+    /// The names of the two factors, after the path of the module.
     fn factors(self) -> [&'static str; 2] {
         match self {
-            Module::Linear => [".lora_A.weight", ".lora_B.weight"],
-            Module::Embedding => [".lora_embedding_A", ".lora_embedding_B"],
+            Module::Linear => ["lora_A", "lora_B"],
+            Module::Embedding => ["lora_embedding_A", "lora_embedding_B"],
         }
     }
 }
 
 impl Adapter {
-    /// Opens the adapter in a folder and checks that it has nothing but LoRA factors in pairs and whole matrices.
+    /// Opens the adapter in a folder and checks that it has nothing but LoRA factors in pairs and tensors of the model.
     pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
         let failed = |source| ModelError::Adapter { folder: folder.to_owned(), source };
-        if folder.is_file() {
-            return Err(failed(AdapterError::File));
+        let path = folder.join(SETTINGS);
+        if let Some(found) = other_contents(folder).filter(|_| !path.is_file()) {
+            return Err(failed(found));
         }
-        let path = folder.join("adapter_config.json");
         let file =
             serde_json::from_str(&read_text(&path)?).map_err(|source| ModelError::Json { path, source })?;
         let settings = Settings::new(file).map_err(failed)?;
@@ -88,20 +102,39 @@ impl Adapter {
         } else {
             return Err(failed(AdapterError::NoWeights));
         };
-        let (modules, replaced) = modules(checkpoint.tensors.keys()).map_err(failed)?;
-        Ok(Adapter { folder: folder.to_owned(), settings, checkpoint, modules, replaced })
+        Adapter::new(folder, &settings, checkpoint).map_err(failed)
     }
 
-    /// The tensors that take the place of a matrix of the model, by the path of its module.
-    ///
-    /// PEFT writes the matrices of embedding and head beside the factors if one of the two changes, or if there are new tokens.
-    pub(crate) fn replaced(&self) -> &BTreeMap<String, String> {
-        &self.replaced
+    fn new(folder: &Path, settings: &Settings, checkpoint: Checkpoint) -> Result<Self, AdapterError> {
+        let pairs = pairs(&checkpoint)?;
+        let of_model = of_model::of_model(&checkpoint, &settings.selection, &pairs)?;
+        let (mut changes, mut unselected) = (BTreeMap::new(), Vec::new());
+        for (&(path, module), factors) in &pairs {
+            let factors = complete(module, *factors)?;
+            if !settings.selection.has(path, module)? {
+                unselected.push(path.to_owned());
+                continue;
+            }
+            let (rank, scale) = (settings.rank(path)?, settings.scale(path)?);
+            changes.insert(path.to_owned(), Change { module, rank, scale, factors });
+        }
+        match unselected.first() {
+            Some(module) if changes.is_empty() => {
+                Err(AdapterError::NothingSelected { module: module.clone() })
+            }
+            _ => Ok(Adapter { folder: folder.to_owned(), checkpoint, changes, of_model, unselected }),
+        }
     }
 
     /// The modules that change, by their path in the model.
-    pub(crate) fn modules(&self) -> &BTreeMap<String, Module> {
-        &self.modules
+    pub(crate) fn modules(&self) -> impl Iterator<Item = (&str, Module)> {
+        self.changes.iter().map(|(path, change)| (path.as_str(), change.module))
+    }
+
+    /// Notes the modules with factors that do not change.
+    pub(crate) fn note(&self) -> Option<Note> {
+        let modules = self.unselected.clone();
+        (!modules.is_empty()).then_some(Note::UnselectedModules { modules })
     }
 
     /// Reads the factors of the change to a map from `d_in` to `d_out` numbers. The table of embeddings is one from ids.
@@ -114,13 +147,12 @@ impl Adapter {
     ///
     /// Panics if the adapter does not change the module.
     pub(crate) fn factors(&self, module: &str, d_in: usize, d_out: usize) -> Result<Factors, ModelError> {
-        let rank = self.settings.rank(module);
-        let [a, b] = self.modules[module].factors().map(|end| format!("{ROOT}{module}{end}"));
+        let Change { rank, scale, factors: [a, b], .. } = &self.changes[module];
         Ok(Factors {
-            rank,
-            scale: self.settings.scale(module),
-            a: self.matrix(&a, [rank, d_in])?,
-            b: self.matrix(&b, [d_out, rank])?,
+            rank: *rank,
+            scale: *scale,
+            a: self.matrix(a, [*rank, d_in])?,
+            b: self.matrix(b, [d_out, *rank])?,
         })
     }
 
@@ -147,39 +179,72 @@ impl Adapter {
 pub(crate) fn hash_with_adapter(model: &str, folder: &Path) -> Result<String, ModelError> {
     let mut lines = format!("{model}\n");
     let weights = WEIGHT_FILES.into_iter().find(|name| folder.join(name).is_file());
-    for name in [Some("adapter_config.json"), weights].into_iter().flatten() {
+    for name in [Some(SETTINGS), weights].into_iter().flatten() {
         lines += &format!("{name}:{}\n", file_hash(&folder.join(name))?);
     }
     Ok(hex::encode(Sha256::digest(lines.as_bytes())))
 }
 
-/// Finds the modules whose factors these tensors are, and the tensors that are whole matrices.
-fn modules<'a>(
-    names: impl Iterator<Item = &'a String> + Clone,
-) -> Result<(BTreeMap<String, Module>, BTreeMap<String, String>), AdapterError> {
-    let (mut modules, mut replaced) = (BTreeMap::new(), BTreeMap::new());
-    for tensor in names.clone() {
-        let path = tensor.strip_prefix(ROOT).unwrap_or_default();
-        let kinds = [Module::Linear, Module::Embedding].into_iter();
-        let ends = kinds.flat_map(|kind| kind.factors().map(|end| (kind, end)));
-        let found = ends.filter_map(|(kind, end)| Some((kind, path.strip_suffix(end)?))).next();
-        let whole = WHOLE.iter().find_map(|end| path.strip_suffix(end));
-        match (found, whole) {
-            (Some((kind, module)), _) => {
-                modules.insert(module.to_owned(), kind);
+/// Finds the factors, and checks that all tensors are known and of one adapter.
+fn pairs(checkpoint: &Checkpoint) -> Result<Pairs<'_>, AdapterError> {
+    let (mut pairs, mut adapters) = (Pairs::new(), BTreeSet::new());
+    for tensor in checkpoint.tensors.keys() {
+        let unknown = || AdapterError::UnknownTensor { tensor: tensor.clone() };
+        match Part::of(tensor).ok_or_else(unknown)? {
+            Part::Factor { path, module, factor, adapter } => {
+                adapters.insert(adapter);
+                pairs.entry((path, module)).or_default()[factor] = Some(tensor);
             }
-            (None, Some(module)) => {
-                replaced.insert(module.to_owned(), tensor.clone());
+            Part::Saved { adapter, .. } => {
+                adapters.insert(Some(adapter));
             }
-            (None, None) => return Err(AdapterError::UnknownTensor { tensor: tensor.clone() }),
+            Part::Original | Part::OfModel { .. } => {}
         }
     }
-    let expected =
-        modules.iter().flat_map(|(module, kind)| kind.factors().map(|end| format!("{ROOT}{module}{end}")));
-    let present: BTreeSet<&String> = names.collect();
-    match expected.into_iter().find(|name| !present.contains(name)) {
-        Some(tensor) => Err(AdapterError::Unpaired { tensor }),
-        None if present.is_empty() => Err(AdapterError::Empty),
-        None => Ok((modules, replaced)),
+    match (checkpoint.tensors.len(), adapters.len()) {
+        (0, _) => Err(AdapterError::Empty),
+        (_, 0 | 1) => Ok(pairs),
+        _ => {
+            let name = |name: Option<&str>| name.unwrap_or("one without a name").to_owned();
+            Err(AdapterError::SeveralAdapters { adapters: adapters.into_iter().map(name).collect() })
+        }
+    }
+}
+
+/// The names of both factors.
+fn complete(module: Module, factors: [Option<&String>; 2]) -> Result<[String; 2], AdapterError> {
+    let other = |found: &str, [name, other]: [&str; 2]| {
+        let (path, end) = found.rsplit_once(name).unwrap_or((found, ""));
+        Err(AdapterError::Unpaired { tensor: format!("{path}{other}{end}") })
+    };
+    let [a, b] = module.factors();
+    match factors {
+        [Some(first), Some(second)] => Ok([first.clone(), second.clone()]),
+        [Some(first), None] => other(first, [a, b]),
+        [None, second] => other(second.map_or("", String::as_str), [b, a]),
+    }
+}
+
+/// The contents of a place without `adapter_config.json`, if they are known.
+fn other_contents(place: &Path) -> Option<AdapterError> {
+    if let Some(path) = Gguf::find(place) {
+        let found = match Gguf::open(path) {
+            Err(ModelError::Instead { found: Instead::OtherGguf(found), .. }) => Some(found),
+            _ => None,
+        };
+        return Some(AdapterError::Gguf { found });
+    }
+    if place.is_file() {
+        return Some(AdapterError::File);
+    }
+    let entries = fs::read_dir(place).into_iter().flatten().flatten();
+    let adapters = entries.filter(|entry| entry.path().join(SETTINGS).is_file());
+    let mut folders: Vec<String> =
+        adapters.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    folders.sort();
+    match folders.is_empty() {
+        false => Some(AdapterError::Folders { folders }),
+        true if !place.exists() => Some(AdapterError::Missing),
+        true => place.join("config.json").is_file().then_some(AdapterError::Model),
     }
 }

@@ -17,12 +17,6 @@ pub enum Damage {
     /// A pickled file cannot be understood.
     #[error("its pickle cannot be read")]
     Pickle(#[source] Box<dyn Error + Send + Sync>),
-    /// A shard lacks a tensor that the index places there.
-    #[error("the index says that tensor `{tensor}` is here, and it is not")]
-    MissingFromShard {
-        /// Name of the missing tensor.
-        tensor: String,
-    },
     /// A tensor has other values in a second shard.
     #[error(
         "tensor `{tensor}` has other values in `{}` than in `{}`, where the index places it: remove one of the two",

@@ -8,6 +8,7 @@
 mod architecture;
 mod blocks;
 mod config;
+mod contents;
 mod cursor;
 mod error;
 mod head;
@@ -28,9 +29,9 @@ use std::{
 use memmap2::Mmap;
 
 pub(super) use self::architecture::Architecture;
-pub use self::error::GgufError;
 use self::{architecture::Heads, blocks::Blocks, head::Head, settings::Settings};
-use super::{Checkpoint, Damage, Entry, StoredAs, Values, WeightFile, refuse_pointer};
+pub use self::{contents::GgufContents, error::GgufError};
+use super::{Checkpoint, Damage, Entry, Instead, StoredAs, Values, WeightFile, refuse_pointer};
 use crate::error::ModelError;
 
 /// The bytes with which every file begins.
@@ -89,7 +90,7 @@ impl Gguf {
         files.next().filter(|_| files.next().is_none())
     }
 
-    /// Opens a file and checks its head.
+    /// Opens a file, and checks its head and that it holds a model.
     pub(crate) fn open(path: PathBuf) -> Result<Self, ModelError> {
         refuse_pointer(&path)?;
         let io_error = |source| ModelError::Read { path: path.clone(), source };
@@ -99,6 +100,9 @@ impl Gguf {
         let map = unsafe { Mmap::map(&file) }.map_err(io_error)?;
         let head = Head::parse(&map)
             .map_err(|fault| ModelError::Damaged { path: path.clone(), source: Damage::Gguf(fault) })?;
+        if let Some(found) = GgufContents::other_than_a_model(&map, &head) {
+            return Err(ModelError::Instead { folder: path, found: Instead::OtherGguf(found) });
+        }
         let architecture = Architecture::of(&path, &map, &head)?;
         Ok(Gguf { path, map, head, architecture })
     }

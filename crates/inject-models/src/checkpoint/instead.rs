@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::read_text;
+use super::{GgufContents, read_text};
 
 /// The contents of a folder that is not a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Instead {
         /// Names of the files within the folder.
         files: Vec<String>,
     },
+    /// A GGUF file of something else than a model.
+    OtherGguf(GgufContents),
     /// A repository of the Hub's cache without one snapshot that stands for all.
     HubCache {
         /// The names of its snapshots.
@@ -67,7 +69,8 @@ impl Instead {
         let ending = |ends: &[&str]| -> Vec<String> {
             names.iter().filter(|name| ends.iter().any(|end| name.ends_with(end))).cloned().collect()
         };
-        if names.iter().any(|name| name == "adapter_config.json") {
+        let of_adapter = ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"];
+        if names.iter().any(|name| of_adapter.contains(&name.as_str())) {
             return Some(Instead::Adapter { base: base_of_adapter(folder) });
         }
         let files = ending(&[".gguf"]);
@@ -120,6 +123,7 @@ impl fmt::Display for Instead {
                 "an adapter and no model: give the model it was made for, and this folder as its adapter",
             ),
             Instead::Gguf { files } => write!(f, "GGUF files: give the path of one: {}", files.join(", ")),
+            Instead::OtherGguf(found) => write!(f, "{found} and no model: {}", found.advice()),
             Instead::HubCache { snapshots } if snapshots.is_empty() => {
                 f.write_str("an empty folder of the Hub's cache: download the model again")
             }

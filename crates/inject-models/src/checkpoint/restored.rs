@@ -128,14 +128,24 @@ impl Checkpoint {
 
     /// Reads a tensor of one small whole number of a safetensors file. Returns `None` if it is something else.
     pub(super) fn small_number(&self, entry: &Entry) -> Option<u64> {
+        match self.small_numbers(entry)?.as_slice() {
+            &[number] => Some(number),
+            _ => None,
+        }
+    }
+
+    /// Reads a tensor of some small whole numbers of a safetensors file. Returns `None` if it is something else.
+    pub(super) fn small_numbers(&self, entry: &Entry) -> Option<Vec<u64>> {
+        const MOST: usize = 1 << 16;
         let size = [(Dtype::U8, 1), (Dtype::I16, 2), (Dtype::I32, 4), (Dtype::I64, 8)];
         let (_, size) = size.into_iter().find(|(dtype, _)| is_stored_as(entry, *dtype))?;
-        if entry.shape.iter().product::<usize>() != 1 || !self.is_safetensors(entry) {
+        let len = entry.shape.iter().product::<usize>();
+        if len > MOST || !self.is_safetensors(entry) {
             return None;
         }
-        let mut bytes = self.bytes(entry, 0..size).ok()?;
-        bytes.resize(8, 0);
-        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+        let bytes = self.bytes(entry, 0..len * size).ok()?;
+        let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte));
+        Some(bytes.chunks(size).map(number).collect())
     }
 
     /// Reads all numbers of a tensor of floats.

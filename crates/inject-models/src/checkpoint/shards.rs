@@ -23,8 +23,8 @@ pub(super) fn open(
         let (file, found) = open_file(&folder.join(shard))?;
         for (name, entry) in found {
             let entry = Entry { file: number, ..entry };
-            // A tensor in several shards is read from the one the index names. One that the index does not name at all
-            // stays in the table, to be reported as surplus.
+            // A tensor in several shards is read from the one the index names, and from another if it is not there, as in
+            // transformers. One that the index does not name at all stays in the table, to be reported as surplus.
             match index.shards().get(&name) {
                 Some(named) if named != shard => seconds.push((name, entry)),
                 _ => drop(tensors.insert(name, entry)),
@@ -32,13 +32,12 @@ pub(super) fn open(
         }
         files.push(file);
     }
-    match index.shards().iter().find(|(tensor, _)| !tensors.contains_key(*tensor)) {
-        None => refuse_second_values(Checkpoint { path, files, tensors, architecture: None }, seconds),
-        Some((tensor, shard)) => Err(ModelError::Damaged {
-            path: folder.join(shard),
-            source: Damage::MissingFromShard { tensor: tensor.clone() },
-        }),
-    }
+    // One that the index names and no shard holds is missed only if the model needs it.
+    seconds.retain(|(name, entry)| match tensors.contains_key(name) {
+        true => true,
+        false => tensors.insert(name.clone(), entry.clone()).is_some(),
+    });
+    refuse_second_values(Checkpoint { path, files, tensors, architecture: None }, seconds)
 }
 
 /// Checks that tensors in two shards have the same values in both: transformers takes those of the shard that it loads last.

@@ -7,11 +7,22 @@ const ANYWHERE: &[&str] = &["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wr
 
 /// Beginnings of a name that stand for a wrapper: data parallel training, PEFT, and dictionaries in a pickle.
 const AT_THE_BEGINNING: &[&str] =
-    &["module.", "net.", "base_model.model.", "state_dict.", "model_state_dict."];
+    &["module.", "net.", "base_model.model.", "pretrained_model.", "state_dict.", "model_state_dict."];
 
 /// Beginnings of names of a model that is the field `model` of another one, or of a dictionary.
-const MODEL_WITHIN: &[&str] =
-    &["model.model.", "model.transformer.", "model.gpt_neox.", "model.lm_head.", "model.embed_out."];
+const MODEL_WITHIN: &[&str] = &[
+    "model.model.",
+    "model.transformer.",
+    "model.gpt_neox.",
+    "model.lm_head.",
+    "model.embed_out.",
+    "model.module.",
+    // GPT-2 without its head.
+    "model.wte.",
+    "model.wpe.",
+    "model.h.",
+    "model.ln_f.",
+];
 
 /// Dictionaries of a checkpoint of training that hold the whole model.
 const DICTIONARIES: &[&str] = &["state_dict.", "model_state_dict.", "module.", "net.", "model."];
@@ -73,15 +84,13 @@ fn own_name(name: &str, wrappers: &mut Vec<&'static str>) -> String {
         }
     });
     let mut name = steps.collect::<Vec<_>>().join(".");
-    while let Some(wrapper) = AT_THE_BEGINNING.iter().find(|wrapper| name.starts_with(**wrapper)) {
+    loop {
+        let within = MODEL_WITHIN.iter().any(|beginning| name.starts_with(beginning)).then_some("model.");
+        let wrapper = AT_THE_BEGINNING.iter().copied().find(|wrapper| name.starts_with(wrapper)).or(within);
+        let Some(wrapper) = wrapper else { return name };
         note(wrapper.trim_end_matches('.'));
         name.drain(..wrapper.len());
     }
-    if MODEL_WITHIN.iter().any(|beginning| name.starts_with(beginning)) {
-        note("model");
-        name.drain(.."model.".len());
-    }
-    name
 }
 
 #[cfg(test)]
@@ -122,6 +131,21 @@ mod tests {
             names(&["rng_state", "state_dict.model.model.a.w", "state_dict.model.lm_head.w"]);
         assert_eq!(found, ["lm_head.w", "model.a.w"]);
         assert_eq!(wrappers, ["state_dict", "model"]);
+    }
+
+    #[test]
+    fn wrappers_of_the_field_of_a_dictionary_are_taken_off() {
+        let (found, wrappers, left_out) =
+            names(&["model.module.model.a.w", "model.module.lm_head.w", "step"]);
+        assert_eq!(found, ["lm_head.w", "model.a.w"]);
+        assert_eq!((wrappers, left_out), (vec!["model", "module"], vec!["step".to_owned()]));
+        let (found, wrappers, _) =
+            names(&["model.h.0.w", "model.ln_f.w", "model.wpe.w", "model.wte.w", "step"]);
+        assert_eq!(found, ["h.0.w", "ln_f.w", "wpe.w", "wte.w"]);
+        assert_eq!(wrappers, ["model"]);
+        let (found, wrappers, _) = names(&["pretrained_model.model.a.w", "v_head.summary.w"]);
+        assert_eq!(found, ["model.a.w", "v_head.summary.w"]);
+        assert_eq!(wrappers, ["pretrained_model"]);
     }
 
     #[test]

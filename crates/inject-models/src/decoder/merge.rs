@@ -12,7 +12,7 @@ use crate::{
     checkpoint::{Adapter, AdapterError, Factors, Module},
     config::Head,
     error::ModelError,
-    families::{Family, Ignored, Names, Projection, Stored},
+    families::{Family, Names, Projection, Stored},
 };
 
 /// A map of the decoder that an adapter can change.
@@ -39,18 +39,20 @@ impl Decoder {
     ///
     /// Fails if the adapter changes a module that this decoder does not have, or one of another shape.
     pub(crate) fn merged(mut self, adapter: &Adapter, family: Family) -> Result<Self, ModelError> {
-        for (path, tensor) in adapter.replaced() {
-            if !is_head_of_task(path) {
-                self.replace(adapter, family.names(), path, tensor)?;
-            }
+        if self.config.head == Head::Tied && !self.stays_tied(adapter)? {
+            self.head = Some(self.embedding.clone());
+            self.config.head = Head::Untied;
         }
-        for (path, &module) in adapter.modules() {
+        for (name, tensor) in adapter.replaced() {
+            self.replace(adapter, family.names(), name, tensor)?;
+        }
+        for (path, module) in adapter.modules() {
             if ignored(family.names(), path) {
                 continue;
             }
             let target = self.target(family.names(), path, module).ok_or_else(|| {
-                adapter
-                    .error(AdapterError::UnknownModule { module: path.clone(), family: family.to_string() })
+                let module = path.to_owned();
+                adapter.error(AdapterError::UnknownModule { module, family: family.to_string() })
             })?;
             self.merge(adapter, family.names(), path, target)?;
         }
@@ -75,14 +77,26 @@ impl Decoder {
         }
     }
 
+    /// Returns whether embedding and head are the same matrix after they are replaced. PEFT replaces either by itself.
+    fn stays_tied(&self, adapter: &Adapter) -> Result<bool, ModelError> {
+        let shape = [self.config.vocab_size, self.config.d_model];
+        let mut replaced = adapter.replaced().map(|(_, tensor)| adapter.matrix(tensor, shape));
+        Ok(match (replaced.next().transpose()?, replaced.next().transpose()?) {
+            (None, _) => true,
+            (Some(first), Some(second)) => first == second,
+            (Some(_), None) => false,
+        })
+    }
+
     /// Replaces the embedding or the head with a matrix of the adapter.
     fn replace(
         &mut self,
         adapter: &Adapter,
         names: &'static Names,
-        path: &str,
+        name: &str,
         tensor: &str,
     ) -> Result<(), ModelError> {
+        let path = name.trim_end_matches(".weight");
         let shape = [self.config.vocab_size, self.config.d_model];
         let (device, dtype) = (self.device(), self.dtype());
         let read = |name: &str| -> Result<Tensor<2>, ModelError> {
@@ -97,22 +111,9 @@ impl Decoder {
                 let embedding = self.embedding.param(&device, dtype);
                 *embedding = embedding.clone().map(|_| matrix);
             }
-            // PEFT writes a tied matrix under both names.
-            Some(Target::Head) if self.config.head == Head::Tied => {
-                let embedding = adapter.replaced().iter().find(|(path, _)| {
-                    matches!(self.target(names, path, Module::Embedding), Some(Target::Embedding))
-                });
-                let same = match embedding {
-                    Some((_, name)) => adapter.matrix(name, shape)? == adapter.matrix(tensor, shape)?,
-                    None => false,
-                };
-                if !same {
-                    return Err(adapter.error(AdapterError::Tied { module: path.to_owned() }));
-                }
-            }
             Some(Target::Head) => {
                 let matrix = read(tensor)?;
-                // Without a head there is nothing to replace.
+                // Without a head there is nothing to replace, and a tied one is replaced as the embedding.
                 if let Some(head) = &mut self.head {
                     let head = head.param(&device, dtype);
                     *head = head.clone().map(|_| matrix);
@@ -188,11 +189,6 @@ fn ignored(names: &Names, path: &str) -> bool {
     let weight = format!("{path}.weight");
     let is_head = weight == names.head || weight == Names::HEAD_OF_CLASSES;
     !is_head && names.ignored.iter().any(|pattern| pattern.matches(&weight))
-}
-
-/// Whether a module is the head of a task, which has no part in the states.
-fn is_head_of_task(path: &str) -> bool {
-    Ignored::IN_EVERY_FAMILY.iter().any(|pattern| pattern.matches(&format!("{path}.weight")))
 }
 
 /// The linear map that has this name without the prefix of all names.

@@ -50,10 +50,11 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let eps = epsilon(&mut keys, "rms_norm_eps", 1e-5);
     let span = uniform_span(&mut keys, None);
     let head = head(&mut keys, false);
-    // Present in Phi-4-mini's file, and false there.
-    keys.only("attention_bias", false);
-    keys.only("mlp_bias", false);
-    keys.only("lm_head_bias", false);
+    // Present in Phi-4-mini's file, and false there. The class has no biases, whatever they are.
+    for key in ["attention_bias", "mlp_bias", "lm_head_bias"] {
+        keys.overrule(key, false);
+        keys.only(key, false);
+    }
     let surroundings = Surroundings {
         d_head: heads.d_head,
         max_len: max_position_embeddings,

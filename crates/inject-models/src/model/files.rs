@@ -65,6 +65,7 @@ impl ModelFiles {
             None => Self::open_folder(origin),
         };
         let (mut files, adapter) = ModelError::both(files, adapter)?;
+        files.notes.extend(adapter.as_ref().and_then(Adapter::note));
         files.adapter = adapter;
         files.notes.splice(0..0, note);
         Ok(files)
@@ -103,10 +104,7 @@ impl ModelFiles {
         let (tokenizer, (checkpoint, unwrapped)) = ModelError::both(tokenizer, checkpoint)?;
         notes.extend(unwrapped);
         notes.extend(tokenizer.notes());
-        let applied = origin.adapter.as_deref() == Some(&origin.folder);
-        if !applied && origin.folder.join("adapter_config.json").is_file() {
-            notes.push(Note::AdapterBeside { base: checkpoint::base_of_adapter(&origin.folder) });
-        }
+        notes.extend(adapter_beside(&origin, &origin.folder));
         Ok(ModelFiles { description, bos_token_id, tokenizer, adapter: None, checkpoint, origin, notes })
     }
 
@@ -125,6 +123,7 @@ impl ModelFiles {
         };
         let (tokenizer, checkpoint) = ModelError::both(tokenizer, file.checkpoint())?;
         notes.extend(tokenizer.notes());
+        notes.extend(path.parent().and_then(|folder| adapter_beside(&origin, folder)));
         Ok(ModelFiles { description, bos_token_id, tokenizer, adapter: None, checkpoint, origin, notes })
     }
 
@@ -153,8 +152,15 @@ impl ModelFiles {
     ///
     /// Fails if the tensors are not those of the family, a value is not finite, or a file can no longer be read.
     pub fn load(self, precision: impl Into<Precision>, device: &Device) -> Result<Model, ModelError> {
-        let ModelFiles { mut description, bos_token_id, tokenizer, adapter, checkpoint, origin, mut notes } =
-            self;
+        let ModelFiles {
+            mut description,
+            bos_token_id,
+            tokenizer,
+            mut adapter,
+            checkpoint,
+            origin,
+            mut notes,
+        } = self;
         let mut precision = precision.into();
         let wanted = precision.compute;
         precision.hold = precision.hold.on(device, wanted);
@@ -162,6 +168,9 @@ impl ModelFiles {
             precision.compute = FloatFormat::F32;
         }
         let family = description.family;
+        if let Some(adapter) = &mut adapter {
+            adapter.compare(&checkpoint, family.names())?;
+        }
         let mut weights = Weights::new(&checkpoint, family, device, precision);
         judge_head(&mut description.config, &mut weights, &mut notes)?;
         weights.refuse_unfit(&description.config)?;
@@ -203,6 +212,12 @@ fn judge_head(
         (Head::Untied, Some(_)) | (Head::Tied | Head::Absent, None) | (Head::Absent, Some(_)) => {}
     }
     Ok(())
+}
+
+/// Notes an adapter in the folder of a model that is not applied.
+fn adapter_beside(origin: &Origin, folder: &Path) -> Option<Note> {
+    let is_beside = folder.join("adapter_config.json").is_file() && origin.adapter.as_deref() != Some(folder);
+    is_beside.then(|| Note::AdapterBeside { base: checkpoint::base_of_adapter(folder) })
 }
 
 #[cfg(test)]

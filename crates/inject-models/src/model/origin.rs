@@ -67,10 +67,11 @@ impl Origin {
     }
 
     /// Returns the origin of the same model, merged with the LoRA adapter in a folder: `adapter_config.json`, and
-    /// `adapter_model.safetensors` or `adapter_model.bin`, as PEFT writes them. The id names both.
+    /// `adapter_model.safetensors` or `adapter_model.bin`, as PEFT writes them. It may be a folder of the Hub's cache, as for a model.
+    /// The id names both.
     pub fn with_adapter(self, folder: &Path) -> Self {
-        let id = format!("{} + {}", self.id, Origin::of_folder(folder).id);
-        Origin { id, adapter: Some(folder.to_owned()), ..self }
+        let adapter = Origin::of_folder(folder);
+        Origin { id: format!("{} + {}", self.id, adapter.id), adapter: Some(adapter.folder), ..self }
     }
 
     /// Returns the origin of the same model with a tokenizer from another place, of those that [`Model::with_tokenizer`](crate::Model::with_tokenizer) takes.

@@ -83,7 +83,7 @@ fn read(text: &[u8], beside: &Beside) -> tokenizers::Result<Read> {
     let class = Class::of(beside, is_byte_level);
     // The vocabulary of the other kind lacks nearly every token that the class would look for.
     let parts = class.own_parts(beside).filter(|parts| parts.byte_fallback != is_byte_level);
-    let rebuilt = parts.map(|parts| rebuilt(text, &class, parts)).transpose()?.flatten();
+    let rebuilt = parts.map(|parts| rebuilt(text, beside, &class, parts)).transpose()?.flatten();
     if let Some(rebuilt) = rebuilt {
         return Ok(rebuilt);
     }
@@ -94,7 +94,7 @@ fn read(text: &[u8], beside: &Beside) -> tokenizers::Result<Read> {
 }
 
 /// Builds the tokenizer from the vocabulary of a file and the parts of a class. Returns `None` if the vocabulary is of another kind.
-fn rebuilt(text: &[u8], class: &Class, parts: OwnParts) -> tokenizers::Result<Option<Read>> {
+fn rebuilt(text: &[u8], beside: &Beside, class: &Class, parts: OwnParts) -> tokenizers::Result<Option<Read>> {
     let File { added_tokens, normalizer, pre_tokenizer, post_processor, model } =
         serde_json::from_slice(text)?;
     let ModelWrapper::BPE(mut model) = model else { return Ok(None) };
@@ -114,9 +114,15 @@ fn rebuilt(text: &[u8], class: &Class, parts: OwnParts) -> tokenizers::Result<Op
     let note = (!replaced.is_empty())
         .then(|| Note::PartsReplaced { class: class.name().to_owned(), parts: replaced });
 
-    if *class != Class::Gemma {
-        model.unk_token = None;
-    }
+    // The class has the special token that the files name, whatever the model has.
+    model.unk_token = match class {
+        Class::Gemma => {
+            let special = AddedTokens::of(beside, BTreeMap::new(), None, class.special_tokens());
+            special.named("unk_token").map(str::to_owned)
+        }
+        _ => None,
+    };
+    model.unk_token.as_deref().map_or(Ok(()), limits::check_unknown)?;
     model.byte_fallback = parts.byte_fallback;
     model.fuse_unk = parts.byte_fallback;
     model.ignore_merges = false;

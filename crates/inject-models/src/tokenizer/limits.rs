@@ -16,14 +16,22 @@ pub(crate) use self::{
     vocabulary::{Merges, check_added, check_tokens, check_unknown},
 };
 
-/// Largest file: what a token may take, and what stands beside the vocabulary. Gemma 3 takes 128 bytes a token, merges included.
+/// Largest file: what a token of the model may take, and what any tokenizer may, because a small model may have that of a large one.
+/// Gemma 3's takes 33 MB, which is 128 bytes a token, merges included. Reading 40 MB of the shortest tokens takes 700 MB.
 const BYTES_PER_TOKEN: u64 = 1 << 10;
-const BYTES_BESIDE: u64 = 1 << 20;
+const BYTES_OF_ANY: u64 = 40 << 20;
 const MOST_BYTES: u64 = 256 << 20;
 
-/// Largest file of SentencePiece: what a piece may take, and what stands beside the pieces. Gemma 3 takes 18 bytes a piece, and 5 MB.
+/// The same for files of SentencePiece. Gemma 3's takes 18 bytes a piece, and 5 MB.
 const BYTES_PER_PIECE: u64 = 64;
+const PIECES_OF_ANY: u64 = 6 << 20;
 const MOST_PIECES_BYTES: u64 = 16 << 20;
+
+/// The quantity in errors.
+const LENGTH: &str = "the length of the file in bytes, whose limit grows with the model's vocab_size,";
+
+/// Longest table of normalisations, in bytes. Those of T5 and XLM-RoBERTa take 300 KB as a text.
+const LONGEST_TABLE: usize = 1 << 20;
 
 /// Values in the parts beside the vocabulary. Known tokenizers have less than a hundred.
 const MOST_VALUES: usize = 4096;
@@ -124,15 +132,15 @@ struct Asked {
 
 /// Checks the length of a file for a vocabulary of `vocab_size` tokens.
 pub(super) fn check_length(length: u64, vocab_size: usize) -> Result<(), TokenizerLimit> {
-    let most = (vocab_size as u64).saturating_mul(BYTES_PER_TOKEN).saturating_add(BYTES_BESIDE);
-    at_most("the length of the file in bytes", length, most.min(MOST_BYTES))
+    let most = (vocab_size as u64).saturating_mul(BYTES_PER_TOKEN).saturating_add(BYTES_OF_ANY);
+    at_most(LENGTH, length, most.min(MOST_BYTES))
 }
 
 /// Checks the length of a file of SentencePiece for a vocabulary of `vocab_size` tokens. A piece of two bytes takes twenty times as
 /// much memory.
 pub(super) fn check_pieces_length(length: u64, vocab_size: usize) -> Result<(), TokenizerLimit> {
-    let most = (vocab_size as u64).saturating_mul(BYTES_PER_PIECE).saturating_add(BYTES_BESIDE);
-    at_most("the length of the file in bytes", length, most.min(MOST_PIECES_BYTES))
+    let most = (vocab_size as u64).saturating_mul(BYTES_PER_PIECE).saturating_add(PIECES_OF_ANY);
+    at_most(LENGTH, length, most.min(MOST_PIECES_BYTES))
 }
 
 /// Checks the length of an expression that is made of tokens.
@@ -213,7 +221,7 @@ impl Asked {
     }
 
     fn add_table(&mut self, text: &str) -> Result<(), TokenizerLimit> {
-        size("the length of `precompiled_charsmap`", text.len(), BYTES_BESIDE as usize)?;
+        size("the length of `precompiled_charsmap`", text.len(), LONGEST_TABLE)?;
         let table = of_base64(text);
         trie_within(announced(&table), text.len() / 4 * 3)?;
         self.grow(growth_by_table(&table))

@@ -272,7 +272,7 @@ impl Read {
             .map(|(_, token)| token.as_str())
             .collect();
         defined.sort_by_key(|token| Reverse(token.chars().count()));
-        let escaped: Vec<String> = defined.into_iter().map(regex::escape).collect();
+        let escaped: Vec<_> = defined.into_iter().map(fancy_regex::escape).collect();
         let expression = escaped.join("|");
         limits::check_expression(&expression)?;
         Ok((!escaped.is_empty()).then_some(expression))

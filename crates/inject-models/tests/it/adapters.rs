@@ -1,6 +1,7 @@
 //! LoRA adapters: states of merged models against PEFT's `merge_and_unload`, and the adapters that are refused.
 
 mod refusals;
+mod selection;
 
 use std::{error::Error, fs, path::Path};
 
@@ -178,6 +179,9 @@ fn a_whole_matrix_takes_the_place_of_that_of_the_model() {
             for (stem, name) in
                 [("model.embed_tokens", "model.embed_tokens.weight"), ("lm_head", "lm_head.weight")]
             {
+                if !saved.is_empty() && !saved.iter().any(|saved| stem.ends_with(saved)) {
+                    continue;
+                }
                 let (shape, bytes) = matrix(name);
                 let bytes = if zeros { vec![0; bytes.len()] } else { bytes };
                 let of_layer = if saved.is_empty() { ".base_layer" } else { "" };
@@ -206,11 +210,35 @@ fn a_whole_matrix_takes_the_place_of_that_of_the_model() {
     assert!(head.iter().all(|value| *value == 0.0));
 }
 
+#[test]
+fn an_adapter_that_saves_one_of_two_tied_modules_separates_them() {
+    let load = |origin| Model::load(origin, FloatFormat::F32, &device()).unwrap().decoder;
+    let model = || Origin::of_folder(&fixture::folder("qwen2"));
+    let plain = values(load(model()).token_embedding());
+    for (saved, path) in [("embed_tokens", "model.embed_tokens"), ("lm_head", "lm_head")] {
+        let copy = Copy::new()
+            .with("target_modules", json!(["q_proj"]))
+            .with("modules_to_save", json!([saved]))
+            .with_tensors(|tensors| {
+                tensors.retain(|(name, ..)| name.contains(".layers.0.self_attn.q_proj."));
+                let name = format!("base_model.model.{path}.weight");
+                tensors.push((name, vec![97, 32], vec![0; 4 * 97 * 32]));
+            });
+        let decoder = load(model().with_adapter(copy.0.path()));
+        let [embedding, head] = [decoder.token_embedding(), decoder.own_head().unwrap()].map(values);
+        let [replaced, kept] = if saved == "lm_head" { [head, embedding] } else { [embedding, head] };
+        assert!(replaced.iter().all(|value| *value == 0.0), "{saved}");
+        assert!(kept == plain, "{saved}");
+    }
+}
+
 /// PEFT shares one saved matrix between tied modules, and writes it under both names.
 #[test]
 fn an_adapter_that_ensures_tied_weights_replaces_both_of_them() {
     let zeros = |head: f32| {
-        Copy::new().with("ensure_weight_tying", json!(true)).with_tensors(|tensors| {
+        let copy =
+            Copy::new().with("ensure_weight_tying", json!(true)).with("target_modules", json!(["q_proj"]));
+        copy.with("modules_to_save", json!(["embed_tokens"])).with_tensors(|tensors| {
             tensors.retain(|(name, ..)| name.contains(".layers.0.self_attn.q_proj."));
             for (stem, value) in [("model.embed_tokens", 0.0), ("lm_head", head)] {
                 let bytes = f32::to_le_bytes(value).repeat(97 * 32);
@@ -223,6 +251,10 @@ fn an_adapter_that_ensures_tied_weights_replaces_both_of_them() {
     let decoder = Model::load(origin, FloatFormat::F32, &device()).unwrap().decoder;
     assert!(values(decoder.token_embedding()).iter().all(|value| *value == 0.0));
     assert!(decoder.own_head().is_none());
-    let error = zeros(1.0).error_on(&fixture::folder("qwen2"));
-    assert!(matches!(&error, ModelError::Adapter { source: AdapterError::Tied { .. }, .. }), "{error:?}");
+    // Each has its own matrix if they are saved apart.
+    let adapter = zeros(1.0);
+    let origin = Origin::of_folder(&fixture::folder("qwen2")).with_adapter(adapter.0.path());
+    let decoder = Model::load(origin, FloatFormat::F32, &device()).unwrap().decoder;
+    assert!(values(decoder.token_embedding()).iter().all(|value| *value == 0.0));
+    assert!(values(decoder.own_head().unwrap()).iter().all(|value| *value == 1.0));
 }

@@ -205,7 +205,7 @@ fn a_malformed_file_is_refused_for_its_reason() {
             file(&sound, &normaliser(&field(2, &[8, 0, 0, 0, 0, 0, 0, 0, 0]))),
             "`precompiled_charsmap` is malformed",
         ),
-        (vec![b'\n'; 200_000 + (1 << 20)], "the length of the file in bytes is"),
+        (vec![b'\n'; 200_000 + (6 << 20)], "the length of the file in bytes"),
     ] {
         with(bytes).tokenizer_error("tokenizer.model", &[says]);
     }

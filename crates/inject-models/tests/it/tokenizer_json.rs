@@ -136,3 +136,39 @@ fn a_tokenizer_config_that_cannot_be_read_is_named() {
         assert!(source.contains(expected), "{source}");
     }
 }
+
+/// The unknown token of `GemmaTokenizer` is the special token of that name. transformers 5.24 gives these ids.
+#[test]
+fn the_unknown_token_of_gemma_is_the_one_that_the_files_name() {
+    let vocabulary =
+        json!({"<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3, "a": 4, "b": 5, "\u{2581}": 6, "<mask>": 7});
+    let special = |(id, content): (usize, &str)| json!({"id": id, "content": content, "special": true, "normalized": false, "lstrip": false, "rstrip": false, "single_word": false});
+    let added: Vec<Value> =
+        ["<pad>", "<eos>", "<bos>", "<unk>"].into_iter().enumerate().map(special).collect();
+    for (of_model, named, unknown) in [
+        (json!(null), json!({}), 3),
+        (json!("<unk>"), json!({}), 3),
+        (json!("<unk>"), json!({"unk_token": "<pad>"}), 0),
+        (json!("<pad>"), json!({}), 3),
+    ] {
+        let tokenizer = json!({
+            "version": "1.0",
+            "added_tokens": added,
+            "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u{2581}"},
+            "pre_tokenizer": {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": false},
+            "post_processor": null,
+            "decoder": null,
+            "model": {
+                "type": "BPE", "unk_token": of_model, "fuse_unk": true, "byte_fallback": true, "vocab": vocabulary, "merges": []
+            }
+        });
+        let mut config = json!({"tokenizer_class": "GemmaTokenizer"});
+        config.as_object_mut().unwrap().extend(named.as_object().unwrap().clone());
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+        fs::write(place.path().join("tokenizer_config.json"), config.to_string()).unwrap();
+        let model = model().with_tokenizer(place.path()).unwrap();
+        let found = model.tokenizer().unwrap().encode("a \u{e9} b", Bos::No).unwrap();
+        assert_eq!(found, [4, 6, unknown, 6, 5], "{of_model} {named}");
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use crate::checkpoint::GgufContents;
+
 /// A fault of an adapter, or a kind of adapter that is not merged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,17 +18,15 @@ pub enum AdapterError {
         /// The values that are understood.
         expected: &'static str,
     },
-    /// A key of `rank_pattern` or `alpha_pattern` is not a regular expression.
-    #[error(
-        "adapter_config.json: `{key}` has the pattern `{pattern}`, expected a regular expression without look-around and back-references"
-    )]
+    /// A pattern is not a regular expression, or takes too many steps.
+    #[error("adapter_config.json: `{key}` has the pattern `{pattern}`, expected a regular expression")]
     Pattern {
         /// The setting that holds the patterns.
         key: &'static str,
-        /// The key that is not a regular expression.
+        /// The pattern that cannot be used.
         pattern: String,
-        /// The error of the regular expression parser.
-        source: Box<regex::Error>,
+        /// The error of the regular expressions.
+        source: Box<fancy_regex::Error>,
     },
     /// The settings have several faults.
     #[error("{} faults: {}", faults.len(), faults.join("; "))]
@@ -37,6 +37,28 @@ pub enum AdapterError {
     /// The path is that of a file.
     #[error("it is a file: give the folder that holds adapter_config.json and the weights")]
     File,
+    /// The place holds a GGUF file.
+    #[error(
+        "it is a GGUF file of {}, and adapters are merged as PEFT writes them: give the folder with adapter_config.json and \
+         adapter_model.safetensors",
+        found.as_ref().map_or_else(|| "a model".to_owned(), ToString::to_string)
+    )]
+    Gguf {
+        /// The contents of the file, if it is not a model.
+        found: Option<GgufContents>,
+    },
+    /// There is nothing at the path.
+    #[error("it does not exist: expected a folder with adapter_config.json and the weights")]
+    Missing,
+    /// The folder holds a model.
+    #[error("it holds a model and no adapter: give it as the model, or a folder with adapter_config.json")]
+    Model,
+    /// The folder holds folders of adapters, as PEFT writes several of one model.
+    #[error("it holds adapters in folders of their own: give one of them: {}", folders.join(", "))]
+    Folders {
+        /// Names of these folders.
+        folders: Vec<String>,
+    },
     /// There is no file of weights under its usual name.
     #[error("it holds no weights: expected adapter_model.safetensors or adapter_model.bin")]
     NoWeights,
@@ -49,6 +71,30 @@ pub enum AdapterError {
          PEFT's `merge_and_unload`"
     )]
     UnknownTensor {
+        /// Name of the tensor in the adapter's file.
+        tensor: String,
+    },
+    /// The names of tensors have the names of several adapters in them.
+    #[error("it holds the tensors of several adapters ({}): save one of them by itself", adapters.join(", "))]
+    SeveralAdapters {
+        /// Their names. Tensors without one count as another adapter.
+        adapters: Vec<String>,
+    },
+    /// The settings select no module that has factors.
+    #[error(
+        "adapter_config.json selects none of the modules whose factors it has, such as `{module}`: expected settings \
+         (`target_modules` and others) that belong to the tensors"
+    )]
+    NothingSelected {
+        /// Path of a module with factors.
+        module: String,
+    },
+    /// The file has a tensor of the model itself, with other values.
+    #[error(
+        "tensor `{tensor}` differs from that of the model: give the model that the adapter was trained on, or merge the adapter \
+         with PEFT's `merge_and_unload`"
+    )]
+    OtherModel {
         /// Name of the tensor in the adapter's file.
         tensor: String,
     },

@@ -2,12 +2,12 @@
 
 mod refused;
 
-use regex::Regex;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use self::refused::{initialisation, refused, setting};
-use super::AdapterError;
+pub(super) use self::refused::setting;
+use self::refused::{initialisation, refused};
+use super::{AdapterError, pattern::Pattern, selection::Selection};
 use crate::in_order::InOrder;
 
 /// The contents of `adapter_config.json`. The patterns are read apart, because the order of their entries counts.
@@ -19,13 +19,14 @@ pub(super) struct File {
     others: Map<String, Value>,
 }
 
-/// The ranks and scales of an adapter.
+/// The modules that an adapter changes, and its ranks and scales.
 #[derive(Debug)]
 pub(super) struct Settings {
+    pub(super) selection: Selection,
     rank: usize,
     alpha: f64,
-    ranks: Vec<(Regex, usize)>,
-    alphas: Vec<(Regex, f64)>,
+    ranks: Vec<(Pattern, usize)>,
+    alphas: Vec<(Pattern, f64)>,
     scaling: Scaling,
 }
 
@@ -72,8 +73,9 @@ impl Settings {
         let rank_of_all = map.remove("r").map_or(Ok(8), |value| rank("r", &value));
         let alpha_of_all = map.remove("lora_alpha").map_or(Ok(8.0), |value| alpha("lora_alpha", &value));
         let settings = Settings {
-            rank: rank_of_all.unwrap_or_else(|fault| stand_in(&mut faults, fault, 1)),
-            alpha: alpha_of_all.unwrap_or_else(|fault| stand_in(&mut faults, fault, 1.0)),
+            selection: Selection::take(&mut map, &mut faults),
+            rank: or(&mut faults, rank_of_all, 1),
+            alpha: or(&mut faults, alpha_of_all, 1.0),
             ranks: compiled("rank_pattern", rank_pattern, rank, &mut faults),
             alphas: compiled("alpha_pattern", alpha_pattern, alpha, &mut faults),
             scaling,
@@ -87,33 +89,48 @@ impl Settings {
     }
 
     /// The rank of the change to a module.
-    pub(super) fn rank(&self, module: &str) -> usize {
-        first_match(&self.ranks, module).unwrap_or(self.rank)
+    ///
+    /// # Errors
+    ///
+    /// Fails if a pattern takes too many steps.
+    pub(super) fn rank(&self, module: &str) -> Result<usize, AdapterError> {
+        Ok(first_match(&self.ranks, module)?.unwrap_or(self.rank))
     }
 
     /// The factor on the change to a module.
     ///
+    /// # Errors
+    ///
+    /// Fails if a pattern takes too many steps.
+    ///
     /// # Source
     ///
     /// PEFT 0.21.2, `tuners/lora/layer.py` (`update_layer`).
-    pub(super) fn scale(&self, module: &str) -> f64 {
-        let alpha = first_match(&self.alphas, module).unwrap_or(self.alpha);
-        let rank = self.rank(module) as f64;
-        match self.scaling {
+    pub(super) fn scale(&self, module: &str) -> Result<f64, AdapterError> {
+        let alpha = first_match(&self.alphas, module)?.unwrap_or(self.alpha);
+        let rank = self.rank(module)? as f64;
+        Ok(match self.scaling {
             Scaling::Rank => alpha / rank,
             Scaling::RootOfRank => alpha / rank.sqrt(),
-        }
+        })
     }
 }
 
-fn first_match<T: Copy>(patterns: &[(Regex, T)], module: &str) -> Option<T> {
-    patterns.iter().find(|(pattern, _)| pattern.is_match(module)).map(|&(_, value)| value)
+fn first_match<T: Copy>(patterns: &[(Pattern, T)], module: &str) -> Result<Option<T>, AdapterError> {
+    for (pattern, value) in patterns {
+        if pattern.fits(module)? {
+            return Ok(Some(*value));
+        }
+    }
+    Ok(None)
 }
 
 /// Keeps a fault, and returns a value in the place of the faulty one.
-fn stand_in<T>(faults: &mut Vec<AdapterError>, fault: AdapterError, value: T) -> T {
-    faults.push(fault);
-    value
+pub(super) fn or<T>(faults: &mut Vec<AdapterError>, found: Result<T, AdapterError>, stand_in: T) -> T {
+    found.unwrap_or_else(|fault| {
+        faults.push(fault);
+        stand_in
+    })
 }
 
 /// Compiles regular expressions over the paths of modules. The first that fits counts, as in PEFT 0.21.2,
@@ -123,13 +140,10 @@ fn compiled<T>(
     patterns: Option<InOrder<Value>>,
     parse: fn(&str, &Value) -> Result<T, AdapterError>,
     faults: &mut Vec<AdapterError>,
-) -> Vec<(Regex, T)> {
+) -> Vec<(Pattern, T)> {
     let compile = |(pattern, value): (String, Value)| {
         let value = parse(&format!("{key}.{pattern}"), &value)?;
-        match Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$")) {
-            Ok(regex) => Ok((regex, value)),
-            Err(error) => Err(AdapterError::Pattern { key, pattern, source: Box::new(error) }),
-        }
+        Ok((Pattern::new(key, &pattern, [r"(.*\.)?(", ")$"])?, value))
     };
     patterns
         .into_iter()
@@ -157,7 +171,7 @@ mod tests {
     use super::*;
 
     fn parse(more: Value) -> Result<Settings, AdapterError> {
-        let mut map = json!({ "peft_type": "LORA", "r": 4, "lora_alpha": 8 });
+        let mut map = json!({ "peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": [] });
         map.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         Settings::new(serde_json::from_value(map).unwrap())
     }
@@ -166,12 +180,12 @@ mod tests {
     fn patterns_fit_whole_paths_and_their_ends_and_the_first_counts() {
         // The order of the file, which is not that of the alphabet.
         let text = r#"{
-            "peft_type": "LORA", "r": 4, "lora_alpha": 8,
+            "peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": [],
             "rank_pattern": { "q_proj": 2, "^model.layers.1.mlp.up_proj": 16 },
             "alpha_pattern": { "self_attn.[qk]_proj": 3, "q_proj": 7 }
         }"#;
         let settings = Settings::new(serde_json::from_str(text).unwrap()).unwrap();
-        let of = |module: &str| (settings.rank(module), settings.scale(module));
+        let of = |module: &str| (settings.rank(module).unwrap(), settings.scale(module).unwrap());
         assert_eq!(of("model.layers.0.self_attn.q_proj"), (2, 1.5));
         assert_eq!(of("model.layers.0.self_attn.xq_proj"), (4, 2.0));
         assert_eq!(of("other.q_proj"), (2, 3.5));
@@ -182,7 +196,7 @@ mod tests {
     #[test]
     fn rank_stabilised_lora_divides_by_the_root() {
         let settings = parse(json!({ "use_rslora": true })).unwrap();
-        assert_eq!(settings.scale("any"), 4.0);
+        assert_eq!(settings.scale("any").unwrap(), 4.0);
     }
 
     #[test]
@@ -192,7 +206,7 @@ mod tests {
             "init_lora_weights": "pissa", "ensure_weight_tying": true
         });
         let text = parse(faulty).unwrap_err().to_string();
-        assert!(text.starts_with("6 faults: ") && text.contains("unclosed group"), "{text}");
+        assert!(text.starts_with("6 faults: ") && text.contains("Opening parenthesis"), "{text}");
         for key in ["use_dora", "bias", "r", "rank_pattern", "alpha_pattern.k_proj", "init_lora_weights"]
             .map(|key| format!("`{key}`"))
         {

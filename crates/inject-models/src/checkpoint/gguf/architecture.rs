@@ -35,6 +35,10 @@ pub(super) struct Heads {
 /// The names by which files call the architectures.
 const KNOWN: &str = "llama, gemma2, gemma3, gpt2, gptneox, olmo2, phi3, qwen2, qwen3 or smollm3";
 
+/// The key of the number of files that hold a model, and what is read.
+pub(super) const SPLIT: &str = "split.count";
+pub(super) const ONE_FILE: &str = "one file: join the parts with `llama-gguf-split --merge`";
+
 /// The parts of names that differ, in the file and as published.
 type Renamed = &'static [(&'static str, &'static str)];
 
@@ -107,7 +111,11 @@ impl Architecture {
     /// Reads the architecture of a file.
     pub(super) fn of(path: &Path, bytes: &[u8], head: &Head) -> Result<Self, ModelError> {
         const KEY: &str = "general.architecture";
-        let missing = || ModelError::missing_key(path, KEY, KNOWN);
+        let missing = || match head.metadata.get(SPLIT).filter(|parts| parts.whole() > Some(1)) {
+            // Only the first part names it.
+            Some(parts) => ModelError::bad_key(path, SPLIT, &shown(bytes, parts), ONE_FILE),
+            None => ModelError::missing_key(path, KEY, KNOWN),
+        };
         let value = head.metadata.get(KEY).ok_or_else(missing)?;
         let name = match value {
             Value::Text(place) => cursor::text(bytes, place),

@@ -12,7 +12,12 @@ mod rotating;
 use serde_json::{Map, Value as Json, json};
 
 use self::rotating::{base, decoder, linear_or_none, whole_head_rotates};
-use super::{Gguf, architecture::Architecture, settings::Settings, value::Value};
+use super::{
+    Gguf,
+    architecture::{Architecture, ONE_FILE, SPLIT},
+    settings::Settings,
+    value::Value,
+};
 use crate::{
     error::{ConfigProblem, ModelError},
     families::{self, Described},
@@ -67,10 +72,9 @@ impl Gguf {
             &Value::Flag(true),
             "true: attention to later tokens is not computed",
         );
-        let parts = self.head.metadata.get("split.count");
+        let parts = self.head.metadata.get(SPLIT);
         if let Some(parts) = parts.filter(|parts| !matches!(parts.whole(), Some(0 | 1))) {
-            let only = "one file: join the parts with `llama-gguf-split --merge`";
-            settings.bad_key("split.count".to_owned(), &super::settings::shown(&self.map, parts), only);
+            settings.bad_key(SPLIT.to_owned(), &super::settings::shown(&self.map, parts), ONE_FILE);
         }
         let problems = settings.finish();
         // The number of rows, because files may have more tokens than rows or fewer.

@@ -32,7 +32,18 @@ pub(super) fn of_config(config: &Map<String, Value>) -> Option<Method> {
             (true, bits) => Method::new("FP8 as compressed-tensors", bits),
             (false, bits) => Method::new("compressed-tensors", bits),
         },
-        Some(other) => Method::new(other, bits),
+        // NVIDIA's Model Optimizer names the format apart.
+        Some("modelopt") => match config.get("quant_algo").and_then(Value::as_str) {
+            Some("NVFP4") => Method::new("NVFP4", [4]),
+            Some(algorithm) => Method::new(&format!("modelopt {algorithm}"), bits),
+            None => Method::new("modelopt", bits),
+        },
+        Some(other) => {
+            // The tensors tell the bits of these, under the names that people use.
+            let known = ["EXL2", "EXL3", "AQLM", "HIGGS", "SpQR", "VPTQ", "EETQ", "MXFP4", "NVFP4", "BitNet"];
+            let name = known.into_iter().find(|name| name.eq_ignore_ascii_case(other));
+            Method::new(name.unwrap_or(other), bits)
+        }
         None if config.contains_key("group_size") => Method::new("MLX", bits),
         None => Method::new("a method without a name", bits),
     })

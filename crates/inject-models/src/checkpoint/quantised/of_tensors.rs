@@ -1,5 +1,7 @@
 //! The method of quantisation that the names, formats and shapes of tensors tell.
 
+mod by_parts;
+
 use std::collections::BTreeMap;
 
 use safetensors::Dtype;
@@ -9,6 +11,9 @@ use crate::checkpoint::{Checkpoint, Entry, restored};
 
 /// The method without a reader that the names and formats of tensors tell.
 pub(super) fn of_tensors(checkpoint: &Checkpoint) -> Option<Method> {
+    if let Some(found) = by_parts::by_parts(checkpoint) {
+        return Some(found);
+    }
     let tensors = &checkpoint.tensors;
     let ends = |end: &str| tensors.keys().find(|name| name.ends_with(end));
     if let Some(stem) = ends(".qweight").and_then(|name| name.strip_suffix(".qweight")) {

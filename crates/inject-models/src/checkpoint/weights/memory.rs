@@ -120,9 +120,15 @@ impl Weights<'_> {
 
 /// The names, without the prefix of all names, of the matrices that an adapter changes or replaces.
 fn changed(adapter: &Adapter, names: &Names) -> BTreeSet<String> {
-    let paths = adapter.modules().keys().chain(adapter.replaced().keys());
-    let stems = paths.flat_map(|path| names.prefixes.iter().filter_map(|prefix| path.strip_prefix(prefix)));
-    stems.map(|stem| format!("{stem}.weight")).collect()
+    let stems = |name: String| {
+        let stem = |prefix: &&str| name.strip_prefix(*prefix).map(str::to_owned);
+        names.prefixes.iter().filter_map(stem).collect::<Vec<_>>()
+    };
+    let modules = adapter.modules().flat_map(|(path, _)| stems(format!("{path}.weight")));
+    // No other matrix is replaced.
+    let tables = [names.embedding, names.head, Names::HEAD_OF_CLASSES];
+    let replaced = adapter.replaced().flat_map(|(name, _)| stems(name.to_owned()));
+    modules.chain(replaced.filter(|stem| tables.contains(&stem.as_str()))).collect()
 }
 
 fn bytes(entries: &[&Entry], format: FloatFormat) -> u64 {

@@ -1,7 +1,7 @@
 //! A table of normalisations, the `precompiled_charsmap` of SentencePiece: a trie whose length is announced, and after it the
 //! replacements.
 
-use super::{BYTES_BESIDE, LARGEST_GROWTH, TokenizerLimit, size};
+use super::{LARGEST_GROWTH, LONGEST_TABLE, TokenizerLimit, size};
 
 /// The only text that may be longer than others: a table of normalisations, in base64.
 pub(super) const TABLE: &str = "precompiled_charsmap";
@@ -41,7 +41,7 @@ pub(super) fn growth_by_table(table: &[u8]) -> usize {
 
 /// Checks a table of normalisations: the length that it announces for its trie, and its longest replacement.
 pub(crate) fn check_table(table: &[u8]) -> Result<(), TokenizerLimit> {
-    size("the length of `precompiled_charsmap`", table.len(), BYTES_BESIDE as usize)?;
+    size("the length of `precompiled_charsmap`", table.len(), LONGEST_TABLE)?;
     trie_within(announced(table), table.len())?;
     size("the growth of a text by replacements", growth_by_table(table), LARGEST_GROWTH)
 }

@@ -1,6 +1,7 @@
 //! Adapters that are refused.
 
 use super::*;
+use crate::malformed::gguf::with_texts;
 
 #[test]
 fn other_kinds_of_adapters_are_refused_by_name() {
@@ -21,11 +22,17 @@ fn other_kinds_of_adapters_are_refused_by_name() {
 #[test]
 fn tensors_that_are_not_pairs_of_factors_are_refused() {
     let q_proj = "base_model.model.model.layers.0.self_attn.q_proj";
-    for extra in ["lora_magnitude_vector", "lora_B.bias", "bias", "weight", "base_layer.weight"] {
+    for extra in ["lora_magnitude_vector", "lora_magnitude_vector.weight", "lora_B.bias", "bias"] {
         let name = format!("{q_proj}.{extra}");
         Copy::new()
             .with_tensors(|tensors| tensors.push((name.clone(), vec![1], vec![0; 4])))
             .refused(|error| matches!(error, AdapterError::UnknownTensor { tensor } if *tensor == name));
+    }
+    for extra in ["weight", "base_layer.weight"] {
+        let name = format!("{q_proj}.{extra}");
+        Copy::new()
+            .with_tensors(|tensors| tensors.push((name.clone(), vec![1], vec![0; 4])))
+            .refused(|error| matches!(error, AdapterError::OtherModel { tensor } if *tensor == name));
     }
     let missing = format!("{q_proj}.lora_B.weight");
     Copy::new()
@@ -72,6 +79,70 @@ fn a_file_in_the_place_of_the_folder_is_named() {
 }
 
 #[test]
+fn a_lora_in_gguf_and_other_files_are_named() {
+    let lora = with_texts(&[("general.type", "adapter"), ("adapter.type", "lora")]);
+    let (folder, model) = (tempfile::tempdir().unwrap(), with_texts(&[]));
+    for (bytes, says) in [(lora, "GGUF file of a LoRA adapter"), (model, "GGUF file of a model")] {
+        let file = folder.path().join("file.gguf");
+        fs::write(&file, bytes).unwrap();
+        // By itself, or alone in a folder.
+        for place in [file.as_path(), folder.path()] {
+            let origin = Origin::of_folder(&fixture::folder("llama")).with_adapter(place);
+            let error = Model::load(origin, FloatFormat::F32, &device()).map(|_| ()).unwrap_err();
+            let ModelError::Adapter { source, .. } = &error else { panic!("{error:?}") };
+            assert!(matches!(source, AdapterError::Gguf { .. }), "{source:?}");
+            let text = source.to_string();
+            assert!(
+                text.contains(says) && text.contains("give the folder with adapter_config.json"),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_place_without_an_adapter_is_named() {
+    let error = |place: &Path| {
+        let origin = Origin::of_folder(&fixture::folder("llama")).with_adapter(place);
+        match Model::load(origin, FloatFormat::F32, &device()).map(|_| ()).unwrap_err() {
+            ModelError::Adapter { source, .. } => source,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(matches!(error(&fixture::folder("gpt2")), AdapterError::Model));
+    assert!(matches!(error(Path::new("no/such/folder")), AdapterError::Missing));
+}
+
+#[test]
+fn a_folder_of_the_hubs_cache_stands_for_its_adapter() {
+    let cache = tempfile::tempdir().unwrap();
+    let repository = cache.path().join("models--owner--adapter");
+    let snapshot = repository.join("snapshots/0123");
+    fs::create_dir_all(&snapshot).unwrap();
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        fs::copy(fixture::folder("adapters/llama").join(name), snapshot.join(name)).unwrap();
+    }
+    let origin = Origin::of_folder(&fixture::folder("llama")).with_adapter(&repository);
+    let model = Model::load(origin, FloatFormat::F32, &device()).unwrap();
+    assert_eq!(model.origin().id, "llama + owner/adapter");
+}
+
+#[test]
+fn a_folder_of_several_adapters_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["second", "first"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        fs::write(folder.path().join(name).join("adapter_config.json"), "{}").unwrap();
+    }
+    let origin = Origin::of_folder(&fixture::folder("llama")).with_adapter(folder.path());
+    let error = Model::load(origin, FloatFormat::F32, &device()).map(|_| ()).unwrap_err();
+    let ModelError::Adapter { source: AdapterError::Folders { folders }, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(*folders, ["first", "second"]);
+}
+
+#[test]
 fn modules_that_the_model_does_not_have_are_named() {
     for module in ["model.layers.7.self_attn.q_proj", "model.layers.0.self_attn.c_attn", "score"] {
         let rename = |tensors: &mut Vec<Tensor>| {
@@ -79,7 +150,8 @@ fn modules_that_the_model_does_not_have_are_named() {
                 *name = name.replace("model.layers.0.self_attn.q_proj", module);
             }
         };
-        Copy::new().with_tensors(rename).refused(
+        let targets = json!(["q_proj", "c_attn", "score"]);
+        Copy::new().with("target_modules", targets).with_tensors(rename).refused(
             |error| matches!(error, AdapterError::UnknownModule { module: found, .. } if found == module),
         );
     }

@@ -68,6 +68,29 @@ fn an_adapter_beside_the_model_is_noted() {
 }
 
 #[test]
+fn an_adapter_beside_a_gguf_file_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.gguf");
+    fs::copy(fixture::folder("gguf/llama.gguf"), &file).unwrap();
+    fs::write(folder.path().join("adapter_config.json"), r#"{"base_model_name_or_path": "owner/base"}"#)
+        .unwrap();
+    for place in [folder.path(), &file] {
+        let model =
+            Model::load(Origin::of_folder(place), FloatFormat::F32, &inject_testing::any_device()).unwrap();
+        assert!(model.notes().contains(&Note::AdapterBeside { base: Some("owner/base".to_owned()) }));
+    }
+}
+
+#[test]
+fn weights_of_an_adapter_without_its_settings_are_named() {
+    let error = only(&[("adapter_model.safetensors", "")]);
+    assert!(
+        matches!(&error, ModelError::Instead { found: Instead::Adapter { base: None }, .. }),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn a_folder_of_the_hubs_cache_stands_for_its_snapshot() {
     let cache = tempfile::tempdir().unwrap();
     let repo = cache.path().join("models--owner--name");

@@ -7,7 +7,9 @@ fn quantised(parts: &[(&str, Dtype, &[usize])]) -> Checkpoint {
     let stem = "model.layers.0.self_attn.q_proj";
     llama().with_tensors(|tensors| {
         let size = |dtype| match dtype {
+            Dtype::I64 => 8,
             Dtype::I32 | Dtype::U32 | Dtype::F32 => 4,
+            Dtype::I16 | Dtype::F16 => 2,
             _ => 1,
         };
         tensors.remove(&format!("{stem}.weight")).unwrap();
@@ -71,4 +73,96 @@ fn quantised_weights_are_named_by_method_and_bits() {
         tensors.insert("model.layers.0.self_attn.q_proj.nbits".to_owned(), nbits);
     });
     named.error(FILE, &["HQQ, 8 bits"]);
+}
+
+/// Each method by the tensors of its own files, for a matrix of 32 by 32.
+#[test]
+fn methods_are_known_by_their_tensors_alone() {
+    type Parts = &'static [(&'static str, Dtype, &'static [usize])];
+    let cases: &[(Parts, &str)] = &[
+        (
+            &[
+                ("weight", Dtype::U8, &[32, 16]),
+                ("weight_scale", Dtype::F8_E4M3, &[32, 2]),
+                ("weight_scale_2", Dtype::F32, &[]),
+                ("input_scale", Dtype::F32, &[]),
+            ],
+            "NVFP4, 4 bits",
+        ),
+        (
+            &[
+                ("weight_packed", Dtype::U8, &[32, 16]),
+                ("weight_scale", Dtype::F8_E4M3, &[32, 2]),
+                ("weight_global_scale", Dtype::F32, &[1]),
+            ],
+            "NVFP4, 4 bits",
+        ),
+        (&[("weight_packed", Dtype::U8, &[32, 16]), ("weight_scale", Dtype::U8, &[32, 1])], "MXFP4, 4 bits"),
+        (&[("weight", Dtype::U8, &[32, 16]), ("weight_scale", Dtype::U8, &[32, 1])], "MXFP4, 4 bits"),
+        (
+            &[("weight_blocks", Dtype::U8, &[32, 1, 16]), ("weight_scales", Dtype::U8, &[32, 1])],
+            "MXFP4, 4 bits",
+        ),
+        (
+            &[("trellis", Dtype::I16, &[2, 2, 48]), ("suh", Dtype::F16, &[32]), ("svh", Dtype::F16, &[32])],
+            "EXL3, 3 bits",
+        ),
+        (
+            &[("trellis", Dtype::I16, &[4, 32]), ("SU", Dtype::F16, &[32]), ("SV", Dtype::F32, &[32])],
+            "QTIP, 2 bits",
+        ),
+        (
+            &[
+                ("codes", Dtype::I16, &[32, 4, 1]),
+                ("codebooks", Dtype::F16, &[1, 65536, 1, 8]),
+                ("scales", Dtype::F16, &[32, 1, 1, 1]),
+            ],
+            "AQLM, 2 bits",
+        ),
+        (
+            &[("Qidxs", Dtype::I64, &[32, 1]), ("SU", Dtype::F16, &[32]), ("SV", Dtype::F16, &[32])],
+            "QuIP#, 2 bits",
+        ),
+        (
+            &[
+                ("weight", Dtype::I16, &[4, 32]),
+                ("scales", Dtype::F16, &[32, 1]),
+                ("tables", Dtype::F16, &[4]),
+                ("tables2", Dtype::F16, &[4, 4, 2]),
+            ],
+            "HIGGS, 2 bits",
+        ),
+        (&[("dense_weights", Dtype::I64, &[8]), ("row_offsets", Dtype::I32, &[33])], "(SpQR)"),
+        (&[("indices", Dtype::I32, &[1, 8]), ("centroids.weight", Dtype::F16, &[1, 64])], "(VPTQ)"),
+        (&[("weight", Dtype::I8, &[32, 32]), ("weight_scales", Dtype::F16, &[32])], "EETQ, 8 bits"),
+        (&[("weight", Dtype::U8, &[8, 32]), ("weight_scale", Dtype::F32, &[1])], "BitNet, 2 bits"),
+        (&[("weight._data", Dtype::I8, &[32, 32]), ("weight._scale", Dtype::F16, &[32, 1])], "(quanto)"),
+    ];
+    for (parts, says) in cases {
+        let error = quantised(parts).error(FILE, &[says, "give the unquantised checkpoint"]);
+        assert!(matches!(error, ModelError::Quantised { .. }), "{error:?}");
+    }
+    // The bits of groups of rows are numbers in the file, and the config may round their mean.
+    let exl2 = || {
+        let codes: Parts = &[("q_weight", Dtype::I32, &[5, 32]), ("q_scale", Dtype::I32, &[2, 4])];
+        quantised(codes).with_tensors(|tensors| {
+            let groups = [6_i16, 0, 4, 3].iter().flat_map(|number| number.to_le_bytes()).collect();
+            let stored = Stored { dtype: Dtype::I16, shape: vec![4], bytes: groups };
+            tensors.insert("model.layers.0.self_attn.q_proj.q_groups".to_owned(), stored);
+        })
+    };
+    exl2().error(FILE, &["EXL2, 4 and 6 bits"]);
+    exl2()
+        .with_key("quantization_config", json!({"quant_method": "exl2", "bits": 4.65}))
+        .error(FILE, &["EXL2, 4 and 6 bits"]);
+}
+
+#[test]
+fn the_format_of_nvidias_optimizer_is_named() {
+    for (config, says) in [
+        (json!({"quant_method": "modelopt", "quant_algo": "NVFP4"}), "NVFP4, 4 bits"),
+        (json!({"quant_method": "modelopt", "quant_algo": "W4A8_AWQ"}), "modelopt W4A8_AWQ"),
+    ] {
+        llama().with_key("quantization_config", config).error(FILE, &[says]);
+    }
 }

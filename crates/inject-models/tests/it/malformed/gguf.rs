@@ -6,7 +6,10 @@ mod tokenizer;
 
 use std::path::{Path, PathBuf};
 
-use inject_models::{FloatFormat, Model, ModelError, Origin, checkpoint::Damage};
+use inject_models::{
+    FloatFormat, Model, ModelError, Origin,
+    checkpoint::{Damage, Instead},
+};
 use tempfile::TempDir;
 
 use super::chain;
@@ -158,6 +161,48 @@ pub(crate) fn with_key(bytes: &mut Vec<u8>, key: &str, kind: u32, value: &[u8]) 
     bytes.splice(24..24, added);
     let keys = u64::from_le_bytes(bytes[16..24].try_into().unwrap()) + 2;
     bytes[16..24].copy_from_slice(&keys.to_le_bytes());
+}
+
+/// A sound file with these texts in its metadata.
+pub(crate) fn with_texts(texts: &[(&str, &str)]) -> Vec<u8> {
+    let add = |file: File, (key, value): &(&str, &str)| match *key {
+        "general.architecture" => File { keys: vec![(key.as_bytes().to_vec(), TEXT, text(value))], ..file },
+        key => file.with_key(key, TEXT, text(value)),
+    };
+    texts.iter().fold(File::sound(), add).bytes()
+}
+
+/// Only the first part has the settings of the model.
+#[test]
+fn a_later_part_of_a_split_file_is_named() {
+    let file = File { keys: Vec::new(), ..File::sound() };
+    let (_folder, path, error) = load(&file.with_key("split.count", U32, 3_u32.to_le_bytes()).bytes());
+    says_all(&error, &path, &["key `split.count` is 3, expected one file", "llama-gguf-split --merge"]);
+}
+
+#[test]
+fn a_file_that_does_not_hold_a_model_is_named() {
+    let lora = File::sound().with_tensors(&[("blk.0.attn_q.weight.lora_a", &[8, 4], F32, 0)]);
+    for (bytes, says) in [
+        (
+            with_texts(&[("general.type", "adapter"), ("adapter.type", "lora")]),
+            ["a LoRA adapter", "`--adapter DIR`"],
+        ),
+        (lora.bytes(), ["a LoRA adapter", "give its model"]),
+        (
+            with_texts(&[("general.type", "adapter"), ("adapter.type", "ia3")]),
+            ["of the kind \"ia3\"", "PEFT"],
+        ),
+        (with_texts(&[("general.architecture", "clip")]), ["(mmproj)", "the language model"]),
+        (with_texts(&[("general.type", "mmproj")]), ["(mmproj)", "the language model"]),
+        (with_texts(&[("general.type", "imatrix")]), ["(imatrix)", "of the model"]),
+        (with_texts(&[("general.architecture", "controlvector")]), ["control vector", "of the model"]),
+    ] {
+        let (_folder, path, error) = load(&bytes);
+        says_all(&error, &path, &says);
+        let ModelError::Instead { found: Instead::OtherGguf(_), .. } = &error else { panic!("{error:?}") };
+        assert!(!error.to_string().contains('\n'), "{error}");
+    }
 }
 
 #[test]

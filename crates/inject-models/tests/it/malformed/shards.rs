@@ -113,11 +113,21 @@ fn a_shard_in_a_subfolder_is_read() {
 }
 
 #[test]
-fn a_tensor_that_its_shard_does_not_hold_is_named() {
+fn a_tensor_in_another_shard_than_the_index_says_is_read_from_there() {
     let checkpoint = sharded();
     let tensor = tensor_of_shard(&checkpoint);
-    let checkpoint = checkpoint.with_json(INDEX, |index| index["weight_map"][&tensor] = json!(OTHER_SHARD));
-    checkpoint.damaged(OTHER_SHARD, &[&format!("the index says that tensor `{tensor}` is here")]);
+    checkpoint.with_json(INDEX, |index| index["weight_map"][&tensor] = json!(OTHER_SHARD)).load().unwrap();
+}
+
+#[test]
+fn a_tensor_that_no_shard_holds_is_missed_if_the_model_needs_it() {
+    let name = "model.layers.0.self_attn.rotary_emb.inv_freq";
+    with_weight_map(|map| map[name] = json!(SHARD)).load().unwrap();
+    let error = with_weight_map(|map| {
+        map.as_object_mut().unwrap().retain(|_, shard| *shard != SHARD);
+    })
+    .error(INDEX, &["is missing"]);
+    assert!(matches!(error, ModelError::Tensors { .. }), "{error:?}");
 }
 
 #[test]

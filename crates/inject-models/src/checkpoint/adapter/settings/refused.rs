@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::checkpoint::adapter::AdapterError;
 
-/// Keys without influence on the merged weights: bookkeeping, training, the choice of the modules that change or are replaced (the
-/// tensors tell, those of tied modules too), and the layout of weights in memory. `fan_in_fan_out` says that the weight is stored
+/// Keys without influence on the merged weights: bookkeeping, training, the tying of modules (their tensors tell), and the layout of
+/// weights in memory. `fan_in_fan_out` says that the weight is stored
 /// transposed, which the model's family knows.
 const WITHOUT_INFLUENCE: &[&str] = &[
     "auto_mapping",
@@ -13,21 +13,16 @@ const WITHOUT_INFLUENCE: &[&str] = &[
     "corda_config",
     "ensure_weight_tying",
     "eva_config",
-    "exclude_modules",
     "fan_in_fan_out",
     "inference_mode",
-    "layers_pattern",
-    "layers_to_transform",
     "loftq_config",
     "lora_dropout",
     "lora_ga_config",
     "megatron_core",
-    "modules_to_save",
     "peft_version",
     "qalora_group_size",
     "revision",
     "runtime_config",
-    "target_modules",
     "task_type",
 ];
 
@@ -84,7 +79,11 @@ fn is_unset(value: &Value) -> bool {
 }
 
 /// The fault of one setting. A long value is cut off.
-pub(super) fn setting(key: &str, found: &Value, expected: &'static str) -> AdapterError {
+pub(in crate::checkpoint::adapter) fn setting(
+    key: &str,
+    found: &Value,
+    expected: &'static str,
+) -> AdapterError {
     const LIMIT: usize = 120;
     let mut found = found.to_string();
     if let Some((end, _)) = found.char_indices().nth(LIMIT) {
