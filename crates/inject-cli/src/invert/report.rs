@@ -164,14 +164,15 @@ impl Recovered {
     }
 }
 
-/// Whether settled tokens equal those of a prompt. A single one that differs decides; one that is not settled leaves it unknown.
+/// Whether settled tokens equal those of a prompt. A single one that differs decides; one that is not settled leaves it unknown, and so do
+/// further tokens that were generated after the prompt.
 fn equals(positions: &[PositionReport], prompt: &[u32]) -> Option<bool> {
     let settled = |row: &PositionReport| !matches!(row.verdict, VerdictName::Failed | VerdictName::Open);
     let differs = |(row, id): (&PositionReport, &u32)| row.verdict.is_verified() && row.token_id != Some(*id);
-    if positions.len() != prompt.len() || positions.iter().zip(prompt).any(differs) {
+    if positions.len() < prompt.len() || positions.iter().zip(prompt).any(differs) {
         return Some(false);
     }
-    if !positions.iter().all(settled) {
+    if positions.len() > prompt.len() || !positions.iter().all(settled) {
         return None;
     }
     // Of an ambiguous position the other token may be right.

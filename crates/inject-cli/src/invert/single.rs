@@ -238,7 +238,7 @@ fn after_template(
 ) -> Result<TargetStates, Failure> {
     let Some(&first) = template.first() else { return Ok(target) };
     let whole = match ids {
-        Some(ids) => ids.len() == target.positions(),
+        Some(ids) => ids.len() <= target.positions(),
         None => {
             let state = prompt_states(&model.decoder, &[first], target.tap())?.to_f64();
             let (own, row) = (state.row(0), target.state(0));
@@ -293,7 +293,15 @@ fn tell(file: &StatesFile) {
     if let Some(taken) = file.taken() {
         note(&format!("{}: {taken}", file.path().display()));
     }
-    if let Some(missing) = file.token_ids().map(|ids| ids.len() - file.rows()).filter(|&missing| missing > 0)
+    if let Some(ids) = file.token_ids().map(<[u32]>::len).filter(|&ids| ids < file.rows()) {
+        note(&format!(
+            "{} for {} of states: those of the prompt, and the rows after it are of a generation",
+            counted(ids, "token id"),
+            counted(file.rows(), "row")
+        ));
+    }
+    if let Some(missing) =
+        file.token_ids().and_then(|ids| ids.len().checked_sub(file.rows())).filter(|&missing| missing > 0)
     {
         note(&format!(
             "{} of states for {}: {missing} have none",

@@ -148,6 +148,11 @@ impl Array {
         self.axes.iter().map(|axis| axis.length).collect()
     }
 
+    /// The length of the axis before the last, which is that of the rows in a batch of one. 0 if there is none.
+    pub(super) fn rows(&self) -> usize {
+        self.axes.len().checked_sub(2).map_or(0, |place| self.axes[place].length)
+    }
+
     /// The encoding of its floats, if it holds floats.
     pub(super) fn encoding(&self) -> Option<Encoding> {
         match self.elements {

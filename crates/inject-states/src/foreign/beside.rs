@@ -61,6 +61,11 @@ impl Beside {
         Ok(beside)
     }
 
+    /// The number of token ids of the first prompt, if there are any.
+    pub(super) fn tokens(&self) -> Option<usize> {
+        self.ids.as_ref()?.first().map(Vec::len)
+    }
+
     /// The number of prompts, as far as it is known.
     pub(super) fn prompts(&self) -> Result<Option<usize>, ForeignProblem> {
         match (self.ids.as_ref().map(Vec::len), self.rows.as_ref().map(Vec::len)) {

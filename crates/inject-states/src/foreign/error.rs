@@ -220,7 +220,7 @@ pub enum ForeignProblem {
     /// The shape fits none of the layouts that are read.
     #[error(
         "`{tensor}` has shape {shape:?} before d_model, which does not fit {}",
-        beside(*n_tokens, *n_taps, *n_prompts, *axes)
+        beside(*n_tokens, *n_masked, *n_taps, *n_prompts, *axes)
     )]
     Mismatch {
         /// Name of the tensor whose shape fits nothing that is known.
@@ -229,6 +229,8 @@ pub enum ForeignProblem {
         shape: Vec<usize>,
         /// The number of token ids beside it.
         n_tokens: Option<usize>,
+        /// The length of the attention mask beside it.
+        n_masked: Option<usize>,
         /// The number of tap names beside it.
         n_taps: Option<usize>,
         /// The number of prompts by the ids or lengths beside it.
@@ -292,6 +294,27 @@ pub enum ForeignProblem {
     /// A mask whose ones are not neighbours.
     #[error("the attention mask of prompt {prompt} is not one span of ones: packed prompts cannot be read")]
     Mask {
+        /// Number of the prompt within the batch, from 0.
+        prompt: usize,
+    },
+    /// A mask that is neither that of the prompt before a generation, nor that of all rows.
+    #[error(
+        "the attention mask has {found} columns: expected {in_prompt}, one for each row of the prompt, or {rows}, with those of the \
+         generation"
+    )]
+    MaskOfSteps {
+        /// The columns of the mask.
+        found: usize,
+        /// The rows of the prompt.
+        in_prompt: usize,
+        /// The rows of the prompt and of the generation.
+        rows: usize,
+    },
+    /// Padding between a prompt and the rows of a generation after it.
+    #[error(
+        "prompt {prompt} is padded on the right, and rows of a generation follow: pad on the left, or save its rows alone"
+    )]
+    PaddedBeforeSteps {
         /// Number of the prompt within the batch, from 0.
         prompt: usize,
     },
@@ -460,14 +483,16 @@ fn readings_of(readings: &[Axes], shape: &[usize]) -> String {
 /// Joins the conditions that the shape should fit.
 fn beside(
     n_tokens: Option<usize>,
+    n_masked: Option<usize>,
     n_taps: Option<usize>,
     n_prompts: Option<usize>,
     axes: Option<Axes>,
 ) -> String {
     let tokens = n_tokens.map(|n| format!("{n} token ids"));
+    let masked = n_masked.map(|n| format!("an attention mask of {n} tokens"));
     let taps = n_taps.map(|n| format!("{n} tap names"));
     let prompts = n_prompts.filter(|&n| n != 1).map(|n| format!("{n} prompts"));
     let axes = axes.map(|axes| format!("the axes {axes}"));
-    let all = [tokens, taps, prompts, axes].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let all = [tokens, masked, taps, prompts, axes].into_iter().flatten().collect::<Vec<_>>().join(", ");
     if all.is_empty() { "a model of so few taps".to_owned() } else { all }
 }

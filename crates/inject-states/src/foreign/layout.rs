@@ -154,7 +154,8 @@ impl Facts {
             _ => Err(ForeignProblem::Mismatch {
                 tensor: tensor.to_owned(),
                 shape: shape.to_vec(),
-                n_tokens: self.tokens.or(self.masked),
+                n_tokens: self.tokens,
+                n_masked: self.masked,
                 n_taps: self.taps,
                 n_prompts: self.prompts,
                 axes: self.axes,

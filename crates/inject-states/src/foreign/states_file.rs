@@ -156,7 +156,8 @@ impl StatesFile {
 
     /// Returns the tokens of the prompt, if the file holds them.
     ///
-    /// There may be more of them than rows: a server that has a prefix in its cache does not compute its states again.
+    /// There may be more of them than rows: a server that has a prefix in its cache does not compute its states again. There
+    /// may be fewer: those of the prompt, where rows of a generation follow it.
     pub fn token_ids(&self) -> Option<&[u32]> {
         self.chosen_prompt().token_ids.as_deref()
     }
