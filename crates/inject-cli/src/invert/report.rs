@@ -63,7 +63,7 @@ pub(crate) struct Recovered {
     /// Whether every position is certain: no other prompt of this length has these states.
     pub(super) certain: bool,
     /// Whether the tokens equal those of the prompt that was given: false if a settled one differs, null if no prompt was given, or
-    /// if positions that are not settled leave it unknown.
+    /// if positions that are not settled, or rows of a generation after the prompt, leave it unknown.
     pub(super) equals_prompt: Option<bool>,
     /// The tokens by id; null at open positions.
     pub(super) token_ids: Vec<Option<u32>>,

@@ -171,13 +171,20 @@ pub(super) fn target_of(
 /// Reads a column, which must not be zeros alone: those fit no token of any model.
 pub(super) fn column_of(file: &mut StatesFile, choice: ColumnChoice) -> Result<Array2<f64>, Failure> {
     let states = file.column(choice)?.into_array();
-    match states.iter().all(|&value| value == 0.0) {
-        true => Err(Failure::new(format!(
-            "{} holds nothing but zeros: the states were not written into it",
-            file.path().display()
-        ))),
-        false => Ok(states),
-    }
+    if is_zero(&states) { Err(nothing_but_zeros(file)) } else { Ok(states) }
+}
+
+/// Whether states are zeros alone.
+pub(super) fn is_zero(states: &Array2<f64>) -> bool {
+    states.iter().all(|&value| value == 0.0)
+}
+
+/// The failure of states that are zeros alone.
+pub(super) fn nothing_but_zeros(file: &StatesFile) -> Failure {
+    Failure::new(format!(
+        "{} holds nothing but zeros: the states were not written into it",
+        file.path().display()
+    ))
 }
 
 /// Puts rows in the order of their positions, and returns the positions that are missing. Positions may count from the first token of the

@@ -188,6 +188,12 @@ pub enum ForeignProblem {
         /// The shape that the file states.
         shape: Vec<usize>,
     },
+    /// A list that should be one of integers, such as token ids.
+    #[error("`{name}` is a list: expected integers, or a list of integers for each prompt")]
+    ListOfIntegers {
+        /// Name of the list.
+        name: String,
+    },
     /// Two tensors are named like states.
     #[error("both a tensor `states` and a tensor `hidden_states`: expected one of them")]
     TwoStates,

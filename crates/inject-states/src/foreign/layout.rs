@@ -13,7 +13,7 @@ use super::ForeignProblem;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Axes {
-    /// `[token, d_model]`, the states of one prompt at one tap.
+    /// `[token, d_model]`, the states of one prompt at one tap. Of a list of single rows: they are those of its tokens.
     Token,
     /// `[token, tap, d_model]`, as vLLM writes.
     TokenTap,

@@ -23,6 +23,8 @@ pub(super) struct Reading {
     pub(super) d_model: usize,
     pub(super) prompts: Vec<Prompt>,
     pub(super) taps: Option<Vec<Tap>>,
+    /// Whether the taps are those of a stack by its shape alone, which a batch may have too.
+    pub(super) guessed: bool,
     /// The reading in words, if it is not the only possible one or combines several tensors.
     pub(super) taken: Option<String>,
 }
@@ -104,6 +106,7 @@ impl Reading {
             }
             columns.extend(of_source);
         }
+        let is_named = metadata.is_some();
         let taps = match metadata {
             Some(taps) => Some(taps),
             None => named(&sources, &columns, axes_of_first, options.model),
@@ -112,9 +115,11 @@ impl Reading {
             let (columns, taps) = (columns.len(), taps.len());
             return Err(ForeignProblem::TapCount { columns, taps });
         }
+        let by_shape = matches!(&sources[..], [Source { arrays, name: None }] if arrays.len() == 1);
+        let guessed = by_shape && !is_named && taps.is_some() && prompts.is_none() && options.axes.is_none();
         let taken = taken(archive, &sources, &columns, axes_of_first, taps.is_some());
         let prompts = prompts::of(&columns, beside, options)?;
-        Ok(Reading { columns, d_model, prompts, taps, taken })
+        Ok(Reading { columns, d_model, prompts, taps, guessed, taken })
     }
 }
 

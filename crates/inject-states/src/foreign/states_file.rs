@@ -154,6 +154,11 @@ impl StatesFile {
         self.reading.taps.as_deref()
     }
 
+    /// Returns whether only the shape says that the columns are taps, and which. A batch of as many prompts has the same shape.
+    pub fn are_taps_guessed(&self) -> bool {
+        self.reading.guessed
+    }
+
     /// Returns the tokens of the prompt, if the file holds them.
     ///
     /// There may be more of them than rows: a server that has a prefix in its cache does not compute its states again. There
