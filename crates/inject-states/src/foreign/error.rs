@@ -226,17 +226,17 @@ pub enum ForeignProblem {
     /// The shape fits none of the layouts that are read.
     #[error(
         "`{tensor}` has shape {shape:?} before d_model, which does not fit {}",
-        beside(*n_tokens, *n_masked, *n_taps, *n_prompts, *axes)
+        beside(*n_tokens, *by_mask, *n_taps, *n_prompts, *axes)
     )]
     Mismatch {
         /// Name of the tensor whose shape fits nothing that is known.
         tensor: String,
         /// The shape, without the last axis.
         shape: Vec<usize>,
-        /// The number of token ids beside it.
+        /// The number of token ids beside it, or the length of the mask.
         n_tokens: Option<usize>,
-        /// The length of the attention mask beside it.
-        n_masked: Option<usize>,
+        /// Whether the number of tokens is that of the attention mask, and there are no ids.
+        by_mask: bool,
         /// The number of tap names beside it.
         n_taps: Option<usize>,
         /// The number of prompts by the ids or lengths beside it.
@@ -489,16 +489,18 @@ fn readings_of(readings: &[Axes], shape: &[usize]) -> String {
 /// Joins the conditions that the shape should fit.
 fn beside(
     n_tokens: Option<usize>,
-    n_masked: Option<usize>,
+    by_mask: bool,
     n_taps: Option<usize>,
     n_prompts: Option<usize>,
     axes: Option<Axes>,
 ) -> String {
-    let tokens = n_tokens.map(|n| format!("{n} token ids"));
-    let masked = n_masked.map(|n| format!("an attention mask of {n} tokens"));
+    let tokens = n_tokens.map(|n| match by_mask {
+        true => format!("an attention mask of {n} tokens"),
+        false => format!("{n} token ids"),
+    });
     let taps = n_taps.map(|n| format!("{n} tap names"));
     let prompts = n_prompts.filter(|&n| n != 1).map(|n| format!("{n} prompts"));
     let axes = axes.map(|axes| format!("the axes {axes}"));
-    let all = [tokens, masked, taps, prompts, axes].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let all = [tokens, taps, prompts, axes].into_iter().flatten().collect::<Vec<_>>().join(", ");
     if all.is_empty() { "a model of so few taps".to_owned() } else { all }
 }

@@ -154,8 +154,8 @@ impl Facts {
             _ => Err(ForeignProblem::Mismatch {
                 tensor: tensor.to_owned(),
                 shape: shape.to_vec(),
-                n_tokens: self.tokens,
-                n_masked: self.masked,
+                n_tokens: self.tokens.or(self.masked),
+                by_mask: self.tokens.is_none() && self.masked.is_some(),
                 n_taps: self.taps,
                 n_prompts: self.prompts,
                 axes: self.axes,
