@@ -110,7 +110,7 @@ struct Input {
     #[arg(long, value_name = "NAME")]
     tensor: Option<String>,
     /// The axes of a tensor that can be read in several ways: token-tap, tap-token, batch-token, tap-batch-token,
-    /// batch-tap-token or batch-token-tap, each with the width of a state after them
+    /// batch-tap-token or batch-token-tap, each with the width of a state after them. Of a list of single rows: token or tap-token
     #[arg(long, value_name = "AXES")]
     axes: Option<Axes>,
     /// The prompt of a file that holds a batch, from 0

@@ -63,7 +63,7 @@ pub(crate) struct Recovered {
     /// Whether every position is certain: no other prompt of this length has these states.
     pub(super) certain: bool,
     /// Whether the tokens equal those of the prompt that was given: false if a settled one differs, null if no prompt was given, or
-    /// if positions that are not settled leave it unknown.
+    /// if positions that are not settled, or rows of a generation after the prompt, leave it unknown.
     pub(super) equals_prompt: Option<bool>,
     /// The tokens by id; null at open positions.
     pub(super) token_ids: Vec<Option<u32>>,
@@ -164,14 +164,15 @@ impl Recovered {
     }
 }
 
-/// Whether settled tokens equal those of a prompt. A single one that differs decides; one that is not settled leaves it unknown.
+/// Whether settled tokens equal those of a prompt. A single one that differs decides; one that is not settled leaves it unknown, and so do
+/// further tokens that were generated after the prompt.
 fn equals(positions: &[PositionReport], prompt: &[u32]) -> Option<bool> {
     let settled = |row: &PositionReport| !matches!(row.verdict, VerdictName::Failed | VerdictName::Open);
     let differs = |(row, id): (&PositionReport, &u32)| row.verdict.is_verified() && row.token_id != Some(*id);
-    if positions.len() != prompt.len() || positions.iter().zip(prompt).any(differs) {
+    if positions.len() < prompt.len() || positions.iter().zip(prompt).any(differs) {
         return Some(false);
     }
-    if !positions.iter().all(settled) {
+    if positions.len() > prompt.len() || !positions.iter().all(settled) {
         return None;
     }
     // Of an ambiguous position the other token may be right.

@@ -171,13 +171,20 @@ pub(super) fn target_of(
 /// Reads a column, which must not be zeros alone: those fit no token of any model.
 pub(super) fn column_of(file: &mut StatesFile, choice: ColumnChoice) -> Result<Array2<f64>, Failure> {
     let states = file.column(choice)?.into_array();
-    match states.iter().all(|&value| value == 0.0) {
-        true => Err(Failure::new(format!(
-            "{} holds nothing but zeros: the states were not written into it",
-            file.path().display()
-        ))),
-        false => Ok(states),
-    }
+    if is_zero(&states) { Err(nothing_but_zeros(file)) } else { Ok(states) }
+}
+
+/// Whether states are zeros alone.
+pub(super) fn is_zero(states: &Array2<f64>) -> bool {
+    states.iter().all(|&value| value == 0.0)
+}
+
+/// The failure of states that are zeros alone.
+pub(super) fn nothing_but_zeros(file: &StatesFile) -> Failure {
+    Failure::new(format!(
+        "{} holds nothing but zeros: the states were not written into it",
+        file.path().display()
+    ))
 }
 
 /// Puts rows in the order of their positions, and returns the positions that are missing. Positions may count from the first token of the
@@ -238,7 +245,7 @@ fn after_template(
 ) -> Result<TargetStates, Failure> {
     let Some(&first) = template.first() else { return Ok(target) };
     let whole = match ids {
-        Some(ids) => ids.len() == target.positions(),
+        Some(ids) => ids.len() <= target.positions(),
         None => {
             let state = prompt_states(&model.decoder, &[first], target.tap())?.to_f64();
             let (own, row) = (state.row(0), target.state(0));
@@ -293,7 +300,15 @@ fn tell(file: &StatesFile) {
     if let Some(taken) = file.taken() {
         note(&format!("{}: {taken}", file.path().display()));
     }
-    if let Some(missing) = file.token_ids().map(|ids| ids.len() - file.rows()).filter(|&missing| missing > 0)
+    if let Some(ids) = file.token_ids().map(<[u32]>::len).filter(|&ids| ids < file.rows()) {
+        note(&format!(
+            "{} for {} of states: those of the prompt, and the rows after it are of a generation",
+            counted(ids, "token id"),
+            counted(file.rows(), "row")
+        ));
+    }
+    if let Some(missing) =
+        file.token_ids().and_then(|ids| ids.len().checked_sub(file.rows())).filter(|&missing| missing > 0)
     {
         note(&format!(
             "{} of states for {}: {missing} have none",

@@ -9,7 +9,7 @@ use inject_sipit::{
     states::foreign::{ColumnChoice, StatesFile},
 };
 
-use super::{Options, single};
+use super::{Arrangement, Options, single};
 use crate::{number::measured, outcome::Failure, output::note};
 
 /// Taps that are tried before the program gives up.
@@ -43,7 +43,11 @@ pub(super) fn choose(
     file: &mut StatesFile,
 ) -> Result<(ColumnChoice, Tap), Failure> {
     if !is_unknown(options, file) {
-        return named(options, file);
+        let chosen = named(options, file)?;
+        if options.input.arrangement() == Arrangement::Known {
+            check_guess(options, model, file, chosen.1)?;
+        }
+        return Ok(chosen);
     }
     let columns = match options.input.column {
         Some(column) => vec![column],
@@ -52,9 +56,14 @@ pub(super) fn choose(
     let several = columns.len() > 1;
     let (mut found, mut nowhere) = (Vec::new(), String::new());
     for column in columns {
+        let name = if several { format!("column {column}: ") } else { String::new() };
+        // A column that nobody wrote is no reason to leave out the others.
+        if several && single::is_zero(&file.column(ColumnChoice::Index(column))?.into_array()) {
+            note(&format!("{name}none, because it holds nothing but zeros"));
+            continue;
+        }
         match find(options, model, file, column)? {
             FoundTap::Fits(tap) => {
-                let name = if several { format!("column {column}: ") } else { String::new() };
                 note(&format!("{name}{tap}, as the first state tells"));
                 found.push((column, tap));
             }
@@ -64,6 +73,9 @@ pub(super) fn choose(
                         let (distance, times) = (measured(distance), measured(distance / floor));
                         format!(" The nearest lies {distance} away at {tap}, {times} times the noise floor.")
                     });
+                if several {
+                    note(&format!("{name}none, because no token tested has its first state.{nearest}"));
+                }
                 nowhere = format!(
                     "no token tested has the first state of {} at any likely tap.{nearest} Most likely the states are those of another \
                      model, do not begin with the first token (then give --prefix-ids or --prefix), or are those of the last token of each \
@@ -74,10 +86,68 @@ pub(super) fn choose(
             _ => {}
         }
     }
+    check_found(options, file, &found)?;
     // The shallowest block costs least.
     found.sort_by_key(|&(column, tap)| (tap == Tap::Embedding, tap, column));
-    let chosen = found.first().map(|&(column, tap)| (ColumnChoice::Index(column), tap));
-    chosen.ok_or_else(|| Failure::new(nowhere))
+    match found.first() {
+        Some(&(column, tap)) => Ok((ColumnChoice::Index(column), tap)),
+        None if nowhere.is_empty() => Err(single::nothing_but_zeros(file)),
+        None => Err(Failure::new(nowhere)),
+    }
+}
+
+/// Refuses columns that were found at one tap, or at another than the shape of the tensor says: they are those of several prompts, and one
+/// of them would be taken for the only one.
+fn check_found(options: &Options, file: &StatesFile, found: &[(usize, Tap)]) -> Result<(), Failure> {
+    if file.are_taps_guessed()
+        && let Some(names) = file.taps()
+        && let Some(&(column, tap)) = found.iter().find(|&&(column, tap)| names[column] != tap)
+    {
+        return Err(not_a_stack(file, column, names[column], tap));
+    }
+    let twice =
+        |&&(column, tap): &&(usize, Tap)| found.iter().any(|&(other, of)| of == tap && other < column);
+    match found.iter().find(twice) {
+        Some(&(_, tap)) if options.input.axes.is_none() => {
+            let columns: Vec<String> =
+                found.iter().filter(|(_, of)| *of == tap).map(|(column, _)| column.to_string()).collect();
+            Err(Failure::new(format!(
+                "the columns {} of {} all hold states of {tap}, so they are those of several prompts: give --axes batch-token if a \
+                 tensor holds a batch, or --column I --tap {tap} for one of them",
+                columns.join(", "),
+                file.path().display()
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a batch that is as long as the list of all taps: where the shape alone says that a tensor is a stack, a column other than
+/// `tap` is compared with its name.
+fn check_guess(options: &Options, model: &Model, file: &mut StatesFile, tap: Tap) -> Result<(), Failure> {
+    if !file.are_taps_guessed() {
+        return Ok(());
+    }
+    let names = file.taps().unwrap_or_default().to_vec();
+    // The embeddings cost least.
+    let Some(column) = names.iter().position(|&name| name != tap) else { return Ok(()) };
+    match find(options, model, file, column)? {
+        FoundTap::Fits(found) if found != names[column] => {
+            Err(not_a_stack(file, column, names[column], found))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The failure of a stack whose column is at another tap than that of its number.
+fn not_a_stack(file: &StatesFile, column: usize, name: Tap, found: Tap) -> Failure {
+    Failure::new(format!(
+        "{} was read as a stack of {} taps, because the model has as many, but column {column} holds states of {found}, and not of {name}: \
+         most likely it holds as many prompts; give --axes, such as --axes batch-token for [prompt, token, d_model] or --axes tap-token \
+         for [tap, token, d_model]",
+        file.path().display(),
+        file.columns()
+    ))
 }
 
 /// Finds the tap of one column.

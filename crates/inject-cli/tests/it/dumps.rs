@@ -4,6 +4,7 @@ mod chat_template;
 
 use std::path::{Path, PathBuf};
 
+use inject_sipit::states::foreign::{ColumnChoice, StatesFile, write_npy};
 use serde_json::Value;
 
 use super::support::{Ran, refused, run_with};
@@ -59,6 +60,9 @@ fn every_layout_gives_its_prompt_back() {
         ("stored.npz", ""),
         ("deflated.npz", ""),
         ("tensor.pt", ""),
+        ("single-rows.pt", ""),
+        ("listed-ids.pt", ""),
+        ("listed-ids-prefix.pt", ""),
         ("view.bin", ""),
         ("tuple.pt", ""),
         ("list.pth", ""),
@@ -84,6 +88,68 @@ fn every_layout_gives_its_prompt_back() {
         generated["token_ids"].as_array().unwrap()[..5],
         Value::from(&FIRST[..5]).as_array().unwrap()[..]
     );
+}
+
+#[test]
+fn ids_in_a_list_are_compared() {
+    assert_eq!(recovered("listed-ids.pt", "--tap block-2", 0)["equals_prompt"], true);
+    assert_eq!(recovered("listed-other-ids.pt", "--tap block-2", 4)["equals_prompt"], false);
+}
+
+#[test]
+fn rows_of_a_generation_follow_the_prompt_whose_ids_the_file_has() {
+    let alone = recovered("generated.pt", "--tap block-2", 0);
+    let beside = recovered("generated-with-inputs.pt", "--tap block-2", 0);
+    assert_eq!(beside["token_ids"], alone["token_ids"]);
+    assert_eq!(beside["token_ids"].as_array().unwrap().len(), 8);
+    assert_eq!(beside["equals_prompt"], Value::Null);
+    let other = recovered("generated-with-other-inputs.pt", "--tap block-2", 4);
+    assert_eq!((&other["token_ids"], &other["equals_prompt"]), (&alone["token_ids"], &Value::Bool(false)));
+}
+
+#[test]
+fn a_batch_of_as_many_prompts_as_taps_is_no_stack() {
+    for options in ["--tap block-2", "--tap auto", "--tap embedding", "--tap auto --column 1"] {
+        let ran = invert("as-many-prompts.safetensors", options);
+        assert_eq!(ran.status, 1, "{options}: {}{}", ran.out, ran.err);
+        assert!(ran.err.contains("--axes batch-token"), "{options}: {}", ran.err);
+        assert_eq!(ran.out, "", "{options}");
+    }
+    let prompt = recovered("as-many-prompts.safetensors", "--tap block-2 --axes batch-token --row 3", 0);
+    assert_eq!(prompt["token_ids"], Value::from(&[14, 41, 59, 26, 53, 58][..]));
+}
+
+#[test]
+fn a_column_that_fits_nothing_is_named() {
+    let ran = invert("other-columns.safetensors", "--tap auto");
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    for part in [
+        "column 0: none, because it holds nothing but zeros",
+        "column 1: block-2, as the first state tells",
+        "column 2: none, because no token tested has its first state",
+        "times the noise floor",
+    ] {
+        assert!(ran.err.contains(part), "`{part}` is not in {}", ran.err);
+    }
+}
+
+#[test]
+fn columns_at_one_tap_are_not_one_prompt() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("twice.npy");
+    let mut file = StatesFile::open(fixtures().join("any-name.safetensors")).unwrap();
+    let states = file.column(ColumnChoice::Only).unwrap().into_array().mapv(|value| value as f32);
+    let twice = ndarray::concatenate![ndarray::Axis(1), states, states];
+    write_npy(&path, twice.view()).unwrap();
+    let ran = invert(path.to_str().unwrap(), "--tap auto");
+    assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.err.contains("the columns 0, 1") && ran.err.contains("--column I --tap block-2"),
+        "{}",
+        ran.err
+    );
+    let one = recovered(path.to_str().unwrap(), "--column 1 --tap block-2", 0);
+    assert_eq!(one["token_ids"], Value::from(&FIRST[..]));
 }
 
 #[test]
@@ -190,7 +256,7 @@ fn states_of_another_model_fit_at_no_tap() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("noise.npy");
     let noise = ndarray::Array2::from_shape_fn((3, 32), |(i, j)| ((i * 32 + j) as f32 * 0.7).sin());
-    inject_sipit::states::foreign::write_npy(&path, noise.view()).unwrap();
+    write_npy(&path, noise.view()).unwrap();
     let ran = invert(path.to_str().unwrap(), "");
     assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
     for part in ["at any likely tap", "times the noise floor", "another model"] {

@@ -19,6 +19,8 @@ pub(super) struct Archive {
     /// The places of the bytes. The first is the file itself, or its unpacked content.
     pub(super) contents: Vec<Content>,
     pub(super) arrays: Vec<Array>,
+    /// Lists of integers by name, one for each prompt.
+    pub(super) lists: HashMap<String, Vec<Vec<i128>>>,
     /// Texts by name, such as the metadata of a `.safetensors` file.
     pub(super) metadata: HashMap<String, String>,
 }
@@ -91,7 +93,8 @@ impl Archive {
 
     /// Whether the arrays are named as vLLM names them.
     pub(super) fn is_of_vllm(&self) -> bool {
-        self.position("hidden_states").is_some() && self.position("token_ids").is_some()
+        let has_ids = self.position("token_ids").is_some() || self.lists.contains_key("token_ids");
+        self.position("hidden_states").is_some() && has_ids
     }
 
     /// Reads the integers of an array in the order of its axes.
@@ -146,6 +149,11 @@ impl Array {
 
     pub(super) fn shape(&self) -> Vec<usize> {
         self.axes.iter().map(|axis| axis.length).collect()
+    }
+
+    /// The length of the axis before the last, which is that of the rows in a batch of one. 0 if there is none.
+    pub(super) fn rows(&self) -> usize {
+        self.axes.len().checked_sub(2).map_or(0, |place| self.axes[place].length)
     }
 
     /// The encoding of its floats, if it holds floats.

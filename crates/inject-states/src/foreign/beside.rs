@@ -34,31 +34,29 @@ pub(super) struct Beside {
 
 impl Beside {
     pub(super) fn read(archive: &mut Archive, sidecar: Option<&Sidecar>) -> Result<Self, ForeignProblem> {
-        let ids = IDS.iter().find_map(|&name| archive.position(name));
-        let ids = ids.map(|index| read_ids(archive, index)).transpose()?;
+        let ids = IDS.iter().find_map(|&name| numbers(archive, name).transpose()).transpose()?;
+        let ids = ids.map(ids_of).transpose()?;
         let mut beside = Beside { ids, ..Beside::default() };
-        if let Some(index) = archive.position(POSITIONS) {
-            let (_, width) = by_prompt(archive, index)?;
-            let positions = archive.integers(index)?;
-            beside.positions = Some(positions.chunks(width.max(1)).map(<[i128]>::to_vec).collect());
-        }
-        if let Some(index) = archive.position(MASK) {
-            let (prompts, width) = by_prompt(archive, index)?;
-            let rows = archive.integers(index)?;
-            let spans = (0..prompts).map(|prompt| attended(prompt, &rows[prompt * width..][..width]));
+        beside.positions = numbers(archive, POSITIONS)?;
+        if let Some(mask) = numbers(archive, MASK)? {
+            let spans = mask.iter().enumerate().map(|(prompt, mask)| attended(prompt, mask));
             beside.rows = Some(spans.collect::<Result<_, _>>()?);
-            beside.masked = Some(width);
-        } else if let Some(index) = LENGTHS.iter().find_map(|&name| archive.position(name)) {
-            let name = archive.arrays[index].name.clone();
-            let lengths = archive.integers(index)?.into_iter().map(|found| {
+            beside.masked = mask.iter().map(Vec::len).max();
+        } else if let Some((name, lengths)) = lengths(archive)? {
+            let lengths = lengths.into_iter().map(|found| {
                 usize::try_from(found)
-                    .map_err(|_| ForeignProblem::PromptLength { tensor: name.clone(), found })
+                    .map_err(|_| ForeignProblem::PromptLength { tensor: name.to_owned(), found })
             });
             beside.rows = Some(lengths.map(|length| Ok(0..length?)).collect::<Result<_, ForeignProblem>>()?);
         } else if let Some(sidecar) = sidecar {
             beside.rows = Some(sidecar.seq_lens.iter().map(|&length| 0..length).collect());
         }
         Ok(beside)
+    }
+
+    /// The number of token ids of the first prompt, if there are any.
+    pub(super) fn tokens(&self) -> Option<usize> {
+        self.ids.as_ref()?.first().map(Vec::len)
     }
 
     /// The number of prompts, as far as it is known.
@@ -70,26 +68,47 @@ impl Beside {
     }
 }
 
-/// Returns the number of prompts and of columns of an array with an axis for each, or one for the tokens of a single prompt.
-fn by_prompt(archive: &Archive, index: usize) -> Result<(usize, usize), ForeignProblem> {
-    let array = &archive.arrays[index];
-    match array.shape()[..] {
-        [tokens] => Ok((1, tokens)),
-        [prompts, tokens] => Ok((prompts, tokens)),
-        _ => Err(ForeignProblem::TokenIdsShape { tensor: array.name.clone(), shape: array.shape() }),
-    }
+/// Whether integers of this name are read: they may be a list.
+pub(super) fn is_known(name: &str) -> bool {
+    IDS.contains(&name) || LENGTHS.contains(&name) || name == POSITIONS || name == MASK
 }
 
-fn read_ids(archive: &mut Archive, index: usize) -> Result<Vec<Vec<u32>>, ForeignProblem> {
-    let (_, width) = by_prompt(archive, index)?;
-    if archive.arrays[index].elements == Elements::Truth {
-        return Err(archive.arrays[index].unknown_dtype("an integer"));
+/// Returns the integers of this name for each prompt. They are a list or an array with an axis for the prompts, or without one for a single prompt.
+fn numbers(archive: &mut Archive, name: &str) -> Result<Option<Vec<Vec<i128>>>, ForeignProblem> {
+    if let Some(list) = archive.lists.get(name) {
+        return Ok(Some(list.clone()));
     }
-    let ids = archive.integers(index)?.into_iter().enumerate().map(|(at, found)| {
-        u32::try_from(found).map_err(|_| ForeignProblem::TokenId { position: at % width.max(1), found })
-    });
-    let ids = ids.collect::<Result<Vec<u32>, _>>()?;
-    Ok(ids.chunks(width.max(1)).map(<[u32]>::to_vec).collect())
+    let Some(index) = archive.position(name) else { return Ok(None) };
+    let array = &archive.arrays[index];
+    let width = match array.shape()[..] {
+        [tokens] | [_, tokens] => tokens,
+        _ => return Err(ForeignProblem::TokenIdsShape { tensor: array.name.clone(), shape: array.shape() }),
+    };
+    if array.elements == Elements::Truth && name != MASK {
+        return Err(array.unknown_dtype("an integer"));
+    }
+    let numbers = archive.integers(index)?;
+    Ok(Some(numbers.chunks(width.max(1)).map(<[i128]>::to_vec).collect()))
+}
+
+/// Returns the lengths of the prompts, whichever axes they have, and the name of their array.
+fn lengths(archive: &mut Archive) -> Result<Option<(&'static str, Vec<i128>)>, ForeignProblem> {
+    for name in LENGTHS {
+        if let Some(list) = archive.lists.get(name) {
+            return Ok(Some((name, list.concat())));
+        }
+        if let Some(index) = archive.position(name) {
+            return Ok(Some((name, archive.integers(index)?)));
+        }
+    }
+    Ok(None)
+}
+
+fn ids_of(prompts: Vec<Vec<i128>>) -> Result<Vec<Vec<u32>>, ForeignProblem> {
+    let id = |(position, found): (usize, i128)| {
+        u32::try_from(found).map_err(|_| ForeignProblem::TokenId { position, found })
+    };
+    prompts.into_iter().map(|ids| ids.into_iter().enumerate().map(id).collect()).collect()
 }
 
 /// Returns the positions that a row of a mask attends to, which must be neighbours.

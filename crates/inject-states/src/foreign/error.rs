@@ -188,6 +188,12 @@ pub enum ForeignProblem {
         /// The shape that the file states.
         shape: Vec<usize>,
     },
+    /// A list that should be one of integers, such as token ids.
+    #[error("`{name}` is a list: expected integers, or a list of integers for each prompt")]
+    ListOfIntegers {
+        /// Name of the list.
+        name: String,
+    },
     /// Two tensors are named like states.
     #[error("both a tensor `states` and a tensor `hidden_states`: expected one of them")]
     TwoStates,
@@ -220,15 +226,17 @@ pub enum ForeignProblem {
     /// The shape fits none of the layouts that are read.
     #[error(
         "`{tensor}` has shape {shape:?} before d_model, which does not fit {}",
-        beside(*n_tokens, *n_taps, *n_prompts, *axes)
+        beside(*n_tokens, *by_mask, *n_taps, *n_prompts, *axes)
     )]
     Mismatch {
         /// Name of the tensor whose shape fits nothing that is known.
         tensor: String,
         /// The shape, without the last axis.
         shape: Vec<usize>,
-        /// The number of token ids beside it.
+        /// The number of token ids beside it, or the length of the mask.
         n_tokens: Option<usize>,
+        /// Whether the number of tokens is that of the attention mask, and there are no ids.
+        by_mask: bool,
         /// The number of tap names beside it.
         n_taps: Option<usize>,
         /// The number of prompts by the ids or lengths beside it.
@@ -292,6 +300,27 @@ pub enum ForeignProblem {
     /// A mask whose ones are not neighbours.
     #[error("the attention mask of prompt {prompt} is not one span of ones: packed prompts cannot be read")]
     Mask {
+        /// Number of the prompt within the batch, from 0.
+        prompt: usize,
+    },
+    /// A mask that is neither that of the prompt before a generation, nor that of all rows.
+    #[error(
+        "the attention mask has {found} columns: expected {in_prompt}, one for each row of the prompt, or {rows}, with those of the \
+         generation"
+    )]
+    MaskOfSteps {
+        /// The columns of the mask.
+        found: usize,
+        /// The rows of the prompt.
+        in_prompt: usize,
+        /// The rows of the prompt and of the generation.
+        rows: usize,
+    },
+    /// Padding between a prompt and the rows of a generation after it.
+    #[error(
+        "prompt {prompt} is padded on the right, and rows of a generation follow: pad on the left, or save its rows alone"
+    )]
+    PaddedBeforeSteps {
         /// Number of the prompt within the batch, from 0.
         prompt: usize,
     },
@@ -460,11 +489,15 @@ fn readings_of(readings: &[Axes], shape: &[usize]) -> String {
 /// Joins the conditions that the shape should fit.
 fn beside(
     n_tokens: Option<usize>,
+    by_mask: bool,
     n_taps: Option<usize>,
     n_prompts: Option<usize>,
     axes: Option<Axes>,
 ) -> String {
-    let tokens = n_tokens.map(|n| format!("{n} token ids"));
+    let tokens = n_tokens.map(|n| match by_mask {
+        true => format!("an attention mask of {n} tokens"),
+        false => format!("{n} token ids"),
+    });
     let taps = n_taps.map(|n| format!("{n} tap names"));
     let prompts = n_prompts.filter(|&n| n != 1).map(|n| format!("{n} prompts"));
     let axes = axes.map(|axes| format!("the axes {axes}"));

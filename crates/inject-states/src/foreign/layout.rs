@@ -13,7 +13,7 @@ use super::ForeignProblem;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Axes {
-    /// `[token, d_model]`, the states of one prompt at one tap.
+    /// `[token, d_model]`, the states of one prompt at one tap. Of a list of single rows: they are those of its tokens.
     Token,
     /// `[token, tap, d_model]`, as vLLM writes.
     TokenTap,
@@ -155,6 +155,7 @@ impl Facts {
                 tensor: tensor.to_owned(),
                 shape: shape.to_vec(),
                 n_tokens: self.tokens.or(self.masked),
+                by_mask: self.tokens.is_none() && self.masked.is_some(),
                 n_taps: self.taps,
                 n_prompts: self.prompts,
                 axes: self.axes,

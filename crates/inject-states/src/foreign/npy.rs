@@ -143,5 +143,10 @@ pub(super) fn read_array(
 pub(super) fn read(mut content: Content) -> Result<Archive, ForeignProblem> {
     let length = content.length()?;
     let array = read_array(&mut content, 0, TENSOR, 0, length)?;
-    Ok(Archive { contents: vec![content], arrays: vec![array], metadata: HashMap::new() })
+    Ok(Archive {
+        contents: vec![content],
+        arrays: vec![array],
+        lists: HashMap::new(),
+        metadata: HashMap::new(),
+    })
 }

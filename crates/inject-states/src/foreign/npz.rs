@@ -17,5 +17,5 @@ pub(super) fn read(content: Content, most_unpacked: u64) -> Result<Archive, Fore
             arrays.push(npy::read_array(content, entry.content, name, entry.start, entry.length)?);
         }
     }
-    Ok(Archive { contents, arrays, metadata: HashMap::new() })
+    Ok(Archive { contents, arrays, lists: HashMap::new(), metadata: HashMap::new() })
 }

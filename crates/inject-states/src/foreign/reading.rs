@@ -23,6 +23,8 @@ pub(super) struct Reading {
     pub(super) d_model: usize,
     pub(super) prompts: Vec<Prompt>,
     pub(super) taps: Option<Vec<Tap>>,
+    /// Whether the taps are those of a stack by its shape alone, which a batch may have too.
+    pub(super) guessed: bool,
     /// The reading in words, if it is not the only possible one or combines several tensors.
     pub(super) taken: Option<String>,
 }
@@ -55,7 +57,7 @@ impl Reading {
         beside: Beside,
         options: &ReadOptions,
     ) -> Result<Self, ForeignProblem> {
-        let sources = sources::of(archive, options)?;
+        let sources = sources::of(archive, &beside, options)?;
         for array in sources.iter().flat_map(|source| &source.arrays).map(|&index| &archive.arrays[index]) {
             if array.encoding().is_none() {
                 return Err(array.unknown_dtype(FLOATS));
@@ -71,6 +73,9 @@ impl Reading {
         let metadata = metadata_taps(archive)?;
         let prompts = beside.prompts()?;
         let several = sources.len() > 1;
+        // The caller's axes of a list of single rows say what its entries are, not what the axes of an entry are.
+        let arrays = || sources.iter().flat_map(|source| &source.arrays).map(|&index| &archive.arrays[index]);
+        let single_rows = arrays().count() > 1 && arrays().all(|array| array.rows() == 1);
         let mut columns: Vec<Column> = Vec::new();
         let mut axes_of_first = None;
         for source in &sources {
@@ -80,12 +85,7 @@ impl Reading {
                 let width = array.axes[array.axes.len() - 1].length;
                 let facts = Facts {
                     // A step of a generation has fewer tokens than the prompt.
-                    tokens: beside
-                        .ids
-                        .as_ref()
-                        .and_then(|ids| ids.first())
-                        .map(Vec::len)
-                        .filter(|_| source.arrays.len() == 1),
+                    tokens: beside.tokens().filter(|_| source.arrays.len() == 1),
                     masked: beside.masked.filter(|_| source.arrays.len() == 1),
                     prompts,
                     taps: match &metadata {
@@ -96,7 +96,7 @@ impl Reading {
                     .map(|taps| taps / (width / d_model).max(1)),
                     most_taps: options.model.map(|model| model.n_layers.saturating_add(2)),
                     taps_side_by_side: width > d_model,
-                    axes: options.axes,
+                    axes: options.axes.filter(|_| !single_rows),
                     of_vllm: archive.is_of_vllm(),
                 };
                 let shape = array.shape();
@@ -106,6 +106,7 @@ impl Reading {
             }
             columns.extend(of_source);
         }
+        let is_named = metadata.is_some();
         let taps = match metadata {
             Some(taps) => Some(taps),
             None => named(&sources, &columns, axes_of_first, options.model),
@@ -114,9 +115,11 @@ impl Reading {
             let (columns, taps) = (columns.len(), taps.len());
             return Err(ForeignProblem::TapCount { columns, taps });
         }
+        let by_shape = matches!(&sources[..], [Source { arrays, name: None }] if arrays.len() == 1);
+        let guessed = by_shape && !is_named && taps.is_some() && prompts.is_none() && options.axes.is_none();
         let taken = taken(archive, &sources, &columns, axes_of_first, taps.is_some());
         let prompts = prompts::of(&columns, beside, options)?;
-        Ok(Reading { columns, d_model, prompts, taps, taken })
+        Ok(Reading { columns, d_model, prompts, taps, guessed, taken })
     }
 }
 
@@ -230,13 +233,20 @@ fn taken(
     axes: Option<Axes>,
     named: bool,
 ) -> Option<String> {
-    let array = &archive.arrays[sources.first()?.arrays[0]];
-    if sources.len() == 1 && array.axes.len() == 2 && columns.len() == 1 {
+    let arrays = &sources.first()?.arrays;
+    let array = &archive.arrays[arrays[0]];
+    if sources.len() == 1 && arrays.len() == 1 && array.axes.len() == 2 && columns.len() == 1 {
         return None;
     }
     let shape = array.shape();
-    let words = super::layout::in_words(axes?, &shape[..shape.len() - 1]);
-    let tensors = match sources.len() {
+    let mut words = super::layout::in_words(axes?, &shape[..shape.len() - 1]);
+    if let [_, steps @ ..] = &arrays[..]
+        && !steps.is_empty()
+    {
+        let more: usize = columns.first()?.pieces[1..].iter().map(|piece| piece.rows.length).sum();
+        words += &format!(", followed by {more} of a generation");
+    }
+    let tensors = match sources.iter().map(|source| source.arrays.len()).sum() {
         1 => format!("`{}` of shape {shape:?}", array.name),
         count => format!("{count} tensors such as `{}` of shape {shape:?}", array.name),
     };

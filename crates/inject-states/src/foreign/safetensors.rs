@@ -1,6 +1,6 @@
 //! The tensors of a `.safetensors` file.
 
-use std::fs::File;
+use std::{collections::HashMap, fs::File};
 
 use inject_models::{
     FloatFormat,
@@ -24,7 +24,8 @@ pub(super) fn read(file: File) -> Result<Archive, ForeignProblem> {
         Array::contiguous(name, elements(tensor.dtype), &tensor.shape, 0, tensor.bytes.start)
     });
     let arrays = arrays.collect();
-    Ok(Archive { contents: vec![Content::File(file)], arrays, metadata: header.metadata().clone() })
+    let metadata = header.metadata().clone();
+    Ok(Archive { contents: vec![Content::File(file)], arrays, lists: HashMap::new(), metadata })
 }
 
 fn elements(dtype: Dtype) -> Elements {

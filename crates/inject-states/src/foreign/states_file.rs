@@ -154,9 +154,15 @@ impl StatesFile {
         self.reading.taps.as_deref()
     }
 
+    /// Returns whether only the shape says that the columns are taps, and which. A batch of as many prompts has the same shape.
+    pub fn are_taps_guessed(&self) -> bool {
+        self.reading.guessed
+    }
+
     /// Returns the tokens of the prompt, if the file holds them.
     ///
-    /// There may be more of them than rows: a server that has a prefix in its cache does not compute its states again.
+    /// There may be more of them than rows: a server that has a prefix in its cache does not compute its states again. There
+    /// may be fewer: those of the prompt, where rows of a generation follow it.
     pub fn token_ids(&self) -> Option<&[u32]> {
         self.chosen_prompt().token_ids.as_deref()
     }

@@ -13,6 +13,7 @@ use std::{
 use super::{
     ForeignProblem,
     arrays::{Archive, Array, Axis, Content, Elements},
+    beside,
     zip_entries::{self, Entry},
 };
 pub use pickle::PickleProblem;
@@ -60,10 +61,17 @@ pub(super) fn read(mut content: Content, most_unpacked: u64) -> Result<Archive, 
         .filter_map(|entry| Some((entry.name.strip_prefix(root)?.strip_prefix("data/")?, entry)))
         .collect();
     let pickle = Pickle::read(&text).map_err(ForeignProblem::Pickle)?;
-    let mut walk = Walk { pickle: &pickle, places, arrays: Vec::new(), above: HashSet::new(), visited: 0 };
+    let mut walk = Walk {
+        pickle: &pickle,
+        places,
+        arrays: Vec::new(),
+        lists: HashMap::new(),
+        above: HashSet::new(),
+        visited: 0,
+    };
     walk.go(pickle.root, String::new(), 0)?;
-    let arrays = walk.arrays;
-    Ok(Archive { contents, arrays, metadata: HashMap::new() })
+    let Walk { arrays, lists, .. } = walk;
+    Ok(Archive { contents, arrays, lists, metadata: HashMap::new() })
 }
 
 fn bytes(contents: &mut [Content], entry: &Entry) -> Result<Vec<u8>, ForeignProblem> {
@@ -82,6 +90,7 @@ struct Walk<'a> {
     pickle: &'a Pickle,
     places: HashMap<&'a str, &'a Entry>,
     arrays: Vec<Array>,
+    lists: HashMap<String, Vec<Vec<i128>>>,
     /// The containers above the one that is read. A container can be part of itself.
     above: HashSet<usize>,
     /// The values that were visited, some of them several times.
@@ -95,6 +104,11 @@ impl Walk<'_> {
             Node::Tensor(tensor) => {
                 let array = self.array(name, tensor)?;
                 self.arrays.push(array);
+                return Ok(());
+            }
+            Node::List(_) if beside::is_known(&name) => {
+                let list = self.integers(node, &name)?;
+                self.lists.insert(name, list);
                 return Ok(());
             }
             Node::List(items) => {
@@ -116,6 +130,30 @@ impl Walk<'_> {
         }
         self.above.remove(&node);
         Ok(())
+    }
+
+    /// Returns the integers of a list for each prompt: those of a list, or of the lists in it.
+    fn integers(&self, node: usize, name: &str) -> Result<Vec<Vec<i128>>, ForeignProblem> {
+        let nodes = &self.pickle.nodes;
+        let of = |node: usize| -> Option<Vec<i128>> {
+            let Node::List(items) = &nodes[node] else { return None };
+            let number = |&item: &usize| match nodes[item] {
+                Node::Int(number) => Some(i128::from(number)),
+                _ => None,
+            };
+            items.iter().map(number).collect()
+        };
+        let length = |&item: &usize| if let Node::List(items) = &nodes[item] { items.len() } else { 0 };
+        let lists = || match &nodes[node] {
+            Node::List(items) if items.iter().map(length).sum::<usize>() <= MOST_SHARED * nodes.len() => {
+                items.iter().map(|&item| of(item)).collect()
+            }
+            _ => None,
+        };
+        let found = of(node).map(|list| vec![list]).or_else(lists);
+        found
+            .filter(|lists| lists.iter().all(|list| !list.is_empty()))
+            .ok_or_else(|| ForeignProblem::ListOfIntegers { name: name.to_owned() })
     }
 
     /// Returns the array of a tensor whose values all lie within its storage.

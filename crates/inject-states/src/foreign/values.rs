@@ -108,7 +108,7 @@ impl StatesFile {
 
     /// Leaves out the rows of zeros at the end of a prompt, unless all are zeros, and compares the rest with its ids.
     pub(super) fn cut_padding(&mut self, prompt: usize) -> Result<(), ForeignProblem> {
-        let Prompt { batch, rows, token_ids, .. } = self.reading.prompts[prompt].clone();
+        let Prompt { batch, rows, token_ids, generated, .. } = self.reading.prompts[prompt].clone();
         let mut end = rows.end;
         while end > rows.start && self.is_zero(batch, end - 1)? {
             end -= 1;
@@ -118,7 +118,7 @@ impl StatesFile {
         }
         let found = self.reading.prompts[prompt].rows.len();
         match token_ids.map(|ids| ids.len()) {
-            Some(ids) if found > ids => Err(ForeignProblem::MoreRows { rows: found, ids }),
+            Some(ids) if found > ids && !generated => Err(ForeignProblem::MoreRows { rows: found, ids }),
             _ => Ok(()),
         }
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use inject_states::{
-    foreign::{ColumnChoice, ForeignProblem, ModelShape, ReadOptions, StatesFile},
+    foreign::{Axes, ColumnChoice, ForeignProblem, ModelShape, ReadOptions, StatesFile},
     models::{DecoderConfig, Tap},
 };
 use serde::Deserialize;
@@ -56,7 +56,7 @@ fn open(name: &str, row: Option<usize>) -> StatesFile {
 #[test]
 fn every_layout_gives_the_rows_ids_and_taps_of_its_prompt() {
     let expected = expected().read;
-    assert_eq!(expected.len(), 24);
+    assert_eq!(expected.len(), 26);
     for (name, prompts) in expected {
         for Prompt { prompt, taps, row, ids, column } in prompts {
             let file = open(&name, row);
@@ -92,7 +92,7 @@ fn every_layout_of_the_first_prompt_gives_its_states_to_the_last_bit() {
 #[test]
 fn every_refused_file_says_why() {
     let refused = expected().refused;
-    assert_eq!(refused.len(), 8);
+    assert_eq!(refused.len(), 9);
     for (name, expected) in refused {
         let problem = StatesFile::open_with(fixtures().join(&name), &with_model()).unwrap_err().problem;
         let problem = format!("{problem:?}");
@@ -106,6 +106,24 @@ fn rows_that_are_missing_leave_the_ids_whole() {
         let file = open(name, None);
         assert_eq!((file.rows(), file.columns()), (rows, 5), "{name}");
         assert_eq!(file.token_ids().unwrap().len(), 8, "{name}");
+    }
+}
+
+#[test]
+fn a_list_of_ids_may_be_longer_than_the_rows_too() {
+    let file = open("listed-ids-prefix.pt", None);
+    assert_eq!((file.rows(), file.token_ids().unwrap().len()), (5, 8));
+}
+
+#[test]
+fn only_a_shape_of_which_nothing_else_decides_is_a_guess() {
+    let path = fixtures().join("as-many-prompts.safetensors");
+    let file = StatesFile::open_with(&path, &with_model()).unwrap();
+    assert!(file.are_taps_guessed() && file.columns() == 5);
+    let batch = StatesFile::open_with(&path, &with_model().axes(Axes::BatchToken)).unwrap();
+    assert!(!batch.are_taps_guessed() && batch.prompts() == 5);
+    for known in ["vllm.safetensors", "stack.safetensors", "tuple.pt", "reference.safetensors"] {
+        assert!(!open(known, None).are_taps_guessed(), "{known}");
     }
 }
 
@@ -135,7 +153,7 @@ fn a_batch_needs_a_choice_and_has_no_other_prompts() {
 #[test]
 fn no_damaged_byte_of_a_file_of_pytorch_or_numpy_makes_the_reader_panic() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["generated.pt", "view.bin", "deflated.npz", "specforge.ckpt.gz"] {
+    for name in ["generated.pt", "listed-ids.pt", "view.bin", "deflated.npz", "specforge.ckpt.gz"] {
         let content = std::fs::read(fixtures().join(name)).unwrap();
         let path = folder.path().join(name);
         // The pickle and the directory of a ZIP file lie at its ends.

@@ -1,7 +1,7 @@
 //! Tensors by their names: lists of layers and of steps, hooks, and stacks of all taps.
 
 use inject_states::{
-    foreign::{ColumnChoice, ForeignProblem, ModelShape, ReadOptions, StatesFile},
+    foreign::{Axes, ColumnChoice, ForeignProblem, ModelShape, ReadOptions, StatesFile},
     models::{DecoderConfig, Tap},
 };
 
@@ -18,7 +18,22 @@ fn shape() -> ModelShape {
 
 /// Reads a `.safetensors` file of tensors of F32. The number at each place is that of the tensor, from 1, plus a thousandth for each row.
 fn read(tensors: &[(&str, &[usize])], options: ReadOptions) -> Result<StatesFile, ForeignProblem> {
+    read_beside(tensors, &[], options)
+}
+
+/// The same with integers of one prompt, such as its ids.
+fn read_beside(
+    tensors: &[(&str, &[usize])],
+    integers: &[(&str, &[i64])],
+    options: ReadOptions,
+) -> Result<StatesFile, ForeignProblem> {
     let (mut header, mut values) = (serde_json::Map::new(), Vec::new());
+    for (name, numbers) in integers {
+        let begin = values.len();
+        values.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        let place = serde_json::json!({"dtype": "I64", "shape": [1, numbers.len()], "data_offsets": [begin, values.len()]});
+        header.insert((*name).to_owned(), place);
+    }
     for (at, (name, shape)) in tensors.iter().enumerate() {
         let (count, width) = (shape.iter().product::<usize>(), shape[shape.len() - 1]);
         let begin = values.len();
@@ -60,6 +75,85 @@ fn single_rows_after_those_of_a_prompt_are_steps() {
         assert_eq!((file.rows(), file.columns(), file.taps()), (5, 1, None), "{list:?}");
         assert_eq!(rows(&mut file, 0), [1.0, 1.001, 1.002, 2.0, 3.0], "{list:?}");
     }
+}
+
+/// Reads a list of single rows beside this many ids.
+fn read_single_rows(
+    count: usize,
+    ids: Option<usize>,
+    axes: Option<Axes>,
+) -> Result<StatesFile, ForeignProblem> {
+    let list: Vec<(String, [usize; 3])> = (0..count).map(|step| (step.to_string(), [1, 1, WIDTH])).collect();
+    let list: Vec<(&str, &[usize])> = list.iter().map(|(name, shape)| (name.as_str(), &shape[..])).collect();
+    let numbers = vec![7; ids.unwrap_or(0)];
+    let ids: Vec<(&str, &[i64])> = ids.map(|_| ("input_ids", &numbers[..])).into_iter().collect();
+    let options = ReadOptions::new().model(shape());
+    read_beside(&list, &ids, axes.map_or(options.clone(), |axes| options.axes(axes)))
+}
+
+#[test]
+fn single_rows_alone_are_steps_if_that_is_certain() {
+    // Too many for layers, as many as ids, and by the caller's word.
+    for (count, ids, axes) in [(5, None, None), (4, Some(4), None), (3, None, Some(Axes::Token))] {
+        let mut file =
+            read_single_rows(count, ids, axes).unwrap_or_else(|problem| panic!("{count}: {problem}"));
+        assert_eq!((file.rows(), file.columns(), file.taps()), (count, 1, None));
+        assert_eq!(rows(&mut file, 0)[..3], [1.0, 2.0, 3.0]);
+    }
+    let layers = read_single_rows(4, None, Some(Axes::TapToken)).unwrap();
+    assert_eq!((layers.rows(), layers.columns(), layers.taps().map(<[Tap]>::len)), (1, 4, Some(4)));
+    for (count, ids) in [(4, None), (2, None), (2, Some(1))] {
+        let problem = read_single_rows(count, ids, None).unwrap_err();
+        assert!(matches!(problem, ForeignProblem::Ambiguous { .. }), "{problem}");
+        let text = problem.to_string();
+        assert!(text.contains(&format!("{count} tokens (token)")) && text.contains("(tap-token)"), "{text}");
+    }
+}
+
+#[test]
+fn no_row_of_a_generation_is_cut_off_by_the_mask_of_its_prompt() {
+    const STEPS: [(&str, &[usize]); 6] = [
+        ("hidden_states.0.0", &[1, 3, WIDTH]),
+        ("hidden_states.0.1", &[1, 3, WIDTH]),
+        ("hidden_states.1.0", &[1, 1, WIDTH]),
+        ("hidden_states.1.1", &[1, 1, WIDTH]),
+        ("hidden_states.2.0", &[1, 1, WIDTH]),
+        ("hidden_states.2.1", &[1, 1, WIDTH]),
+    ];
+    let read = |beside: &[(&str, &[i64])]| read_beside(&STEPS, beside, ReadOptions::new().model(shape()));
+    let (all, left): (&[i64], &[i64]) = (&[1, 1, 1], &[0, 1, 1]);
+    for (beside, length, ids) in [
+        (&[("attention_mask", all)][..], 5, None),
+        (&[("attention_mask", all), ("input_ids", &[7, 8, 9])], 5, Some(&[7, 8, 9][..])),
+        (&[("input_ids", &[7, 8, 9])], 5, Some(&[7, 8, 9])),
+        (&[("seq_lens", &[3]), ("input_ids", &[7, 8, 9])], 5, Some(&[7, 8, 9])),
+        (&[("attention_mask", left), ("input_ids", &[7, 8, 9])], 4, Some(&[8, 9])),
+        (&[("attention_mask", left), ("input_ids", &[7, 8, 9, 10, 11, 12])], 4, Some(&[8, 9, 10, 11])),
+        (
+            &[("attention_mask", &[1, 1, 1, 1, 1]), ("input_ids", &[7, 8, 9, 10, 11])],
+            5,
+            Some(&[7, 8, 9, 10, 11]),
+        ),
+    ] {
+        let mut file = read(beside).unwrap_or_else(|problem| panic!("{beside:?}: {problem}"));
+        assert_eq!((file.rows(), file.columns(), file.token_ids()), (length, 2, ids), "{beside:?}");
+        assert_eq!(rows(&mut file, 0)[length - 3..], [1.002, 3.0, 5.0], "{beside:?}");
+    }
+    let problem = |beside: &[(&str, &[i64])]| read(beside).unwrap_err();
+    let right = problem(&[("attention_mask", &[1, 1, 0])]);
+    assert!(matches!(right, ForeignProblem::PaddedBeforeSteps { prompt: 0 }), "{right}");
+    let between = problem(&[("attention_mask", &[1, 1, 1, 1])]);
+    assert!(matches!(between, ForeignProblem::MaskOfSteps { found: 4, in_prompt: 3, rows: 5 }), "{between}");
+    let between = problem(&[("input_ids", &[7, 8, 9, 10])]);
+    assert!(matches!(between, ForeignProblem::MoreRows { rows: 5, ids: 4 }), "{between}");
+}
+
+#[test]
+fn a_mask_that_does_not_fit_is_not_called_token_ids() {
+    let problem =
+        read_beside(&[("states", &[1, 3, WIDTH])], &[("attention_mask", &[1; 5])], ReadOptions::new());
+    let text = problem.unwrap_err().to_string();
+    assert!(text.contains("an attention mask of 5 tokens") && !text.contains("token ids"), "{text}");
 }
 
 #[test]

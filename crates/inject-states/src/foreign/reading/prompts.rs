@@ -14,6 +14,8 @@ pub(in super::super) struct Prompt {
     pub(in super::super) batch: usize,
     pub(in super::super) rows: Range<usize>,
     pub(in super::super) token_ids: Option<Vec<u32>>,
+    /// Whether rows of a generation follow those of the prompt. The ids may be those of the prompt alone.
+    pub(in super::super) generated: bool,
     /// The position of each row, if they are not simply consecutive.
     pub(in super::super) positions: Option<Vec<usize>>,
 }
@@ -31,9 +33,26 @@ pub(super) fn of(
         let found = length(other);
         return Err(ForeignProblem::UnequalRows { tensor: other.origin.clone(), found, expected: rows });
     }
+    // Ids, mask and lengths may be those of the prompt alone, before the steps of a generation.
+    let in_prompt = first.pieces[0].rows.length;
+    // The width of the mask is that of padded ids.
+    let width = beside.masked.unwrap_or(rows);
+    if first.pieces.len() > 1 && ![in_prompt, rows].contains(&width) {
+        return Err(ForeignProblem::MaskOfSteps { found: width, in_prompt, rows });
+    }
     let mut found = Vec::with_capacity(prompts);
     for batch in 0..prompts {
-        let span = beside.rows.as_ref().and_then(|spans| spans.get(batch)).cloned().unwrap_or(0..rows);
+        let own = beside.rows.as_ref().and_then(|spans| spans.get(batch)).cloned();
+        let span = match own {
+            Some(span) if rows > in_prompt && span.end <= in_prompt && beside.masked != Some(rows) => {
+                if span.end < in_prompt {
+                    return Err(ForeignProblem::PaddedBeforeSteps { prompt: batch });
+                }
+                span.start..rows
+            }
+            Some(span) => span,
+            None => 0..rows,
+        };
         if span.end > rows {
             return Err(ForeignProblem::PromptTooLong { prompt: batch, found: span.end, rows });
         }
@@ -42,13 +61,20 @@ pub(super) fn of(
         }
         let ids = beside.ids.as_ref().and_then(|ids| ids.get(batch)).map(|ids| {
             // The ids of a padded batch are padded too.
-            let padded = beside.rows.is_some() && ids.len() == rows;
-            if padded { ids[span.clone()].to_vec() } else { ids.clone() }
+            let padded =
+                beside.rows.is_some() && (ids.len() == width || span.start > 0 && ids.len() > span.len());
+            if padded {
+                ids[span.start.min(ids.len())..span.end.min(ids.len())].to_vec()
+            } else {
+                ids.clone()
+            }
         });
+        let generated =
+            rows > in_prompt && ids.as_ref().is_some_and(|ids| ids.len() + span.start == in_prompt);
         let positions = beside.positions.as_ref().and_then(|positions| positions.get(batch));
         let positions =
             positions.map(|positions| positions_of(positions, rows, &span)).transpose()?.flatten();
-        found.push(Prompt { batch, rows: span, token_ids: ids, positions });
+        found.push(Prompt { batch, rows: span, token_ids: ids, generated, positions });
     }
     Ok(found)
 }

@@ -1,8 +1,9 @@
 //! The arrays of a file that hold states.
 
 use crate::foreign::{
-    ForeignProblem, ReadOptions,
+    Axes, ForeignProblem, ReadOptions,
     arrays::{Archive, Array},
+    beside::Beside,
     names::TapName,
 };
 
@@ -13,7 +14,11 @@ pub(super) struct Source {
 }
 
 /// Chooses the arrays of states, column by column.
-pub(super) fn of(archive: &Archive, options: &ReadOptions) -> Result<Vec<Source>, ForeignProblem> {
+pub(super) fn of(
+    archive: &Archive,
+    beside: &Beside,
+    options: &ReadOptions,
+) -> Result<Vec<Source>, ForeignProblem> {
     let one = |index| vec![Source { arrays: vec![index], name: None }];
     let list = || archive.arrays.iter().map(Array::described).collect();
     if let Some(name) = &options.tensor {
@@ -42,7 +47,7 @@ pub(super) fn of(archive: &Archive, options: &ReadOptions) -> Result<Vec<Source>
     }
     let floats: Vec<usize> =
         (0..archive.arrays.len()).filter(|&index| may_be_states(&archive.arrays[index], options)).collect();
-    let layers = layers(archive, &floats)?;
+    let layers = layers(archive, &floats, beside, options)?;
     if !layers.is_empty() {
         return Ok(layers);
     }
@@ -62,7 +67,12 @@ fn may_be_states(array: &Array, options: &ReadOptions) -> bool {
 }
 
 /// One source for each layer, if every array of floats is named after one. Of the hooks of a TransformerLens cache only those at taps are.
-fn layers(archive: &Archive, floats: &[usize]) -> Result<Vec<Source>, ForeignProblem> {
+fn layers(
+    archive: &Archive,
+    floats: &[usize],
+    beside: &Beside,
+    options: &ReadOptions,
+) -> Result<Vec<Source>, ForeignProblem> {
     let mut named: Vec<(TapName, usize)> = Vec::new();
     let after_blocks = |&index: &usize| !archive.arrays[index].name.ends_with("hook_resid_pre");
     let (after, before): (Vec<usize>, Vec<usize>) = floats.iter().copied().partition(after_blocks);
@@ -84,7 +94,7 @@ fn layers(archive: &Archive, floats: &[usize]) -> Result<Vec<Source>, ForeignPro
     if !named.is_empty() {
         no_entry_is_left_out(archive, floats)?;
     }
-    if are_steps(archive, &named) {
+    if are_steps(archive, &named, beside, options)? {
         return Ok(vec![Source { arrays: named.into_iter().map(|(_, index)| index).collect(), name: None }]);
     }
     let mut layers: Vec<Source> = Vec::new();
@@ -105,19 +115,36 @@ fn layers(archive: &Archive, floats: &[usize]) -> Result<Vec<Source>, ForeignPro
 
 /// Whether a list is one of the steps of a generation at one tap: the rows of the prompt, then single rows. Layers have equally many, and
 /// a name may say that entries are layers.
-fn are_steps(archive: &Archive, named: &[(TapName, usize)]) -> bool {
-    let rows = |index: usize| {
-        let axes = &archive.arrays[index].axes;
-        axes.len().checked_sub(2).map_or(0, |place| axes[place].length)
-    };
+///
+/// A list of nothing but single rows is one of steps after a prompt of one token, or one of layers of such a prompt. The number of ids
+/// decides, or there are too many for layers, or the caller.
+fn are_steps(
+    archive: &Archive,
+    named: &[(TapName, usize)],
+    beside: &Beside,
+    options: &ReadOptions,
+) -> Result<bool, ForeignProblem> {
     let in_order = named.iter().enumerate().all(|(at, &(name, index))| {
         name == TapName::Listed(at) && !archive.arrays[index].name.contains("layer")
     });
-    match named {
-        [(_, first), steps @ ..] if in_order && !steps.is_empty() => {
-            rows(*first) > 1 && steps.iter().all(|&(_, step)| rows(step) == 1)
-        }
-        _ => false,
+    let [(_, first), steps @ ..] = named else { return Ok(false) };
+    let single = steps.iter().all(|&(_, step)| archive.arrays[step].rows() == 1);
+    if !in_order || steps.is_empty() || !single || archive.metadata.contains_key("taps") {
+        return Ok(false);
+    }
+    if archive.arrays[*first].rows() > 1 {
+        return Ok(true);
+    }
+    let count = named.len();
+    let most_taps = options.model.map_or(usize::MAX, |model| model.n_layers.saturating_add(2));
+    match options.axes {
+        Some(axes) => Ok(axes == Axes::Token),
+        None if beside.tokens() == Some(count) || count > most_taps => Ok(true),
+        None => Err(ForeignProblem::Ambiguous {
+            tensor: format!("{} and the entries after it", archive.arrays[*first].name),
+            shape: vec![count, 1],
+            readings: vec![Axes::Token, Axes::TapToken],
+        }),
     }
 }
 
