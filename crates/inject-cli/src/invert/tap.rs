@@ -28,10 +28,13 @@ pub(super) fn doubting(options: &Options, model: &Model, settings: Settings) -> 
     }
 }
 
-/// The failure of an inversion, with the option to try.
-pub(super) fn failure(error: InvertError) -> Failure {
+/// The failure of an inversion, with the options to try. `column` is the one that was read, if the file has several.
+pub(super) fn failure(error: InvertError, column: Option<usize>) -> Failure {
     match error {
-        InvertError::OtherTap { likely, .. } => Failure::new(format!("{error}; give --tap {likely}")),
+        InvertError::OtherTap { likely, .. } => {
+            let column = column.map_or_else(String::new, |column| format!("--column {column} "));
+            Failure::new(format!("{error}; give {column}--tap {likely}"))
+        }
         error => error.into(),
     }
 }
@@ -122,6 +125,15 @@ fn nearest_of(model: &Model, ids: &[u32], state: &[f64]) -> Result<Tap, Failure>
     best.map(|(_, tap)| tap).ok_or_else(|| Failure::new("there is no token id: expected at least one"))
 }
 
+/// The number of the chosen column, if the file has several.
+pub(super) fn number_of(file: &StatesFile, choice: ColumnChoice) -> Option<usize> {
+    match choice {
+        ColumnChoice::Index(column) if file.columns() > 1 => Some(column),
+        ColumnChoice::Tap(tap) if file.columns() > 1 => file.taps()?.iter().position(|named| *named == tap),
+        _ => None,
+    }
+}
+
 /// Chooses the column and its tap by their names.
 fn named(options: &Options, file: &StatesFile) -> Result<(ColumnChoice, Tap), Failure> {
     let (path, named) = (file.path().display(), file.taps());
@@ -136,6 +148,16 @@ fn named(options: &Options, file: &StatesFile) -> Result<(ColumnChoice, Tap), Fa
     }
     match (options.input.column, options.tap.named(), named) {
         (Some(column), Some(tap), _) => Ok((ColumnChoice::Index(column), tap)),
+        // The option decides where the name in the file is wrong.
+        (None, Some(tap), Some([_])) => Ok((ColumnChoice::Only, tap)),
+        (None, Some(tap), Some(taps @ [_, ..])) if !taps.contains(&tap) => {
+            let taps: Vec<String> = taps.iter().map(Tap::to_string).collect();
+            Err(Failure::usage(format!(
+                "{path} holds the taps {}, and not {tap}: if one of them is {tap} under another name, give its number from 0 with --column \
+                 beside --tap {tap}",
+                taps.join(", ")
+            )))
+        }
         (None, Some(tap), Some([_, ..])) => Ok((ColumnChoice::Tap(tap), tap)),
         (None, Some(tap), None) => Ok((ColumnChoice::Only, tap)),
         (None, None, Some([tap])) => Ok((ColumnChoice::Only, *tap)),
