@@ -3,14 +3,14 @@
 use std::num::NonZeroUsize;
 
 use inject_sipit::{
-    FoundTap, InvertError, NearMiss, Settings, find_tap,
-    models::{Logits, Model, Tap, TokenBatch, host::to_host},
+    FoundTap, InvertError, NearMiss, Settings, TapSearch, find_tap,
+    models::{Logits, Model, Progress, Tap, TokenBatch, host::to_host},
     settings::TapCheck,
     states::foreign::{ColumnChoice, StatesFile},
 };
 
 use super::{Options, single};
-use crate::{number::measured, outcome::Failure, output::note};
+use crate::{interrupt, number::measured, outcome::Failure, output::note, progress::Meter};
 
 /// Taps that are tried before the program gives up.
 const TRIED: NonZeroUsize = NonZeroUsize::new(6).unwrap();
@@ -101,7 +101,14 @@ fn find(options: &Options, model: &Model, file: &mut StatesFile, column: usize) 
     }
     let (begins, settings) = (model.first_token(), options.policy.settings()?);
     let given = given.unwrap_or_default();
-    Ok(find_tap(&model.decoder, states.view(), file.dtype(), &given, begins, &settings, TRIED)?)
+    let search = TapSearch { given: &given, begins, settings: &settings, most: TRIED };
+    let mut meter = Meter::new();
+    if file.columns() > 1 {
+        meter.about(format!("column {column} of {}", file.columns()));
+    }
+    let mut show = |progress: Progress<'_>| meter.show(progress);
+    // A measurement of noise takes seconds without a report, and there is no file to close.
+    Ok(interrupt::at_once(|| find_tap(&model.decoder, states.view(), file.dtype(), &search, &mut show))?)
 }
 
 /// The tap at which some token of known ids has a state nearest to this one, relative to its length.
