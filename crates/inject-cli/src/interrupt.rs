@@ -125,3 +125,17 @@ pub(crate) fn report(payload: &(dyn Any + Send)) -> Option<u8> {
 fn status(number: usize) -> u8 {
     128 + number as u8
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_signal_ends_the_program_at_once_in_a_part_that_says_so() {
+        install();
+        let is_set = || AT_ONCE.lock().unwrap().as_ref().unwrap().load(Ordering::Relaxed);
+        assert!(!is_set());
+        assert!(at_once(is_set));
+        assert!(!is_set());
+    }
+}
