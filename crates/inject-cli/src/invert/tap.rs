@@ -69,9 +69,14 @@ pub(super) fn choose(
                     });
                 nowhere = format!(
                     "no token tested has the first state of {} at any likely tap.{nearest} Most likely the states are those of another \
-                     model, do not begin with the first token (then give --prefix-ids or --prefix), or are those of the last token of each \
+                     model, do not begin with the first token ({}), or are those of the last token of each \
                      prompt alone, which determine no prompt",
-                    file.path().display()
+                    file.path().display(),
+                    if options.input.prefix.is_some() || options.input.prefix_ids.is_some() {
+                        "or have rows for the tokens of the prefix too: then leave it out"
+                    } else {
+                        "then give --prefix-ids or --prefix"
+                    }
                 );
             }
             _ => {}
