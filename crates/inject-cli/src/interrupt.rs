@@ -1,7 +1,8 @@
 //! Signals that ask the program to stop.
 //!
 //! A signal sets a flag. The next report of progress, or the wait for a download or a pipe, sees it and unwinds to the program's entry,
-//! so files are closed, locks are dropped, and no line is left half-written. A second signal ends the program at once.
+//! so files are closed, locks are dropped, and no line is left half-written. A second signal ends the program at once, and where nothing is being
+//! written so does the first.
 
 use std::{
     any::Any,
@@ -25,6 +26,8 @@ use crate::output::note;
 const LOOK: Duration = Duration::from_millis(100);
 
 static SIGNAL: Mutex<Option<Arc<AtomicUsize>>> = Mutex::new(None);
+/// Whether the next signal ends the program at once.
+static AT_ONCE: Mutex<Option<Arc<AtomicBool>>> = Mutex::new(None);
 static ADVICE: Mutex<Option<&'static str>> = Mutex::new(None);
 
 /// The payload that unwinds an interrupted run.
@@ -49,6 +52,7 @@ pub(crate) fn install() {
     if let Err(error) = flag::register(signal_hook::consts::SIGXFSZ, Arc::default()) {
         note(&format!("a file that grows beyond its limit ends the program: {error}"));
     }
+    *AT_ONCE.lock().unwrap_or_else(PoisonError::into_inner) = Some(again);
     *SIGNAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(signal);
 }
 
@@ -65,6 +69,20 @@ pub(crate) fn advising<T>(advice: &'static str, part: impl FnOnce() -> T) -> T {
     let before = exchange(Some(advice));
     let done = part();
     exchange(before);
+    done
+}
+
+/// A part of the work during which a signal ends the program at once. It must write no file.
+pub(crate) fn at_once<T>(part: impl FnOnce() -> T) -> T {
+    check();
+    let set = |to| {
+        if let Some(flag) = &*AT_ONCE.lock().unwrap_or_else(PoisonError::into_inner) {
+            flag.store(to, Ordering::Relaxed);
+        }
+    };
+    set(true);
+    let done = part();
+    set(false);
     done
 }
 
@@ -106,4 +124,18 @@ pub(crate) fn report(payload: &(dyn Any + Send)) -> Option<u8> {
 /// 128 plus the number of the signal, as in shells.
 fn status(number: usize) -> u8 {
     128 + number as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_signal_ends_the_program_at_once_in_a_part_that_says_so() {
+        install();
+        let is_set = || AT_ONCE.lock().unwrap().as_ref().unwrap().load(Ordering::Relaxed);
+        assert!(!is_set());
+        assert!(at_once(is_set));
+        assert!(!is_set());
+    }
 }

@@ -52,7 +52,6 @@ impl Meter {
     }
 
     /// Puts a name before everything shown from now on.
-    #[cfg(any(feature = "hub", test))]
     pub(crate) fn about(&mut self, name: impl Into<String>) {
         self.about = name.into();
     }

@@ -189,8 +189,9 @@ impl<'a> Inverter<'a> {
     /// round them, and as noise. [`Inversion::producer`] names what explained the states. They are not doubted if a position before fits within
     /// the floor of computing in f32: then a row is missing, or the rows belong to several prompts.
     ///
-    /// Two changes that producers make to states are recognised, and [`Inversion::transformation`] names them: a factor of all states,
-    /// where nothing fits the first of them, and states without their means of a model with LayerNorm.
+    /// Three changes that producers make to states are recognised, and [`Inversion::transformation`] names them: a factor of all states,
+    /// where nothing fits the first of them, states that were each divided by their length, and states without their means of a model with
+    /// LayerNorm.
     ///
     /// # Errors
     ///
@@ -210,8 +211,8 @@ impl<'a> Inverter<'a> {
         if !target.missing().is_empty() {
             return self.invert_with_gaps(target, searcher, progress);
         }
-        let (centred, quiet) = (self.centred(target), OnceCell::new());
-        let (target, mut spent) = (centred.as_ref().unwrap_or(target), Cost::default());
+        let (changed, quiet) = (self.recognised(target), OnceCell::new());
+        let (target, mut spent) = (changed.as_ref().unwrap_or(target), Cost::default());
         let watch = Watch::start(self.settings.budget.time);
         if let Some(mut inversion) = self.invert_by_known_weights(target, searcher, &mut spent, progress)? {
             inversion.cost.add(&spent);
@@ -228,6 +229,13 @@ impl<'a> Inverter<'a> {
         let is_blind = matches!(self.decoder.config().final_norm, NormConfig::Layer { .. });
         let unchanged = *target.transformation() == Transformation::None && self.tap != Tap::FinalNorm;
         (is_blind && unchanged && target.has_no_means()).then(|| target.clone().centred())
+    }
+
+    /// The same states as centred ones or by direction, if the states themselves show such a change. Those of no block have length 1.
+    fn recognised(&self, target: &TargetStates) -> Option<TargetStates> {
+        let unchanged = *target.transformation() == Transformation::None && self.tap != Tap::Embedding;
+        let by_direction = || (unchanged && target.has_unit_lengths()).then(|| target.clone().by_direction());
+        self.centred(target).or_else(by_direction)
     }
 
     /// Checks that states can be inverted here.

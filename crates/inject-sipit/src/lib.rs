@@ -91,7 +91,7 @@ pub use self::{
     inversion::{Inversion, Position, Producer, Verdict},
     inverter::{Inverter, ScanCost, Unshuffled},
     lens::{Lens, LensError},
-    likely_tap::{FoundTap, LikelyTap, NearMiss, find_tap, likely_taps},
+    likely_tap::{FoundTap, LikelyTap, NearMiss, TapSearch, find_tap, likely_taps},
     noise::NoiseModel,
     policy::{Policy, PolicyChoice, Searcher},
     recover::recover,

@@ -17,7 +17,7 @@ use crate::{
     collisions::norm,
     error::InvertError,
     inverter::Inverter,
-    models::{Decoder, FloatFormat, Tap, config::NormConfig, silent},
+    models::{Decoder, FloatFormat, Progress, Tap, Unit, config::NormConfig},
     policy::PolicyChoice,
     settings::{Budget, Scan, Settings, TapCheck},
     target::TargetStates,
@@ -75,8 +75,21 @@ pub fn likely_taps(
     Samples::compute(decoder, given, begins)?.ranked(state, &Transformation::None)
 }
 
-/// Finds the tap of the states of a prompt whose first tokens are `given`. At most `most` taps are tried, the likeliest first, each
-/// with a bounded number of candidates for the first state after the given ones. `settings` say how the states were computed.
+/// What is known of states whose tap is looked for, and how many taps are tried.
+#[derive(Clone, Copy, Debug)]
+pub struct TapSearch<'a> {
+    /// The first tokens of the prompt, as far as they are known.
+    pub given: &'a [u32],
+    /// A token that prompts often begin with, such as BOS.
+    pub begins: Option<u32>,
+    /// How the states were computed, and when a token fits.
+    pub settings: &'a Settings,
+    /// The number of taps that are tried, the likeliest first.
+    pub most: NonZeroUsize,
+}
+
+/// Finds the tap of the states of a prompt. The likeliest taps are tried, each with a bounded number of candidates for the first state after
+/// the given ones. `progress` is called after every batch of candidates.
 ///
 /// Where nothing fits at a tap, the direction of the state is compared too, at the tap that is likeliest by directions: the states
 /// may have been multiplied by a number.
@@ -92,11 +105,10 @@ pub fn find_tap(
     decoder: &Decoder,
     states: ArrayView2<'_, f64>,
     dtype: FloatFormat,
-    given: &[u32],
-    begins: Option<u32>,
-    settings: &Settings,
-    most: NonZeroUsize,
+    search: &TapSearch<'_>,
+    progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<FoundTap, InvertError> {
+    let &TapSearch { given, begins, settings, most } = search;
     let first = states.slice(s![..1.min(states.nrows()), ..]).to_owned();
     let trial = Trial { decoder, first, dtype, given, begins, settings };
     check_width(decoder, trial.first.ncols())?;
@@ -106,8 +118,13 @@ pub fn find_tap(
     let scalable = matches!(settings.acceptance, Acceptance::NoiseFloor { .. });
     let mut by_direction = Vec::new();
     let mut nowhere: Option<Nearest> = None;
+    let all = ranked.len().min(most.get()) as u64;
     for (turn, tap) in ranked.into_iter().take(most.get()).enumerate() {
-        match trial.fits(tap, &Transformation::None)? {
+        let mut tried = |inner: Progress<'_>| {
+            let report = Progress::new("look for the tap", Unit::Taps, turn as u64, all);
+            progress(report.with_part(inner.fraction()));
+        };
+        match trial.fits(tap, &Transformation::None, &mut tried)? {
             Trialled::Fits => return Ok(FoundTap::Fits(tap)),
             Trialled::Nearest(found) if nowhere.is_none_or(|least| found.share < least.share) => {
                 nowhere = Some(found);
@@ -119,7 +136,7 @@ pub fn find_tap(
             by_direction = trial.ranked(&samples, &Transformation::Direction)?;
         }
         if let Some(&tap) = by_direction.get(turn)
-            && matches!(trial.fits(tap, &Transformation::Direction)?, Trialled::Fits)
+            && matches!(trial.fits(tap, &Transformation::Direction, &mut tried)?, Trialled::Fits)
         {
             return Ok(FoundTap::Fits(tap));
         }
@@ -183,7 +200,12 @@ impl Trial<'_> {
     }
 
     /// Looks for a token whose state at a tap is the one given.
-    fn fits(&self, tap: Tap, change: &Transformation) -> Result<Trialled, InvertError> {
+    fn fits(
+        &self,
+        tap: Tap,
+        change: &Transformation,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Trialled, InvertError> {
         let candidates = TAP_CANDIDATES.min(self.decoder.config().vocab_size);
         let settings = self
             .settings
@@ -194,7 +216,7 @@ impl Trial<'_> {
         let target = self.target(tap, change)?.after(self.decoder, self.given)?;
         let inverter = Inverter::new(self.decoder, tap, settings)?.with_weights_as_given();
         let choice = PolicyChoice::auto(self.decoder, tap, target.positions(), None, self.begins);
-        let inversion = inverter.invert(&target, &mut inverter.searcher(&choice.policy), &mut silent)?;
+        let inversion = inverter.invert(&target, &mut inverter.searcher(&choice.policy), progress)?;
         let Some(last) = inversion.positions.last() else { return Ok(Trialled::Nothing) };
         if last.verdict.is_verified() {
             return Ok(Trialled::Fits);
@@ -214,6 +236,7 @@ pub(crate) fn another_tap(
     begins: Option<u32>,
     settings: &Settings,
     most: usize,
+    progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Option<Tap>, InvertError> {
     let (given, at, own) = (target.given(), target.given().len(), target.tap());
     let first = target.states().slice(s![at..=at, ..]).to_owned();
@@ -221,7 +244,7 @@ pub(crate) fn another_tap(
     let samples = Samples::compute(decoder, given, begins)?;
     let ranked = trial.ranked(&samples, target.transformation())?;
     for tap in ranked.into_iter().take_while(|tap| *tap != own).take(most) {
-        if matches!(trial.fits(tap, target.transformation())?, Trialled::Fits) {
+        if matches!(trial.fits(tap, target.transformation(), progress)?, Trialled::Fits) {
             return Ok(Some(tap));
         }
     }
@@ -233,6 +256,12 @@ mod tests {
     use inject_testing::models::{FAMILIES, random};
 
     use super::*;
+    use crate::models::silent;
+
+    fn found(decoder: &Decoder, states: ArrayView2<'_, f64>, given: &[u32]) -> FoundTap {
+        let search = TapSearch { given, begins: None, settings: &Settings::new(), most: every_tap(decoder) };
+        find_tap(decoder, states, FloatFormat::F32, &search, &mut silent).unwrap()
+    }
 
     fn every_tap(decoder: &Decoder) -> NonZeroUsize {
         NonZeroUsize::new(Tap::all(decoder.config().n_layers()).len()).unwrap()
@@ -247,16 +276,8 @@ mod tests {
                     let whole = TargetStates::of_prompt(&decoder, tap, &[5, 41, 7, 63]).unwrap();
                     for given in [&[][..], &[5, 41]] {
                         let states = whole.states().slice(s![given.len().., ..]).to_owned();
-                        let found = find_tap(
-                            &decoder,
-                            states.view(),
-                            FloatFormat::F32,
-                            given,
-                            None,
-                            &Settings::new(),
-                            every_tap(&decoder),
-                        );
-                        assert_eq!(found.unwrap(), FoundTap::Fits(tap), "{case}, given {given:?}");
+                        let found = found(&decoder, states.view(), given);
+                        assert_eq!(found, FoundTap::Fits(tap), "{case}, given {given:?}");
                     }
                 }
             }
@@ -264,13 +285,29 @@ mod tests {
     }
 
     #[test]
-    fn the_states_of_another_model_fit_nowhere() {
+    fn the_search_reports_progress_tap_by_tap() {
         let device = inject_testing::compiled().swap_remove(0);
         let (decoder, other) = (random("llama", 31, &device), random("llama", 32, &device));
         let states = TargetStates::of_prompt(&other, Tap::Block(2), &[5, 41, 7]).unwrap();
         let most = every_tap(&decoder);
-        let found =
-            find_tap(&decoder, states.states(), FloatFormat::F32, &[], None, &Settings::new(), most).unwrap();
+        let search = TapSearch { given: &[], begins: None, settings: &Settings::new(), most };
+        let mut done = Vec::new();
+        find_tap(&decoder, states.states(), FloatFormat::F32, &search, &mut |progress| {
+            assert_eq!((progress.unit, progress.total), (Unit::Taps, most.get() as u64));
+            done.push(progress.done);
+        })
+        .unwrap();
+        assert!(done.is_sorted(), "{done:?}");
+        done.dedup();
+        assert_eq!(done, Vec::from_iter(0..most.get() as u64));
+    }
+
+    #[test]
+    fn the_states_of_another_model_fit_nowhere() {
+        let device = inject_testing::compiled().swap_remove(0);
+        let (decoder, other) = (random("llama", 31, &device), random("llama", 32, &device));
+        let states = TargetStates::of_prompt(&other, Tap::Block(2), &[5, 41, 7]).unwrap();
+        let found = found(&decoder, states.states(), &[]);
         assert!(
             matches!(found, FoundTap::Nowhere(Some(miss)) if miss.distance > 100.0 * miss.floor),
             "{found:?}"
@@ -283,17 +320,14 @@ mod tests {
             for case in FAMILIES {
                 let decoder = random(case, 31, &device);
                 let blind = matches!(decoder.config().final_norm, NormConfig::Layer { .. });
-                let most = every_tap(&decoder);
                 for tap in Tap::all(decoder.config().n_layers()) {
                     let whole = TargetStates::of_prompt(&decoder, tap, &[5, 41, 7]).unwrap();
                     let scaled = whole.states().mapv(|value| f64::from((0.37 * value) as f32));
                     let centred = whole.clone().centred().states().to_owned();
                     let centrable = blind && tap != Tap::FinalNorm;
                     for states in std::iter::once(scaled).chain(centrable.then_some(centred)) {
-                        let settings = Settings::new();
-                        let dtype = FloatFormat::F32;
-                        let found = find_tap(&decoder, states.view(), dtype, &[], None, &settings, most);
-                        assert_eq!(found.unwrap(), FoundTap::Fits(tap), "{case}");
+                        let found = found(&decoder, states.view(), &[]);
+                        assert_eq!(found, FoundTap::Fits(tap), "{case}");
                     }
                 }
             }

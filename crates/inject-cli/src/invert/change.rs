@@ -50,7 +50,10 @@ impl Change {
                  theirs"
                     .to_owned()
             }
-            Change::Direction => "note: the states were compared by their direction alone".to_owned(),
+            Change::Direction => {
+                "note: each state has length 1, as llama.cpp writes them by default; candidates were compared by their direction alone"
+                    .to_owned()
+            }
             Change::Scaled { by, .. } => {
                 format!("note: the states are {} times those of the model; they were divided by it", measured(*by))
             }

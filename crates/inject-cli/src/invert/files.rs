@@ -7,7 +7,7 @@ use std::{
 };
 
 use inject_sipit::{
-    Inverter, TargetStates,
+    InvertError, Inverter, TargetStates,
     models::{FloatFormat, Model, Tap},
     states::foreign::{ColumnChoice, StatesFile},
 };
@@ -17,6 +17,7 @@ use super::{
     groups::GroupLimits,
     job::{GivenStates, Identity, Job, Reading},
     jsonl,
+    likely_cause::{CauseKind, Describable, LikelyCause},
     record::Record,
     report::Recovered,
     share::ResultShare,
@@ -34,6 +35,8 @@ use crate::{
 struct Place<'a> {
     path: &'a Path,
     row: usize,
+    /// Whether the file holds other prompts too.
+    is_of_batch: bool,
     /// The number of states in the prompts before it.
     before: usize,
 }
@@ -68,26 +71,32 @@ pub(super) fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
 }
 
 impl<'a> Survey<'a> {
-    /// Opens each file once, and chooses the tap of the first.
+    /// Opens each file once, and chooses the tap of the first one whose tap is known or found.
     fn of(options: &Options, model: &Model, files: &'a [PathBuf]) -> Result<Self, Failure> {
         let mut places = Vec::new();
         let mut fingerprints = BTreeMap::new();
         let mut first = None;
+        let mut refused = None;
         let mut before = 0;
         for path in files {
             let mut file = single::open(options, model, path)?;
             fingerprints.insert(name(path), file.fingerprint()?);
             for row in 0..file.prompts() {
-                places.push(Place { path, row, before });
+                places.push(Place { path, row, is_of_batch: file.prompts() > 1, before });
                 before += file.rows();
             }
             if first.is_none() {
                 file.choose(0)?;
-                let (column, tap) = tap::choose(options, model, &mut file)?;
-                first = Some(First { column, tap, dtype: file.dtype(), rows: file.rows() });
+                match tap::choose(options, model, &mut file) {
+                    Ok((column, tap)) => {
+                        first = Some(First { column, tap, dtype: file.dtype(), rows: file.rows() })
+                    }
+                    Err(failure) => refused = refused.or(Some(failure)),
+                }
             }
         }
-        let first = first.ok_or_else(|| Failure::new("there are no files of states"))?;
+        let none = || refused.unwrap_or_else(|| Failure::new("there are no files of states"));
+        let first = first.ok_or_else(none)?;
         Ok(Survey { places, fingerprints, first })
     }
 }
@@ -140,22 +149,40 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         if !(is_missing || is_needed) {
             continue;
         }
-        let (target, ids) = target(options, &model, place, (column, tap))?;
         let start = Instant::now();
         let mut copied = (!teaches).then(|| taught.copy(prompt));
         let searcher = copied.as_mut().unwrap_or(&mut taught);
-        let inversion =
-            inverter.invert(&target, searcher, &mut |progress| meter.show(progress)).map_err(tap::failure)?;
-        tally.calibrated(&inversion);
+        let found = match read(options, &model, place, (column, tap))? {
+            Read::Prompt { target, ids, column } => {
+                match inverter.invert(&target, searcher, &mut |progress| meter.show(progress)) {
+                    Ok(inversion) => Ok((inversion, ids)),
+                    Err(error @ InvertError::OtherTap { likely, .. }) => {
+                        Err(place.left_out_at(likely, column, target.positions(), &error.to_string()))
+                    }
+                    Err(error) => return Err(place.failure(&Failure::from(error))),
+                }
+            }
+            Read::LeftOut(left_out) => Err(left_out),
+        };
+        if let Ok((inversion, _)) = &found {
+            tally.calibrated(inversion);
+        }
         if !is_missing {
             continue;
         }
         let seconds = start.elapsed().as_secs_f64();
-        let recovered = Recovered::new(&model, &inversion, ids.as_deref(), None)?
-            .with_likely_cause(inverter.settings().acceptance, tap);
+        let recovered = match &found {
+            Ok((inversion, ids)) => Recovered::new(&model, inversion, ids.as_deref(), None)?
+                .with_likely_cause(inverter.settings().acceptance, tap, &Describable::Not),
+            Err(LeftOut { positions, cause }) => {
+                meter.suspend(|| note(&cause.text));
+                Recovered::left_out(&model, *positions, cause.clone())
+            }
+        };
+        let positions = recovered.positions.len();
         let record = Record::new(prompt, recovered);
         tally.take(&record).map_err(Failure::new)?;
-        tally.took(seconds, inversion.positions.len());
+        tally.took(seconds, positions);
         output.append(&record)?;
     }
     drop(meter);
@@ -163,29 +190,66 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
     tally.tell(options.json, out)
 }
 
-/// The states of a prompt, and its tokens if the file has them. They must be at the tap of the first prompt.
-fn target(
+/// A prompt of a file.
+enum Read {
+    /// Its states at the tap of all, its tokens if the file has them, and the column if there are several.
+    Prompt { target: TargetStates, ids: Option<Vec<u32>>, column: Option<usize> },
+    /// It cannot be inverted with the others.
+    LeftOut(LeftOut),
+}
+
+/// A prompt that cannot be inverted with the others.
+struct LeftOut {
+    positions: usize,
+    cause: LikelyCause,
+}
+
+impl Place<'_> {
+    /// A prompt whose states are at another tap than those of the others.
+    fn left_out_at(&self, tap: Tap, column: Option<usize>, positions: usize, reason: &str) -> LeftOut {
+        let path = self.path.display();
+        let row = if self.is_of_batch { format!(" --row {}", self.row) } else { String::new() };
+        let column = column.map_or_else(String::new, |column| format!(" --column {column}"));
+        let text = format!("{path}: {reason}; invert it alone with --states {path}{row}{column} --tap {tap}");
+        LeftOut { positions, cause: LikelyCause { kind: CauseKind::TapOrWeights, text } }
+    }
+
+    /// A failure that names the file.
+    fn failure(&self, failure: &Failure) -> Failure {
+        let (path, text) = (self.path.display().to_string(), failure.to_string());
+        Failure::new(if text.contains(&path) { text } else { format!("{path}: {text}") })
+    }
+}
+
+/// Reads a prompt at the tap of all. A file that can be opened and not be used ends only its own recovery.
+fn read(
     options: &Options,
     model: &Model,
     place: &Place<'_>,
     (column, tap): (ColumnChoice, Tap),
-) -> Result<(TargetStates, Option<Vec<u32>>), Failure> {
+) -> Result<Read, Failure> {
     let mut file = single::open(options, model, place.path)?;
     file.choose(place.row)?;
+    let positions = file.rows();
     // A change that is found in the first states holds for all.
     let chosen = match tap::is_unknown(options, &file) {
-        true => (column, tap),
-        false => tap::choose(options, model, &mut file)?,
+        true => Ok((column, tap)),
+        false => tap::choose(options, model, &mut file),
     };
-    let (target, ids) = single::target_of(options, model, &mut file, chosen)?;
-    if target.tap() != tap {
-        return Err(Failure::new(format!(
-            "{} holds {}, and the files before it {tap}: give --tap",
-            place.path.display(),
-            target.tap()
-        )));
-    }
-    Ok((target, ids))
+    let read = chosen.and_then(|chosen| {
+        let column = tap::number_of(&file, chosen.0);
+        let own = chosen.1;
+        if own != tap {
+            let reason = format!("holds {own}, and the other files {tap}");
+            return Ok(Read::LeftOut(place.left_out_at(own, column, positions, &reason)));
+        }
+        let (target, ids) = single::target_of(options, model, &mut file, chosen)?;
+        Ok(Read::Prompt { target, ids, column })
+    });
+    Ok(read.unwrap_or_else(|failure| {
+        let text = place.failure(&failure).to_string();
+        Read::LeftOut(LeftOut { positions, cause: LikelyCause { kind: CauseKind::Unusable, text } })
+    }))
 }
 
 /// The files, and the options that decide which of their states are read.

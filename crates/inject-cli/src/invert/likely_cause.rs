@@ -1,10 +1,13 @@
 //! The likeliest cause where a prompt is not recovered, and the command to try next.
 
+mod describable;
+
 use std::fmt;
 
 use inject_sipit::{Acceptance, models::Tap};
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::describable::Describable;
 use super::report::{NoiseName, PositionReport, Recovered, VerdictName};
 use crate::number::measured;
 
@@ -36,6 +39,8 @@ pub(crate) enum CauseKind {
     TapOrWeights,
     /// A later row is padding, belongs to another prompt, or one before it is missing.
     Rows,
+    /// The file cannot be inverted with the others of its folder.
+    Unusable,
 }
 
 impl fmt::Display for CauseKind {
@@ -47,13 +52,19 @@ impl fmt::Display for CauseKind {
             CauseKind::Noise => "more noise than was allowed",
             CauseKind::TapOrWeights => "another tap, other weights, or missing first rows",
             CauseKind::Rows => "padding, rows of another prompt, or a missing row",
+            CauseKind::Unusable => "a file that cannot be inverted with the others",
         })
     }
 }
 
 impl LikelyCause {
     /// Judges by the first position that is not settled. None if the prompt is recovered.
-    pub(super) fn of(recovered: &Recovered, acceptance: Acceptance, tap: Tap) -> Option<Self> {
+    pub(super) fn of(
+        recovered: &Recovered,
+        acceptance: Acceptance,
+        tap: Tap,
+        rows: &Describable,
+    ) -> Option<Self> {
         let is_of_the_user = !matches!(acceptance, Acceptance::NoiseFloor { added: 0.0 });
         if recovered.equals_prompt == Some(false) && recovered.verified && is_of_the_user {
             // A token that is much nearer than any other is that of the state, whatever the tolerance.
@@ -88,7 +99,7 @@ impl LikelyCause {
                      --max-seconds, or a lens (`inject lens`, then --lens FOLDER)"
                 ),
             },
-            _ => failed(recovered, acceptance, tap, at),
+            _ => failed(recovered, acceptance, tap, at, rows),
         })
     }
 
@@ -118,7 +129,13 @@ impl LikelyCause {
 }
 
 /// The cause of a position that no token fits.
-fn failed(recovered: &Recovered, acceptance: Acceptance, tap: Tap, at: usize) -> LikelyCause {
+fn failed(
+    recovered: &Recovered,
+    acceptance: Acceptance,
+    tap: Tap,
+    at: usize,
+    rows: &Describable,
+) -> LikelyCause {
     let given = recovered.positions.iter().take_while(|row| row.verdict == VerdictName::Given).count();
     let row = &recovered.positions[at];
     let kind = if at == given { CauseKind::TapOrWeights } else { CauseKind::Rows };
@@ -134,8 +151,9 @@ fn failed(recovered: &Recovered, acceptance: Acceptance, tap: Tap, at: usize) ->
     if exact && acceptance == Acceptance::default() {
         let text = format!(
             "{seen}. A position before it fits as closely as computing in f32 allows, so these weights made the states, in f32, and noise does \
-             not explain this row. Most likely a row is missing before it, or this row is padding or belongs to another prompt: compare the \
-             number of rows with that of the tokens, and try --missing {at}"
+             not explain this row. Most likely a row is missing before it, or this row is padding or belongs to another prompt, or the rows \
+             are in another order: compare the number of rows with that of the tokens{}",
+            rows.with_gap_or_shuffled(at, tap)
         );
         return LikelyCause { kind: CauseKind::Rows, text };
     }
@@ -156,12 +174,14 @@ fn failed(recovered: &Recovered, acceptance: Acceptance, tap: Tap, at: usize) ->
         CauseKind::TapOrWeights => format!(
             "{seen}, as far as others are. Most likely the states are those of another tap ({tap} was taken: `hidden_states[-1]` of \
              transformers is final-norm, and the output of module `layers.N` is block-N+1) or of other weights, or the first rows are \
-             missing (BOS cut off, a prefix cache, or the last token of each prompt alone) or in another order: try --tap auto or --order \
-             shuffled; weights rounded to 8 or 4 bits are tried unless --computed-in excludes them"
+             missing (BOS cut off, a prefix cache, or the last token of each prompt alone) or in another order{}; weights rounded to 8 or 4 \
+             bits are tried unless --computed-in excludes them",
+            rows.at_other_tap_or_shuffled(tap)
         ),
         _ => format!(
             "{seen}, as far as others are, though the positions before it fit. Most likely this row is padding, belongs to another prompt, \
-             or one before it is missing: compare the number of rows with that of the tokens, and try --missing {at}"
+             or one before it is missing, or the rows are in another order: compare the number of rows with that of the tokens{}",
+            rows.with_gap_or_shuffled(at, tap)
         ),
     };
     LikelyCause { kind, text }
@@ -199,7 +219,13 @@ mod tests {
     #[test]
     fn a_tolerance_of_the_user_is_the_cause_unless_the_token_stands_out() {
         let cause = |acceptance, runner_up| {
-            LikelyCause::of(&recovered("verified", 0.4, runner_up), acceptance, Tap::Block(1)).unwrap()
+            LikelyCause::of(
+                &recovered("verified", 0.4, runner_up),
+                acceptance,
+                Tap::Block(1),
+                &Describable::Not,
+            )
+            .unwrap()
         };
         for acceptance in [Ball { epsilon: 0.5 }, NoiseFloor { added: 0.5 }] {
             for runner_up in [None, Some(0.45)] {
@@ -215,7 +241,13 @@ mod tests {
     #[test]
     fn a_token_that_stands_out_beyond_the_tolerance_shows_that_this_is_too_narrow() {
         let cause = |acceptance| {
-            LikelyCause::of(&recovered("failed", 0.6, Some(40.0)), acceptance, Tap::Block(1)).unwrap()
+            LikelyCause::of(
+                &recovered("failed", 0.6, Some(40.0)),
+                acceptance,
+                Tap::Block(1),
+                &Describable::Not,
+            )
+            .unwrap()
         };
         let narrow = cause(Ball { epsilon: 0.5 });
         assert_eq!(narrow.kind, CauseKind::Noise);

@@ -21,7 +21,10 @@ pub(crate) use self::{
     stage::{StageReport, stages},
 };
 
-use super::{change::Change, likely_cause::LikelyCause};
+use super::{
+    change::Change,
+    likely_cause::{Describable, LikelyCause},
+};
 use crate::{
     forward::forward_seconds,
     options::LoadedModel,
@@ -135,6 +138,26 @@ impl Recovered {
         Ok(if seconds.is_some() { recovered } else { recovered.of_states_alone() })
     }
 
+    /// Creates the report of a prompt of which nothing was tested.
+    pub(super) fn left_out(model: &Model, positions: usize, likely_cause: LikelyCause) -> Self {
+        Recovered {
+            verified: false,
+            certain: false,
+            equals_prompt: None,
+            token_ids: vec![None; positions],
+            text: model.tokenizer().is_ok().then(String::new),
+            text_encodes_back: None,
+            change: None,
+            producer: None,
+            order: None,
+            likely_cause: Some(likely_cause),
+            positions: (0..positions).map(PositionReport::open).collect(),
+            seconds: None,
+            candidates_tested: 0,
+            cost: BTreeMap::new(),
+        }
+    }
+
     /// The part that depends on the states alone: neither on the time that their inversion took, nor on the prompts before it, which may
     /// have paid for the calibration.
     pub(super) fn of_states_alone(mut self) -> Self {
@@ -144,8 +167,8 @@ impl Recovered {
     }
 
     /// Adds the likeliest cause, if the prompt is not recovered from these states at `tap`.
-    pub(super) fn with_likely_cause(self, acceptance: Acceptance, tap: Tap) -> Self {
-        let likely_cause = LikelyCause::of(&self, acceptance, tap);
+    pub(super) fn with_likely_cause(self, acceptance: Acceptance, tap: Tap, rows: &Describable) -> Self {
+        let likely_cause = LikelyCause::of(&self, acceptance, tap, rows);
         Recovered { likely_cause, ..self }
     }
 

@@ -14,7 +14,7 @@ use inject_sipit::{
 
 use super::{
     Arrangement, Options, announce_scan, calibrations,
-    likely_cause::LikelyCause,
+    likely_cause::{Describable, LikelyCause},
     report::{Recovered, Report},
     tap,
 };
@@ -33,7 +33,7 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     let acceptance = settings.acceptance;
     let model = options.model.load()?;
     let settings = tap::doubting(options, &model, settings);
-    let (target, prompt) = target(options, &model)?;
+    let Given { target, prompt, rows, column } = given(options, &model)?;
     let tap = target.tap();
     let choice = options.policy.choose(&model, tap, target.positions())?;
     let inverter = Inverter::new(&model.decoder, tap, settings)?;
@@ -44,9 +44,12 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     let mut show = |progress: Progress<'_>| meter.show(progress);
     let mut searcher = inverter.searcher(&choice.policy);
     let (inversion, order) = match options.input.arrangement() {
-        Arrangement::Known => {
-            (inverter.invert(&target, &mut searcher, &mut show).map_err(tap::failure)?, None)
-        }
+        Arrangement::Known => (
+            inverter
+                .invert(&target, &mut searcher, &mut show)
+                .map_err(|error| tap::failure(error, column))?,
+            None,
+        ),
         Arrangement::Shuffled => {
             let found = inverter.invert_shuffled(&target, model.first_token(), &mut show)?;
             (found.inversion, Some(found.order))
@@ -61,7 +64,7 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     calibrations::write(options, &model, &inverter)?;
 
     let recovered = Recovered::new(&model, &inversion, prompt.as_deref(), Some(seconds))?
-        .with_likely_cause(acceptance, tap);
+        .with_likely_cause(acceptance, tap, &rows);
     let likely_cause = LikelyCause::of_missing(&recovered, target.missing()).or(recovered.likely_cause);
     let recovered = Recovered { order, likely_cause, ..recovered };
     let outcome = recovered.outcome();
@@ -73,8 +76,18 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     Ok(outcome)
 }
 
-/// The states to invert, and the prompt if it is known: only to compare with at the end.
-fn target(options: &Options, model: &Model) -> Result<(TargetStates, Option<Vec<u32>>), Failure> {
+/// The states to invert, with what is known of them.
+struct Given {
+    target: TargetStates,
+    /// The prompt if it is known: only to compare with at the end.
+    prompt: Option<Vec<u32>>,
+    /// What an option can say of the rows.
+    rows: Describable,
+    /// The column, if the file has several.
+    column: Option<usize>,
+}
+
+fn given(options: &Options, model: &Model) -> Result<Given, Failure> {
     let input = &options.input;
     if let Some(path) = &input.states {
         return from_file(options, model, path);
@@ -86,14 +99,11 @@ fn target(options: &Options, model: &Model) -> Result<(TargetStates, Option<Vec<
     };
     options.policy.check_longest(&model.decoder, [prompt.len()])?;
     let tap = options.tap.or_middle(model)?;
-    Ok((TargetStates::of_prompt(&model.decoder, tap, &prompt)?, Some(prompt)))
+    let target = TargetStates::of_prompt(&model.decoder, tap, &prompt)?;
+    Ok(Given { target, prompt: Some(prompt), rows: Describable::Not, column: None })
 }
 
-fn from_file(
-    options: &Options,
-    model: &Model,
-    path: &Path,
-) -> Result<(TargetStates, Option<Vec<u32>>), Failure> {
+fn from_file(options: &Options, model: &Model, path: &Path) -> Result<Given, Failure> {
     let mut file = open(options, model, path)?;
     if file.prompts() > 1 && options.input.row.is_none() {
         let (path, prompts) = (path.display(), file.prompts());
@@ -107,9 +117,13 @@ fn from_file(
         ));
     }
     let chosen = tap::choose(options, model, &mut file)?;
-    let found = target_of(options, model, &mut file, chosen)?;
+    let (target, prompt) = target_of(options, model, &mut file, chosen)?;
     tell(&file);
-    Ok(found)
+    let rows = match options.input.arrangement() {
+        Arrangement::Known => Describable::of(&target, file.positions().is_some()),
+        Arrangement::Shuffled | Arrangement::Permuted => Describable::Not,
+    };
+    Ok(Given { target, prompt, rows, column: tap::number_of(&file, chosen.0) })
 }
 
 /// The states of the chosen prompt and column of a file, and its tokens if the file holds them.
@@ -144,12 +158,13 @@ pub(super) fn target_of(
     options.policy.check_longest(&model.decoder, [rows.max(ids.as_ref().map_or(0, Vec::len)) + before])?;
     let (given, ids) = match (known, ids) {
         (Some(given), ids) => (given, ids),
-        (None, Some(mut ids)) if !missing.is_empty() => {
+        (None, Some(mut ids)) if file.positions().is_some() && !missing.is_empty() => {
             ids.truncate(rows);
             (Vec::new(), Some(ids))
         }
         (None, Some(ids)) if ids.len() > rows && states.ncols() == model.decoder.config().d_model => {
-            let first = first_with_states(model, tap, states.row(0), &ids, ids.len() - rows)?;
+            let unseen = (0..rows).take_while(|at| missing.contains(at)).count();
+            let first = first_with_states(model, tap, states.row(0), &ids[unseen..], ids.len() - rows)?;
             note(&match first {
                 0 => format!("the rows are those of the first {rows} tokens"),
                 _ => format!(

@@ -16,6 +16,7 @@ use super::{
     groups::GroupLimits,
     job::{GivenStates, Identity, Job},
     jsonl,
+    likely_cause::Describable,
     record::Record,
     report::Recovered,
     share::ResultShare,
@@ -196,8 +197,11 @@ impl Run<'_> {
         let mut positions = 0;
         for (prompt, inversion) in group.zip(&inversions).skip(known) {
             let ids = self.store.prompt(prompt);
-            let recovered = Recovered::new(self.model, inversion, Some(ids), None)?
-                .with_likely_cause(inverter.settings().acceptance, inverter.tap());
+            let recovered = Recovered::new(self.model, inversion, Some(ids), None)?.with_likely_cause(
+                inverter.settings().acceptance,
+                inverter.tap(),
+                &Describable::Not,
+            );
             positions += ids.len();
             let record = Record::new(prompt, recovered);
             tally.take(&record).map_err(Failure::new)?;

@@ -3,14 +3,14 @@
 use std::num::NonZeroUsize;
 
 use inject_sipit::{
-    FoundTap, InvertError, NearMiss, Settings, find_tap,
-    models::{Logits, Model, Tap, TokenBatch, host::to_host},
+    FoundTap, InvertError, NearMiss, Settings, TapSearch, find_tap,
+    models::{Logits, Model, Progress, Tap, TokenBatch, host::to_host},
     settings::TapCheck,
     states::foreign::{ColumnChoice, StatesFile},
 };
 
 use super::{Arrangement, Options, single};
-use crate::{number::measured, outcome::Failure, output::note};
+use crate::{interrupt, number::measured, outcome::Failure, output::note, progress::Meter};
 
 /// Taps that are tried before the program gives up.
 const TRIED: NonZeroUsize = NonZeroUsize::new(6).unwrap();
@@ -28,10 +28,13 @@ pub(super) fn doubting(options: &Options, model: &Model, settings: Settings) -> 
     }
 }
 
-/// The failure of an inversion, with the option to try.
-pub(super) fn failure(error: InvertError) -> Failure {
+/// The failure of an inversion, with the options to try. `column` is the one that was read, if the file has several.
+pub(super) fn failure(error: InvertError, column: Option<usize>) -> Failure {
     match error {
-        InvertError::OtherTap { likely, .. } => Failure::new(format!("{error}; give --tap {likely}")),
+        InvertError::OtherTap { likely, .. } => {
+            let column = column.map_or_else(String::new, |column| format!("--column {column} "));
+            Failure::new(format!("{error}; give {column}--tap {likely}"))
+        }
         error => error.into(),
     }
 }
@@ -78,9 +81,14 @@ pub(super) fn choose(
                 }
                 nowhere = format!(
                     "no token tested has the first state of {} at any likely tap.{nearest} Most likely the states are those of another \
-                     model, do not begin with the first token (then give --prefix-ids or --prefix), or are those of the last token of each \
+                     model, do not begin with the first token ({}), or are those of the last token of each \
                      prompt alone, which determine no prompt",
-                    file.path().display()
+                    file.path().display(),
+                    if options.input.prefix.is_some() || options.input.prefix_ids.is_some() {
+                        "or have rows for the tokens of the prefix too: then leave it out"
+                    } else {
+                        "then give --prefix-ids or --prefix"
+                    }
                 );
             }
             _ => {}
@@ -168,7 +176,14 @@ fn find(options: &Options, model: &Model, file: &mut StatesFile, column: usize) 
     }
     let (begins, settings) = (model.first_token(), options.policy.settings()?);
     let given = given.unwrap_or_default();
-    Ok(find_tap(&model.decoder, states.view(), file.dtype(), &given, begins, &settings, TRIED)?)
+    let search = TapSearch { given: &given, begins, settings: &settings, most: TRIED };
+    let mut meter = Meter::new();
+    if file.columns() > 1 {
+        meter.about(format!("column {column} of {}", file.columns()));
+    }
+    let mut show = |progress: Progress<'_>| meter.show(progress);
+    // A measurement of noise takes seconds without a report, and there is no file to close.
+    Ok(interrupt::at_once(|| find_tap(&model.decoder, states.view(), file.dtype(), &search, &mut show))?)
 }
 
 /// The tap at which some token of known ids has a state nearest to this one, relative to its length.
@@ -192,6 +207,15 @@ fn nearest_of(model: &Model, ids: &[u32], state: &[f64]) -> Result<Tap, Failure>
     best.map(|(_, tap)| tap).ok_or_else(|| Failure::new("there is no token id: expected at least one"))
 }
 
+/// The number of the chosen column, if the file has several.
+pub(super) fn number_of(file: &StatesFile, choice: ColumnChoice) -> Option<usize> {
+    match choice {
+        ColumnChoice::Index(column) if file.columns() > 1 => Some(column),
+        ColumnChoice::Tap(tap) if file.columns() > 1 => file.taps()?.iter().position(|named| *named == tap),
+        _ => None,
+    }
+}
+
 /// Chooses the column and its tap by their names.
 fn named(options: &Options, file: &StatesFile) -> Result<(ColumnChoice, Tap), Failure> {
     let (path, named) = (file.path().display(), file.taps());
@@ -206,6 +230,16 @@ fn named(options: &Options, file: &StatesFile) -> Result<(ColumnChoice, Tap), Fa
     }
     match (options.input.column, options.tap.named(), named) {
         (Some(column), Some(tap), _) => Ok((ColumnChoice::Index(column), tap)),
+        // The option decides where the name in the file is wrong.
+        (None, Some(tap), Some([_])) => Ok((ColumnChoice::Only, tap)),
+        (None, Some(tap), Some(taps @ [_, ..])) if !taps.contains(&tap) => {
+            let taps: Vec<String> = taps.iter().map(Tap::to_string).collect();
+            Err(Failure::usage(format!(
+                "{path} holds the taps {}, and not {tap}: if one of them is {tap} under another name, give its number from 0 with --column \
+                 beside --tap {tap}",
+                taps.join(", ")
+            )))
+        }
         (None, Some(tap), Some([_, ..])) => Ok((ColumnChoice::Tap(tap), tap)),
         (None, Some(tap), None) => Ok((ColumnChoice::Only, tap)),
         (None, None, Some([tap])) => Ok((ColumnChoice::Only, *tap)),

@@ -1,5 +1,6 @@
 //! `inject invert` on the files that other programs write; `inject-states/tests/fixtures/dumps/generate.py` says how they were made.
 
+mod advice;
 mod chat_template;
 
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use crate::{
     cost::Cost,
     error::InvertError,
     likely_tap::another_tap,
-    models::silent,
+    models::Progress,
     policy::PolicyChoice,
     settings::{Scan, TapCheck},
     target::TargetStates,
@@ -16,6 +16,10 @@ use crate::{
 };
 
 use super::{branch::Branch, recovery::Recovery};
+
+/// The bound on the relative error of a factor below which no other explanation is looked for: noise of computing in f32, which is less than
+/// 1e-4, and not of a narrower format, which is more than 1e-3.
+const SURELY_SCALED: f64 = 3e-4;
 
 /// A factor by which all states were multiplied, and the upper bound on its relative error.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +30,11 @@ pub(super) struct Factor {
 
 impl Recovery<'_, '_> {
     /// Doubts the unit and the tap of the states once, if many candidates were tested at the first position and none fits.
-    pub(super) fn doubt(&mut self, branches: &[Branch]) -> Result<(), InvertError> {
+    pub(super) fn doubt(
+        &mut self,
+        branches: &[Branch],
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), InvertError> {
         let target = self.comparison.target;
         let many = TAP_DOUBTED.min(self.comparison.vocab_size());
         let nothing_fits = |branch: &Branch| {
@@ -38,19 +46,21 @@ impl Recovery<'_, '_> {
             return Ok(());
         }
         self.doubted = true;
-        self.factor = self.find_factor()?;
+        self.factor = self.find_factor(progress)?;
+        // The final norm hardly changes the direction of some first states: they fit at the last block, with noise, if they are multiplied.
+        // States at another tap that need no factor explain more.
         match self.factor {
-            Some(_) => Ok(()),
-            None => self.doubt_tap(),
+            Some(factor) if factor.within < SURELY_SCALED => Ok(()),
+            _ => self.doubt_tap(progress),
         }
     }
 
     /// Fails with [`InvertError::OtherTap`] if a token fits the first state at another tap.
-    fn doubt_tap(&mut self) -> Result<(), InvertError> {
+    fn doubt_tap(&mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), InvertError> {
         let (inverter, target) = (self.comparison.inverter, self.comparison.target);
         let TapCheck::WhereNothingFits { begins } = inverter.settings.tap_check else { return Ok(()) };
         let start = Instant::now();
-        let likely = another_tap(inverter.decoder, target, begins, &inverter.settings, TAP_OTHERS)?;
+        let likely = another_tap(inverter.decoder, target, begins, &inverter.settings, TAP_OTHERS, progress)?;
         self.comparison.cost.stage("tap").add_states(TAP_SAMPLE, 1.0, start.elapsed().as_secs_f64());
         match likely {
             Some(likely) => Err(InvertError::OtherTap { given: target.tap(), likely }),
@@ -60,7 +70,7 @@ impl Recovery<'_, '_> {
 
     /// Looks for a token whose state has the direction of the first one, unless the user's rule or budget rules that out. The factor is
     /// then the one that brings the two nearest to each other.
-    fn find_factor(&mut self) -> Result<Option<Factor>, InvertError> {
+    fn find_factor(&mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Option<Factor>, InvertError> {
         let (inverter, target) = (self.comparison.inverter, self.comparison.target);
         let settings = &inverter.settings;
         let unchanged = *target.transformation() == Transformation::None;
@@ -87,7 +97,7 @@ impl Recovery<'_, '_> {
         let inverter = inverter.with_settings(searching)?.with_weights_as_given();
         let first = target.first_open(inverter.decoder)?.by_direction();
         let choice = PolicyChoice::auto(inverter.decoder, inverter.tap, at + 1, None, begins);
-        let inversion = inverter.invert(&first, &mut inverter.searcher(&choice.policy), &mut silent)?;
+        let inversion = inverter.invert(&first, &mut inverter.searcher(&choice.policy), progress)?;
         let seconds = start.elapsed().as_secs_f64();
         // A calibration stays under its own name, because only the first prompt pays for it.
         let calibration = inversion.cost.stages().get(Cost::CALIBRATION).copied().unwrap_or_default();

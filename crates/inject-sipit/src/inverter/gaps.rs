@@ -50,7 +50,7 @@ impl Inverter<'_> {
         searcher: &mut Searcher<'_>,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Inversion, InvertError> {
-        let target = self.centred(target).unwrap_or_else(|| target.clone());
+        let target = self.recognised(target).unwrap_or_else(|| target.clone());
         let given = target.given().to_vec();
         let of_given = given.iter().enumerate().map(|(at, &token)| Settled::given(token).at(at)).collect();
         let watch = Watch::start(self.settings.budget.time);

@@ -91,11 +91,12 @@ impl Inverter<'_> {
         if self.knows_weights() || targets.iter().any(|target| !target.missing().is_empty()) {
             return targets.iter().map(|target| self.invert(target, searcher, progress)).collect();
         }
-        let centred: Vec<Option<TargetStates>> = targets.iter().map(|target| self.centred(target)).collect();
+        let changed: Vec<Option<TargetStates>> =
+            targets.iter().map(|target| self.recognised(target)).collect();
         let targets: Vec<&TargetStates> = targets
             .iter()
-            .zip(&centred)
-            .map(|(target, centred)| centred.as_ref().unwrap_or(target))
+            .zip(&changed)
+            .map(|(target, changed)| changed.as_ref().unwrap_or(target))
             .collect();
         let lens: Vec<usize> = targets.iter().map(|target| target.positions()).collect();
         let total = lens.iter().sum::<usize>() as u64;

@@ -28,7 +28,7 @@ impl Recovery<'_, '_> {
             if self.compare_anew(&mut branches)? {
                 continue;
             }
-            self.doubt(&branches)?;
+            self.doubt(&branches, progress)?;
             if self.factor.is_some() {
                 self.beam = branches.into_iter().map(|branch| branch.hypothesis).collect();
                 return Ok(());

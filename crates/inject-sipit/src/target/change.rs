@@ -77,6 +77,14 @@ impl TargetStates {
         Ok(self.changed(by_row, Transformation::Scaled { by, within }))
     }
 
+    /// Whether every given state has length 1, as far as bf16 tells: each was divided by its length.
+    pub(crate) fn has_unit_lengths(&self) -> bool {
+        /// Rounding to bf16 moves a coordinate by up to 2^-8 of it, and a length by less.
+        const WITHIN: f64 = 4e-3;
+        let mut given = (self.computed..self.positions()).filter(|at| !self.missing.contains(at));
+        given.all(|at| (norm(self.state(at)) - 1.0).abs() < WITHIN)
+    }
+
     /// Divides every state by its length, because it was multiplied by an unknown number. Candidates are compared by their direction.
     pub fn by_direction(self) -> Self {
         let lengths = self.states.outer_iter().map(|state| norm(&state.to_vec()).max(f64::MIN_POSITIVE));

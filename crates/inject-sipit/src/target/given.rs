@@ -76,7 +76,7 @@ impl TargetStates {
     }
 
     /// The number of first states that were computed for given tokens.
-    pub(crate) fn computed(&self) -> usize {
+    pub fn computed(&self) -> usize {
         self.computed
     }
 

@@ -35,6 +35,28 @@ fn a_factor_of_all_states_is_found_where_nothing_fits_the_first() {
 }
 
 #[test]
+fn states_that_were_each_divided_by_their_length_are_compared_by_direction() {
+    for device in inject_testing::compiled() {
+        for case in FAMILIES {
+            let decoder = random(case, 31, &device);
+            let last = decoder.config().n_layers();
+            for tap in [Tap::Block(1), Tap::Block(last), Tap::FinalNorm] {
+                let mut states = target(&decoder, &PROMPT, tap).states().to_owned();
+                for mut state in states.outer_iter_mut() {
+                    let length = state.iter().map(|value| value * value).sum::<f64>().sqrt();
+                    state.mapv_inplace(|value| f64::from((value / length) as f32));
+                }
+                let unit = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
+                let found = invert(&decoder, &unit, &Policy::new(), Settings::new()).unwrap();
+                assert_eq!(found.token_ids(), PROMPT, "{case} {tap}: {found:?}");
+                assert!(found.is_verified(), "{case} {tap}");
+                assert_eq!(found.transformation, Transformation::Direction);
+            }
+        }
+    }
+}
+
+#[test]
 fn many_scaled_prompts_are_inverted_together() {
     for device in inject_testing::compiled() {
         let decoder = random("llama", 31, &device);

@@ -120,6 +120,27 @@ impl PositionReport {
         distances.is_some_and(|(distance, other)| distance < NEAR * other.distance)
     }
 
+    /// A position at which nothing was tested.
+    pub(super) fn open(position: usize) -> Self {
+        PositionReport {
+            position,
+            verdict: VerdictName::Open,
+            token_id: None,
+            guess: None,
+            candidates: Vec::new(),
+            more_candidates: false,
+            distance: None,
+            tolerance: None,
+            noise: None,
+            runner_up: None,
+            margin: None,
+            ratio: None,
+            candidates_tested: 0,
+            found_by: None,
+            ruled_out: Vec::new(),
+        }
+    }
+
     pub(super) fn new(position: &Position) -> Self {
         let (candidates, more_candidates) = match &position.verdict {
             Verdict::Ambiguous { candidates, more } => (&candidates[..], *more),

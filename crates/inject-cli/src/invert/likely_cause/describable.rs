@@ -1,0 +1,91 @@
+//! What an option can say of the rows of states, and so what the next command may be.
+
+use inject_sipit::{TargetStates, models::Tap};
+
+/// Whether options describe the rows of the states. Only those that the program accepts for the same states are suggested.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::invert) enum Describable {
+    /// None does: the rows are those of a prompt among many, or in an order that is being looked for.
+    Not,
+    /// The rows are those of one prompt, in its order.
+    Rows {
+        /// The positions before the first row. `--missing` counts from the first row.
+        before: usize,
+        /// The positions without a row, counted from the first position. None if the file numbers its rows, which rules `--missing` out.
+        missing: Option<Vec<usize>>,
+    },
+}
+
+impl Describable {
+    /// The rows of one prompt.
+    pub(in crate::invert) fn of(target: &TargetStates, numbered: bool) -> Self {
+        let missing = (!numbered).then(|| target.missing().to_vec());
+        Describable::Rows { before: target.computed(), missing }
+    }
+
+    /// The advice where a row before this position may be missing, or the order may be another.
+    pub(super) fn with_gap_or_shuffled(&self, at: usize, tap: Tap) -> String {
+        let options: Vec<String> = self.missing(at).into_iter().chain(self.shuffled(tap)).collect();
+        if options.is_empty() { String::new() } else { format!(", and try {}", options.join(" or ")) }
+    }
+
+    /// The advice where the tap or the order may be another.
+    pub(super) fn at_other_tap_or_shuffled(&self, tap: Tap) -> String {
+        match self {
+            Describable::Not => String::new(),
+            Describable::Rows { .. } => {
+                let options: Vec<String> =
+                    std::iter::once("--tap auto".to_owned()).chain(self.shuffled(tap)).collect();
+                format!(": try {}", options.join(" or "))
+            }
+        }
+    }
+
+    /// The option for a missing row at a position, with the rows that are known to be missing.
+    fn missing(&self, at: usize) -> Option<String> {
+        let Describable::Rows { before, missing: Some(missing) } = self else { return None };
+        let mut positions = missing.clone();
+        positions.push(at);
+        positions.sort_unstable();
+        let positions: Vec<String> =
+            positions.iter().filter_map(|at| Some(at.checked_sub(*before)?.to_string())).collect();
+        Some(format!("--missing {}", positions.join(",")))
+    }
+
+    /// The option for rows in unknown order, which needs the tap, and all rows.
+    fn shuffled(&self, tap: Tap) -> Option<String> {
+        match self {
+            Describable::Rows { missing: Some(missing), .. } if missing.is_empty() => {
+                Some(format!("--order shuffled --tap {tap}"))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_row_is_counted_from_the_first_row_beside_those_known() {
+        let (tap, at) = (Tap::Block(3), 6);
+        let advice = |before, missing: &[usize]| {
+            let rows = Describable::Rows { before, missing: Some(missing.to_vec()) };
+            rows.with_gap_or_shuffled(at, tap)
+        };
+        assert_eq!(advice(0, &[]), ", and try --missing 6 or --order shuffled --tap block-3");
+        assert_eq!(advice(2, &[]), ", and try --missing 4 or --order shuffled --tap block-3");
+        assert_eq!(advice(2, &[8, 3]), ", and try --missing 1,4,6");
+    }
+
+    #[test]
+    fn no_option_is_suggested_where_none_is_accepted() {
+        let tap = Tap::Block(3);
+        let numbered = Describable::Rows { before: 2, missing: None };
+        assert_eq!(numbered.with_gap_or_shuffled(6, tap), "");
+        assert_eq!(numbered.at_other_tap_or_shuffled(tap), ": try --tap auto");
+        assert_eq!(Describable::Not.with_gap_or_shuffled(6, tap), "");
+        assert_eq!(Describable::Not.at_other_tap_or_shuffled(tap), "");
+    }
+}
