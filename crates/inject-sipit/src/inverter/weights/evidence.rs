@@ -1,28 +1,38 @@
 //! The evidence that other weights than those given made the first states of a prompt.
 
 use crate::{
+    calibration::Calibration,
     collisions::norm,
     cost::Cost,
     error::InvertError,
-    inversion::Inversion,
+    inversion::{Inversion, Position, Verdict},
     models::{Decoder, NumberFormat, Progress, silent},
     policy::Policy,
     settings::{ComputedIn, Scan, Settings, TapCheck},
     target::TargetStates,
-    tuning::{CROWDED_FIRST, NEAR_POSITIONS, NEAR_VERIFIED, ROUNDED_CANDIDATES, ROUNDED_POSITIONS},
+    tuning::{
+        CROWDED_FIRST, LIKELY_DEVIATIONS, NEAR_BEAM, NEAR_POSITIONS, NEAR_VERIFIED, ROUNDED_CANDIDATES,
+        ROUNDED_POSITIONS,
+    },
     yardstick::Yardstick,
 };
 
 use super::{
-    super::{Inverter, branch::Branch, calibrate::nothing_fits, exact::is_exact_before, recovery::Recovery},
+    super::{
+        Inverter, branch::Branch, calibrate::nothing_fits, exact::is_exact_before, recovery::Recovery,
+        trial::is_moved_sink,
+    },
     Rounded, Weights,
 };
 
 /// The widths of rounded weights in order of likelihood: the format whose noise stands for all of that width, and the formats of that
 /// width that are rounded in a known way.
 const WIDTHS: [(NumberFormat, &[NumberFormat]); 2] = [
-    (NumberFormat::Int8, &[NumberFormat::Int8]),
-    (NumberFormat::Int4, &[NumberFormat::Nf4, NumberFormat::Int4, NumberFormat::Fp4]),
+    (NumberFormat::Int8, &[NumberFormat::Int8, NumberFormat::Q8_0]),
+    (
+        NumberFormat::Int4,
+        &[NumberFormat::Nf4, NumberFormat::Q4_0, NumberFormat::Int4, NumberFormat::Fp4, NumberFormat::Q4_1],
+    ),
 ];
 
 /// A width that may explain the states.
@@ -31,7 +41,7 @@ struct Width {
     format: NumberFormat,
     /// The formats of this width that are rounded in a known way.
     known: &'static [NumberFormat],
-    /// Whether a token is within the floor of that noise.
+    /// Whether a token is within the floor of that noise, or within the distance that other weights move a sink.
     is_near: bool,
 }
 
@@ -86,7 +96,9 @@ impl Inverter<'_> {
     }
 
     /// Whether the noise of rounding the weights to a format explains the first states: whether the evidence under that noise verifies
-    /// tokens there. Where wrong tokens fit too, it seldom verifies all of them.
+    /// tokens there. Where wrong tokens fit too, it seldom verifies all of them, and it may verify none. So after a moved sink it is enough
+    /// that the nearest tokens lie as near as that noise is long: the states of other models are as far from all tokens as different tokens
+    /// are from each other.
     pub(super) fn are_near(
         &self,
         format: NumberFormat,
@@ -94,7 +106,8 @@ impl Inverter<'_> {
         policy: &Policy,
         cost: &mut Cost,
     ) -> Result<bool, InvertError> {
-        let settings = self.trial(CROWDED_FIRST).with_computed_in(ComputedIn::Format(format));
+        let settings =
+            self.trial(CROWDED_FIRST).with_computed_in(ComputedIn::Format(format)).with_beam(NEAR_BEAM);
         let inverter = self.with_settings(settings)?.with_weights_as_given();
         let beginning = beginning(target, NEAR_POSITIONS);
         let inversion = inverter.invert(&beginning, &mut inverter.searcher(policy), &mut silent)?;
@@ -102,9 +115,14 @@ impl Inverter<'_> {
         if self.computes_exactly(&beginning, &inversion)? {
             return Ok(false);
         }
+        let first = target.given().len();
         let verified = inversion.positions.iter().filter(|position| position.verdict.is_verified());
-        let open = beginning.positions() - target.given().len();
-        Ok(verified.count() >= NEAR_VERIFIED.min(open))
+        if verified.count() >= NEAR_VERIFIED.min(beginning.positions() - first) {
+            return Ok(true);
+        }
+        let Some(calibration) = inverter.calibration(format)? else { return Ok(false) };
+        let moved = calibration.moves_sink(first, target.state(first));
+        Ok(moved && mean_deviation(&calibration, &beginning, &inversion) <= LIKELY_DEVIATIONS)
     }
 
     /// The settings of a trial with few candidates.
@@ -141,7 +159,11 @@ impl Recovery<'_, '_> {
         for (format, known) in WIDTHS {
             let Some(calibration) = self.calibration(format)? else { continue };
             let yardstick = Yardstick::of_producer(calibration.of(at, state), 0.0, target, at);
-            let is_near = branches.iter().any(|branch| branch.trial.tested.any_fits(&yardstick, state));
+            let is_near = branches.iter().map(|branch| &branch.trial.tested).any(|tested| {
+                let nearest = tested.ranking().nearest();
+                let moved = nearest.is_some_and(|nearest| is_moved_sink(nearest.distance, state));
+                (moved && calibration.moves_sink(at, state)) || tested.any_fits(&yardstick, state)
+            });
             if is_near || may_be_moved {
                 widths.push(Width { format, known, is_near });
             }
@@ -162,6 +184,21 @@ impl Recovery<'_, '_> {
 /// The states up to some open positions.
 fn beginning(target: &TargetStates, open: usize) -> TargetStates {
     target.part((target.given().len() + open).min(target.positions()), target.given())
+}
+
+/// The number of standard deviations by which the noise of ordinary open positions lies above the usual one, on average. Infinite where one of
+/// them was not taken, and NaN without any.
+fn mean_deviation(calibration: &Calibration, target: &TargetStates, inversion: &Inversion) -> f64 {
+    let open = inversion.positions.iter().skip(target.given().len());
+    let ordinary = open.filter(|found| calibration.is_ordinary(found.position, target.state(found.position)));
+    let deviation = |found: &Position| {
+        let taken = found.verdict.is_verified() || matches!(found.verdict, Verdict::Ambiguous { .. });
+        let distance = found.distance().filter(|_| taken).unwrap_or(f64::INFINITY);
+        let state = target.state(found.position);
+        calibration.of(found.position, state).noise.deviations(distance / norm(state))
+    };
+    let deviations: Vec<f64> = ordinary.map(deviation).collect();
+    deviations.iter().sum::<f64>() / deviations.len() as f64
 }
 
 /// The sum of the squares of the distances from a decoder's states of recovered tokens, apart from those that were given.
