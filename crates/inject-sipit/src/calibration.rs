@@ -171,10 +171,8 @@ mod tests {
         assert_eq!(invert(1.0).positions[0].verdict, Verdict::Failed);
         let inversion = invert(1e6);
         assert_eq!(inversion.token_ids(), prompt, "{inversion:?}");
-        let Verdict::Ambiguous { candidates, .. } = &inversion.positions[0].verdict else {
-            panic!("{inversion:?}")
-        };
-        assert_eq!(candidates.len(), 2, "{inversion:?}");
+        let verdict = &inversion.positions[0].verdict;
+        assert!(matches!(verdict, Verdict::Ambiguous { more: true, .. }), "{inversion:?}");
     }
 
     /// The files that docs/laboratory/producer_states.py writes, against a calibration in bf16. Prints for each tap the errors of first

@@ -4,15 +4,15 @@ use std::time::Instant;
 
 use crate::{
     chance::{Beside, Nearness, beside, is_enough, is_enough_alone},
-    collisions::Ranked,
+    collisions::{Ranked, norm},
     error::InvertError,
     hypothesis::Settled,
     inversion::{Kept, Verdict},
     models::{PrefixCache, Progress},
     sources::Tested,
     tuning::{
-        ALONE_BY_SAMPLE, CROWDED_FIRST, MOVED_SINK_ODDS, MOVED_SINK_WITHIN, NEIGHBOURS_SAMPLE, SEPARATED,
-        SEPARATED_ALONE, TAP_DOUBTED,
+        ALONE_BY_SAMPLE, CROWDED_FIRST, MOVED_SINK_WITHIN, NEIGHBOURS_SAMPLE, SEPARATED, SEPARATED_ALONE,
+        TAP_DOUBTED,
     },
     yardstick::Yardstick,
 };
@@ -68,23 +68,20 @@ impl Trial {
         }
     }
 
-    /// Follows the nearest tokens at an attention sink that no token fits, if the producer's weights differ: an unknown vector was added to all
-    /// sinks, and its direction hardly changes their order.
+    /// Follows the nearest token at an attention sink that no token fits, if the producer's weights differ: an unknown vector was added to all
+    /// sinks, and it hardly changes the order of near tokens.
     pub(super) fn follow_moved_sink(&mut self, comparison: &Comparison<'_>) {
-        let (target, state) = (comparison.target, comparison.target.state(self.at));
+        let state = comparison.target.state(self.at);
         let moves = comparison.producer.as_ref().is_some_and(|p| p.calibration.moves_sink(self.at, state));
         let enough = self.tested.len() >= CROWDED_FIRST.min(comparison.vocab_size());
-        let known = target.beyond_format(self.at).next().is_none();
-        let Some(nearest) = self.tested.ranking().nearest() else { return };
-        if moves
-            && enough
-            && known
-            && self.tested.fitting().is_empty()
-            && is_moved_sink(nearest.distance, state)
+        if !moves || !enough || !self.tested.fitting().is_empty() {
+            return;
+        }
+        if let Some(nearest) =
+            self.tested.ranking().nearest().filter(|near| is_moved_sink(near.distance, state))
         {
-            let followed = MOVED_SINK_ODDS.powf(1.0 / target.d_model() as f64);
             self.doubtful = true;
-            self.yardstick = self.yardstick.clone().admitting(followed * nearest.distance, followed);
+            self.yardstick = self.yardstick.clone().admitting(nearest.distance, 1.0);
             self.tested.remeasure(&self.yardstick, state);
         }
     }

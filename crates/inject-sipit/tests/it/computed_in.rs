@@ -12,7 +12,7 @@ use inject_sipit::{
     Acceptance, Inversion, InvertError, Inverter, NoiseOrigin, Policy, Producer, Settings, TargetStates,
     Verdict,
     collisions::{distance, norm},
-    models::{Decoder, FloatFormat, Matrix, NumberFormat, Tap, silent},
+    models::{Decoder, FloatFormat, Matrix, NumberFormat, Progress, Tap, silent},
     settings::ComputedIn,
     sources::{Draft, OpenPosition, Provisional},
 };
@@ -135,6 +135,23 @@ fn states_of_rounded_weights_need_no_option() {
         formats.iter().filter(|format| format.bits() == 4).all(|format| recovered.contains(format)),
         "{recovered:?}"
     );
+}
+
+#[test]
+fn known_roundings_are_tried_before_the_whole_vocabulary_is_tested() {
+    let vocab_size = 8192;
+    for device in inject_testing::compiled() {
+        let decoder = of_vocabulary("llama", vocab_size, 31, &device);
+        let tap = Tap::Block(decoder.config().n_layers());
+        let target = produced(decoder.clone().with_weights_in(NumberFormat::Nf4).unwrap(), tap);
+        let (inverter, policy) = (Inverter::new(&decoder, tap, Settings::new()).unwrap(), Policy::new());
+        let mut most: f64 = 0.0;
+        let mut watch = |progress: Progress<'_>| most = most.max(progress.part);
+        let inversion = inverter.invert(&target, &mut inverter.searcher(&policy), &mut watch).unwrap();
+        assert_eq!(inversion.producer, Some(Producer::RoundedWeights(NumberFormat::Nf4)), "{inversion:?}");
+        assert_eq!(inversion.token_ids(), PROMPT, "{inversion:?}");
+        assert!((0.5..0.7).contains(&most), "{most}");
+    }
 }
 
 #[test]

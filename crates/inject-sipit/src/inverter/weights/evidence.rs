@@ -11,7 +11,7 @@ use crate::{
     settings::{ComputedIn, Scan, Settings, TapCheck},
     target::TargetStates,
     tuning::{
-        CROWDED_FIRST, LIKELY_DEVIATIONS, NEAR_BEAM, NEAR_POSITIONS, NEAR_VERIFIED, ROUNDED_CANDIDATES,
+        CROWDED_FIRST, LIKELY_DEVIATIONS, NEAR_POSITIONS, NEAR_VERIFIED, ROUNDED_CANDIDATES, ROUNDED_NEARER,
         ROUNDED_POSITIONS,
     },
     yardstick::Yardstick,
@@ -19,8 +19,12 @@ use crate::{
 
 use super::{
     super::{
-        Inverter, branch::Branch, calibrate::nothing_fits, exact::is_exact_before, recovery::Recovery,
-        trial::is_moved_sink,
+        Inverter,
+        branch::Branch,
+        calibrate::nothing_fits,
+        exact::is_exact_before,
+        recovery::Recovery,
+        trial::{Trial, is_moved_sink},
     },
     Rounded, Weights,
 };
@@ -35,39 +39,7 @@ const WIDTHS: [(NumberFormat, &[NumberFormat]); 2] = [
     ),
 ];
 
-/// A width that may explain the states.
-struct Width {
-    /// The format whose noise stands for the width.
-    format: NumberFormat,
-    /// The formats of this width that are rounded in a known way.
-    known: &'static [NumberFormat],
-    /// Whether a token is within the floor of that noise, or within the distance that other weights move a sink.
-    is_near: bool,
-}
-
 impl Inverter<'_> {
-    /// Looks for weights of these widths that explain the states.
-    fn find_weights(
-        &self,
-        widths: &[Width],
-        target: &TargetStates,
-        policy: &Policy,
-        cost: &mut Cost,
-    ) -> Result<Option<Weights>, InvertError> {
-        for width in widths {
-            for &format in width.known {
-                let rounded = self.rounded(format)?;
-                if self.explains(&rounded, target, policy, cost)? {
-                    return Ok(Some(Weights::Rounded(rounded)));
-                }
-            }
-            if width.is_near && self.are_near(width.format, target, policy, cost)? {
-                return Ok(Some(Weights::Near(width.format)));
-            }
-        }
-        Ok(None)
-    }
-
     /// Whether rounded weights explain the first states. They must verify the tokens of the first two open positions, and their states of
     /// these tokens must be nearer than those of the weights given.
     pub(super) fn explains(
@@ -106,8 +78,7 @@ impl Inverter<'_> {
         policy: &Policy,
         cost: &mut Cost,
     ) -> Result<bool, InvertError> {
-        let settings =
-            self.trial(CROWDED_FIRST).with_computed_in(ComputedIn::Format(format)).with_beam(NEAR_BEAM);
+        let settings = self.trial(CROWDED_FIRST).with_computed_in(ComputedIn::Format(format));
         let inverter = self.with_settings(settings)?.with_weights_as_given();
         let beginning = beginning(target, NEAR_POSITIONS);
         let inversion = inverter.invert(&beginning, &mut inverter.searcher(policy), &mut silent)?;
@@ -134,51 +105,106 @@ impl Inverter<'_> {
 }
 
 impl Recovery<'_, '_> {
-    /// Doubts the weights once, if the whole vocabulary fails at a first or second open position and no position before shows that they are
-    /// the producer's. If a width of rounded weights explains the states, the recovery ends with the prompt that they give.
+    /// Doubts the weights, if nothing fits a first or second open position and no position before shows that they are the producer's. If a
+    /// width of rounded weights explains the states, the recovery ends with the prompt that they give.
+    ///
+    /// Weights that are rounded in a known way have a sign of their own, so they are tried before the whole vocabulary is tested. Their
+    /// noise is tried after that.
     pub(in crate::inverter) fn doubt_weights(
         &mut self,
         branches: &[Branch],
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(), InvertError> {
         let (inverter, target) = (self.comparison.inverter, self.comparison.target);
-        let at = branches.first().map_or(0, |branch| branch.trial.at);
-        let vocab_size = self.comparison.vocab_size();
-        let whole = branches.iter().all(|branch| branch.trial.tested.len() >= vocab_size);
-        let failed = nothing_fits(branches) && whole;
-        let doubts = inverter.settings.computed_in == ComputedIn::Auto && inverter.doubts_weights(target);
-        let late = at >= target.given().len() + ROUNDED_POSITIONS;
-        if self.weights_doubted || !failed || !doubts || late || is_exact_before(branches, target) {
+        let (Some(at), true) = (branches.first().map(|branch| branch.trial.at), nothing_fits(branches))
+        else {
             return Ok(());
-        }
-        self.weights_doubted = true;
-        let state = target.state(at);
-        // Every rounding moves sinks by a vector of its own.
-        let may_be_moved = inverter.noise.may_be_sink(at, norm(state));
-        let mut widths = Vec::new();
-        for (format, known) in WIDTHS {
-            let Some(calibration) = self.calibration(format)? else { continue };
-            let yardstick = Yardstick::of_producer(calibration.of(at, state), 0.0, target, at);
-            let is_near = branches.iter().map(|branch| &branch.trial.tested).any(|tested| {
-                let nearest = tested.ranking().nearest();
-                let moved = nearest.is_some_and(|nearest| is_moved_sink(nearest.distance, state));
-                (moved && calibration.moves_sink(at, state)) || tested.any_fits(&yardstick, state)
-            });
-            if is_near || may_be_moved {
-                widths.push(Width { format, known, is_near });
-            }
+        };
+        let tested = branches.iter().map(|branch| branch.trial.tested.len()).min().unwrap_or(0);
+        let vocab_size = self.comparison.vocab_size();
+        let is_first = at < target.given().len() + ROUNDED_POSITIONS;
+        let doubts = inverter.settings.computed_in == ComputedIn::Auto && inverter.doubts_weights(target);
+        let many = tested >= ROUNDED_CANDIDATES.min(vocab_size) && self.comparison.producer.is_some();
+        if self.weights_doubted || !is_first || !doubts || !many || is_exact_before(branches, target) {
+            return Ok(());
         }
         let left = self.comparison.watch.left();
         let budget = inverter.settings.budget.with_time(left);
         let inverter = inverter.with_settings(inverter.settings.clone().with_budget(budget))?;
-        let policy = self.searcher.policy();
-        let found = inverter.find_weights(&widths, target, policy, &mut self.comparison.cost)?;
+        let mut found = None;
+        let nearest = nearest(branches).map(|(prompt, _)| prompt);
+        if self.rounded_at.is_none() || (tested >= vocab_size && nearest != self.rounded_at) {
+            self.rounded_at = nearest;
+            found = self.find_rounded(&inverter, branches)?.map(Weights::Rounded);
+        }
+        if found.is_none() && tested >= vocab_size {
+            self.weights_doubted = true;
+            found = self.find_near(&inverter, branches)?.map(Weights::Near);
+        }
         if let Some(weights) = found {
             inverter.know_weights(&weights);
-            self.by_other_weights = Some(inverter.invert_by(&weights, target, policy, progress)?);
+            self.by_other_weights =
+                Some(inverter.invert_by(&weights, target, self.searcher.policy(), progress)?);
         }
         Ok(())
     }
+
+    /// Looks for weights rounded in a known way that explain the states. Only those are tried that bring the nearest token much nearer. It
+    /// need not be the right one: other weights move all attention sinks by about the same vector.
+    fn find_rounded(
+        &mut self,
+        inverter: &Inverter<'_>,
+        branches: &[Branch],
+    ) -> Result<Option<Rounded>, InvertError> {
+        let (target, policy) = (self.comparison.target, self.searcher.policy());
+        let Some((prompt, trial)) = nearest(branches) else { return Ok(None) };
+        let Some(nearest) = trial.tested.ranking().nearest() else { return Ok(None) };
+        for format in WIDTHS.iter().flat_map(|(_, known)| *known) {
+            let rounded = inverter.rounded(*format)?;
+            let states = TargetStates::of_prompt(&rounded.decoder, target.tap(), &prompt)?;
+            let moved = trial.yardstick.measure(states.state(trial.at), target.state(trial.at));
+            if ROUNDED_NEARER * moved.distance <= nearest.distance
+                && inverter.explains(&rounded, target, policy, &mut self.comparison.cost)?
+            {
+                return Ok(Some(rounded));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks for a width of rounded weights whose noise explains the states.
+    fn find_near(
+        &mut self,
+        inverter: &Inverter<'_>,
+        branches: &[Branch],
+    ) -> Result<Option<NumberFormat>, InvertError> {
+        let (target, policy) = (self.comparison.target, self.searcher.policy());
+        for (format, _) in WIDTHS {
+            let Some(calibration) = self.calibration(format)? else { continue };
+            let is_near = branches.iter().map(|branch| &branch.trial).any(|Trial { at, tested, .. }| {
+                let state = target.state(*at);
+                let yardstick = Yardstick::of_producer(calibration.of(*at, state), 0.0, target, *at);
+                let nearest = tested.ranking().nearest();
+                let moved = nearest.is_some_and(|nearest| is_moved_sink(nearest.distance, state));
+                (moved && calibration.moves_sink(*at, state)) || tested.any_fits(&yardstick, state)
+            });
+            if is_near && inverter.are_near(format, target, policy, &mut self.comparison.cost)? {
+                return Ok(Some(format));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The prompt up to the token that came nearest after any hypothesis, and its trial.
+fn nearest(branches: &[Branch]) -> Option<(Vec<u32>, &Trial)> {
+    let with_nearest = |branch| {
+        let Branch { hypothesis, trial, .. }: &Branch = branch;
+        trial.tested.ranking().nearest().map(|nearest| (nearest, hypothesis, trial))
+    };
+    let all = branches.iter().filter_map(with_nearest);
+    let (nearest, hypothesis, trial) = all.min_by(|(a, ..), (b, ..)| a.distance.total_cmp(&b.distance))?;
+    Some(([hypothesis.ids(), vec![nearest.id]].concat(), trial))
 }
 
 /// The states up to some open positions.
