@@ -110,8 +110,9 @@ pub(crate) const CENTRED_WITHIN: f64 = 1e-5;
 pub(crate) const ROUNDED_POSITIONS: usize = 2;
 /// Candidates tested at each of them before rounded weights are given up. Not compared with other values.
 pub(crate) const ROUNDED_CANDIDATES: usize = 4096;
-/// The factor by which rounded weights bring the nearest token nearer, from which they are tried. Right ones bring it within the noise of 16
-/// bits, and wrong ones move it farther away. A first choice.
+/// Tokens computed with rounded weights beside the nearest ones, before these weights are tried. A first choice.
+pub(crate) const ROUNDED_SAMPLE: usize = 256;
+/// The factor by which rounded weights must bring the nearest of them nearer. A first choice.
 pub(crate) const ROUNDED_NEARER: f64 = 2.0;
 /// The distance of a sink's state from that of its token, as a share of its norm, up to which other weights explain it. Those of
 /// docs/laboratory/results/producers.md moved sinks by up to 0.21.

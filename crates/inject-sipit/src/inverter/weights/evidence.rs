@@ -6,13 +6,14 @@ use crate::{
     cost::Cost,
     error::InvertError,
     inversion::{Inversion, Position, Verdict},
-    models::{Decoder, NumberFormat, Progress, silent},
+    models::{Decoder, Logits, NumberFormat, Progress, TokenBatch, silent},
     policy::Policy,
     settings::{ComputedIn, Scan, Settings, TapCheck},
     target::TargetStates,
+    tensors::read,
     tuning::{
         CROWDED_FIRST, LIKELY_DEVIATIONS, NEAR_POSITIONS, NEAR_VERIFIED, ROUNDED_CANDIDATES, ROUNDED_NEARER,
-        ROUNDED_POSITIONS,
+        ROUNDED_POSITIONS, ROUNDED_SAMPLE,
     },
     yardstick::Yardstick,
 };
@@ -132,10 +133,10 @@ impl Recovery<'_, '_> {
         let budget = inverter.settings.budget.with_time(left);
         let inverter = inverter.with_settings(inverter.settings.clone().with_budget(budget))?;
         let mut found = None;
-        let nearest = nearest(branches).map(|(prompt, _)| prompt);
+        let nearest = branches[0].trial.tested.ranking().nearest().map(|nearest| nearest.id);
         if self.rounded_at.is_none() || (tested >= vocab_size && nearest != self.rounded_at) {
             self.rounded_at = nearest;
-            found = self.find_rounded(&inverter, branches)?.map(Weights::Rounded);
+            found = self.find_rounded(&inverter, &branches[0])?.map(Weights::Rounded);
         }
         if found.is_none() && tested >= vocab_size {
             self.weights_doubted = true;
@@ -149,21 +150,25 @@ impl Recovery<'_, '_> {
         Ok(())
     }
 
-    /// Looks for weights rounded in a known way that explain the states. Only those are tried that bring the nearest token much nearer. It
-    /// need not be the right one: other weights move all attention sinks by about the same vector.
+    /// Looks for weights rounded in a known way that explain the states. Only those are tried that bring some token much nearer. It need not
+    /// be the right one: other weights move all attention sinks by about the same vector.
     fn find_rounded(
         &mut self,
         inverter: &Inverter<'_>,
-        branches: &[Branch],
+        branch: &Branch,
     ) -> Result<Option<Rounded>, InvertError> {
         let (target, policy) = (self.comparison.target, self.searcher.policy());
-        let Some((prompt, trial)) = nearest(branches) else { return Ok(None) };
-        let Some(nearest) = trial.tested.ranking().nearest() else { return Ok(None) };
+        let Trial { at, tested, yardstick, .. } = &branch.trial;
+        let Some(nearest) = tested.ranking().nearest() else { return Ok(None) };
+        let near = tested.ranking().kept().iter().map(|near| near.id);
+        let first = tested.sample().iter().take(ROUNDED_SAMPLE).map(|(id, _)| *id);
+        let ids: Vec<u32> = near.chain(first).collect();
         for format in WIDTHS.iter().flat_map(|(_, known)| *known) {
             let rounded = inverter.rounded(*format)?;
-            let states = TargetStates::of_prompt(&rounded.decoder, target.tap(), &prompt)?;
-            let moved = trial.yardstick.measure(states.state(trial.at), target.state(trial.at));
-            if ROUNDED_NEARER * moved.distance <= nearest.distance
+            let states = rounded.states_after(&branch.hypothesis.ids(), &ids, target)?;
+            let distance = |state: &[f64]| yardstick.measure(state, target.state(*at)).distance;
+            let moved = states.chunks(target.d_model()).map(distance).fold(f64::INFINITY, f64::min);
+            if ROUNDED_NEARER * moved <= nearest.distance
                 && inverter.explains(&rounded, target, policy, &mut self.comparison.cost)?
             {
                 return Ok(Some(rounded));
@@ -196,15 +201,20 @@ impl Recovery<'_, '_> {
     }
 }
 
-/// The prompt up to the token that came nearest after any hypothesis, and its trial.
-fn nearest(branches: &[Branch]) -> Option<(Vec<u32>, &Trial)> {
-    let with_nearest = |branch| {
-        let Branch { hypothesis, trial, .. }: &Branch = branch;
-        trial.tested.ranking().nearest().map(|nearest| (nearest, hypothesis, trial))
-    };
-    let all = branches.iter().filter_map(with_nearest);
-    let (nearest, hypothesis, trial) = all.min_by(|(a, ..), (b, ..)| a.distance.total_cmp(&b.distance))?;
-    Some(([hypothesis.ids(), vec![nearest.id]].concat(), trial))
+impl Rounded {
+    /// The states of some tokens after a prefix, one after another.
+    fn states_after(
+        &self,
+        prefix: &[u32],
+        ids: &[u32],
+        target: &TargetStates,
+    ) -> Result<Vec<f64>, InvertError> {
+        let mut cache = self.decoder.prefix_cache(1, target.sequence_len(), target.tap())?;
+        if !prefix.is_empty() {
+            self.decoder.extend(&mut cache, &TokenBatch::new(&[prefix])?, &[], Logits::None)?;
+        }
+        Ok(read(self.decoder.candidates(&cache, ids, target.tap())?)?)
+    }
 }
 
 /// The states up to some open positions.
