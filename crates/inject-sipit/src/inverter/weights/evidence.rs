@@ -69,8 +69,8 @@ impl Inverter<'_> {
     }
 
     /// Whether the noise of rounding the weights to a format explains the first states: whether the evidence under that noise verifies
-    /// tokens there. Where wrong tokens fit too, it seldom verifies all of them, and it may verify none. So after a moved sink it is enough
-    /// that the nearest tokens lie as near as that noise is long: the states of other models are as far from all tokens as different tokens
+    /// tokens there, as near as it is long. Where wrong tokens fit too, it seldom verifies all of them, and it may verify none. So after a
+    /// moved sink it is enough that the nearest tokens lie as near: the states of other models are as far from all tokens as different tokens
     /// are from each other.
     pub(super) fn are_near(
         &self,
@@ -87,14 +87,18 @@ impl Inverter<'_> {
         if self.computes_exactly(&beginning, &inversion)? {
             return Ok(false);
         }
+        let Some(calibration) = inverter.calibration(format)? else { return Ok(false) };
         let first = target.given().len();
         let verified = inversion.positions.iter().filter(|position| position.verdict.is_verified());
-        if verified.count() >= NEAR_VERIFIED.min(beginning.positions() - first) {
-            return Ok(true);
-        }
-        let Some(calibration) = inverter.calibration(format)? else { return Ok(false) };
+        let are_verified = verified.count() >= NEAR_VERIFIED.min(beginning.positions() - first);
         let moved = calibration.moves_sink(first, target.state(first));
-        Ok(moved && mean_deviation(&calibration, &beginning, &inversion) <= LIKELY_DEVIATIONS)
+        let deviations = deviations(&calibration, &beginning, &inversion);
+        let all_taken = !deviations.is_empty() && deviations.iter().all(Option::is_some);
+        let taken: Vec<f64> = deviations.into_iter().flatten().collect();
+        // NaN where no such position was taken.
+        let mean = taken.iter().sum::<f64>() / taken.len() as f64;
+        let is_longer = mean > LIKELY_DEVIATIONS;
+        Ok((are_verified || (moved && all_taken)) && !is_longer)
     }
 
     /// The settings of a trial with few candidates.
@@ -222,19 +226,18 @@ fn beginning(target: &TargetStates, open: usize) -> TargetStates {
     target.part((target.given().len() + open).min(target.positions()), target.given())
 }
 
-/// The number of standard deviations by which the noise of ordinary open positions lies above the usual one, on average. Infinite where one of
-/// them was not taken, and NaN without any.
-fn mean_deviation(calibration: &Calibration, target: &TargetStates, inversion: &Inversion) -> f64 {
+/// The number of standard deviations by which the noise of each ordinary open position lies above the usual one. None where no token was
+/// taken.
+fn deviations(calibration: &Calibration, target: &TargetStates, inversion: &Inversion) -> Vec<Option<f64>> {
     let open = inversion.positions.iter().skip(target.given().len());
     let ordinary = open.filter(|found| calibration.is_ordinary(found.position, target.state(found.position)));
     let deviation = |found: &Position| {
-        let taken = found.verdict.is_verified() || matches!(found.verdict, Verdict::Ambiguous { .. });
-        let distance = found.distance().filter(|_| taken).unwrap_or(f64::INFINITY);
         let state = target.state(found.position);
-        calibration.of(found.position, state).noise.deviations(distance / norm(state))
+        let taken = found.verdict.is_verified() || matches!(found.verdict, Verdict::Ambiguous { .. });
+        let noise = calibration.of(found.position, state).noise;
+        found.distance().filter(|_| taken).map(|distance| noise.deviations(distance / norm(state)))
     };
-    let deviations: Vec<f64> = ordinary.map(deviation).collect();
-    deviations.iter().sum::<f64>() / deviations.len() as f64
+    ordinary.map(deviation).collect()
 }
 
 /// The sum of the squares of the distances from a decoder's states of recovered tokens, apart from those that were given.
