@@ -69,11 +69,14 @@ impl Trial {
     }
 
     /// Follows the nearest token at an attention sink that no token fits, if the producer's weights differ: an unknown vector was added to all
-    /// sinks, and it hardly changes the order of near tokens.
+    /// sinks, and it hardly changes the order of near tokens. Where right tokens usually fit, the whole vocabulary is tested first, as far as
+    /// the budget goes.
     pub(super) fn follow_moved_sink(&mut self, comparison: &Comparison<'_>) {
         let state = comparison.target.state(self.at);
         let moves = comparison.producer.as_ref().is_some_and(|p| p.calibration.moves_sink(self.at, state));
-        let enough = self.tested.len() >= CROWDED_FIRST.min(comparison.vocab_size());
+        let tested = self.tested.len();
+        let enough = tested >= comparison.vocab_size()
+            || (tested >= CROWDED_FIRST && (self.yardstick.is_crowded() || comparison.out_of_budget(tested)));
         if !moves || !enough || !self.tested.fitting().is_empty() {
             return;
         }
