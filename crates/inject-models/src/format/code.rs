@@ -86,18 +86,18 @@ impl Code {
                 values.iter_mut().for_each(|value| *value = nearest(listed, *value / scale) * scale);
             }
             Code::EvenInHalf(steps) => {
-                let most = f64::from(steps);
-                in_steps(values, Steps { zero: 0.0, step: scale / most, least: -most, most });
+                in_steps(values, 0.0, scale / f64::from(steps), f32::round);
             }
             Code::SignedInHalf(steps) => {
-                let least = -f64::from(steps);
-                in_steps(values, Steps { zero: 0.0, step: largest / least, least, most: -least - 1.0 });
+                let most = f32::from(steps);
+                let count = |share: f32| (share + most + 0.5).floor().min(2.0 * most - 1.0) - most;
+                in_steps(values, 0.0, -largest / f64::from(steps), count);
             }
             Code::BetweenInHalf(steps) => {
                 let zero = values.iter().copied().fold(f64::INFINITY, f64::min);
                 let range = values.iter().copied().fold(f64::NEG_INFINITY, f64::max) - zero;
-                let most = f64::from(steps);
-                in_steps(values, Steps { zero, step: range / most, least: 0.0, most });
+                let count = |share: f32| (share + 0.5).floor().min(f32::from(steps));
+                in_steps(values, zero, range / f64::from(steps), count);
             }
         }
     }
@@ -137,21 +137,14 @@ fn nearest(values: &[f64], share: f64) -> f64 {
     }
 }
 
-/// Even steps from a number.
-struct Steps {
-    zero: f64,
-    step: f64,
-    least: f64,
-    most: f64,
-}
-
-/// Replaces numbers by whole numbers of steps. The numbers of steps are those of the exact step and zero, which are then kept in f16.
-fn in_steps(values: &mut [f64], steps: Steps) {
-    let Steps { zero, step, least, most } = steps;
+/// Replaces numbers by whole numbers of steps from a number. The counts are those of the exact step, in the arithmetic of the reference, which
+/// decides ties: weights that were rounded before have many. The step and the number are then kept in f16.
+fn in_steps(values: &mut [f64], zero: f64, step: f64, count: impl Fn(f32) -> f32) {
     let [kept_zero, kept_step] = [zero, step].map(|value| FloatFormat::F16.round(value));
+    let inverse = if step == 0.0 { 0.0 } else { 1.0 / step as f32 };
     for value in values {
-        let count = if step == 0.0 { 0.0 } else { ((*value - zero) / step).round().clamp(least, most) };
-        *value = kept_zero + count * kept_step;
+        let steps = count((*value as f32 - zero as f32) * inverse);
+        *value = kept_zero + f64::from(steps) * kept_step;
     }
 }
 
@@ -205,6 +198,19 @@ mod tests {
             code.round(&mut values);
             assert_eq!(values, codes.map(|code| zero + f64::from(code) * step), "{code:?}");
         }
+    }
+
+    #[test]
+    fn ties_are_rounded_as_gguf_rounds_them() {
+        let rounded = |code: Code, mut weights: [f64; 4]| {
+            code.round(&mut weights);
+            weights
+        };
+        // Up to the larger code, so towards the sign of the largest magnitude's opposite.
+        assert_eq!(rounded(Code::SignedInHalf(8), [-8.0, 2.5, -2.5, 0.5]), [-8.0, 3.0, -2.0, 1.0]);
+        assert_eq!(rounded(Code::SignedInHalf(8), [8.0, 2.5, -2.5, 0.5]), [8.0, 2.0, -3.0, 0.0]);
+        assert_eq!(rounded(Code::BetweenInHalf(15), [0.0, 15.0, 2.5, 3.5]), [0.0, 15.0, 3.0, 4.0]);
+        assert_eq!(rounded(Code::EvenInHalf(127), [127.0, 2.5, -2.5, 0.5]), [127.0, 3.0, -3.0, 1.0]);
     }
 
     #[test]
