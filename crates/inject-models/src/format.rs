@@ -14,12 +14,13 @@ pub use self::float::{FloatFormat, Unrepresentable};
 /// A number format.
 ///
 /// The formats of 8 and 4 bits hold shares of a scale: the largest magnitude among the numbers that are rounded
-/// together. The scale itself is not rounded.
+/// together. The scale itself is not rounded, except in GGUF's formats, which keep it in f16.
 ///
 /// # Source
 ///
 /// INT8: Dettmers et al., "LLM.int8()" (arXiv 2208.07339), absmax. NF4: Dettmers et al., "QLoRA" (arXiv 2305.14314),
-/// appendix E. FP4: github.com/bitsandbytes-foundation/bitsandbytes, `functional.py` (`get_4bit_type`).
+/// appendix E. FP4: github.com/bitsandbytes-foundation/bitsandbytes, `functional.py` (`get_4bit_type`). Q8_0, Q4_0 and
+/// Q4_1: github.com/ggml-org/ggml, `src/ggml-quants.c` (`quantize_row_q8_0_ref` and the two like it).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NumberFormat {
@@ -27,12 +28,18 @@ pub enum NumberFormat {
     Float(FloatFormat),
     /// 255 even steps between plus and minus the scale.
     Int8,
+    /// The same with a scale in f16, in GGUF.
+    Q8_0,
     /// 15 even steps between plus and minus the scale.
     Int4,
     /// 16 quantiles of a normal distribution, times the scale.
     Nf4,
     /// A sign, two bits of exponent and one of fraction, times the scale.
     Fp4,
+    /// 16 even steps, in GGUF: eight to the number of the largest magnitude, and seven to the other side of zero.
+    Q4_0,
+    /// 16 even steps from the least number to the largest, in GGUF.
+    Q4_1,
 }
 
 impl NumberFormat {
@@ -45,9 +52,12 @@ impl NumberFormat {
                 NumberFormat::Float(FloatFormat::F16),
                 NumberFormat::Float(FloatFormat::Bf16),
                 NumberFormat::Int8,
+                NumberFormat::Q8_0,
                 NumberFormat::Int4,
                 NumberFormat::Nf4,
                 NumberFormat::Fp4,
+                NumberFormat::Q4_0,
+                NumberFormat::Q4_1,
             ]
         }
     }
@@ -62,9 +72,12 @@ impl NumberFormat {
         match self {
             NumberFormat::Float(float) => float.name(),
             NumberFormat::Int8 => "int8",
+            NumberFormat::Q8_0 => "q8_0",
             NumberFormat::Int4 => "int4",
             NumberFormat::Nf4 => "nf4",
             NumberFormat::Fp4 => "fp4",
+            NumberFormat::Q4_0 => "q4_0",
+            NumberFormat::Q4_1 => "q4_1",
         }
     }
 
@@ -72,8 +85,12 @@ impl NumberFormat {
     pub fn bits(self) -> usize {
         match self {
             NumberFormat::Float(float) => 8 * float.bytes(),
-            NumberFormat::Int8 => 8,
-            NumberFormat::Int4 | NumberFormat::Nf4 | NumberFormat::Fp4 => 4,
+            NumberFormat::Int8 | NumberFormat::Q8_0 => 8,
+            NumberFormat::Int4
+            | NumberFormat::Nf4
+            | NumberFormat::Fp4
+            | NumberFormat::Q4_0
+            | NumberFormat::Q4_1 => 4,
         }
     }
 
@@ -108,7 +125,7 @@ impl NumberFormat {
     pub fn half_step(self, largest: f64) -> f64 {
         match self.rounding() {
             Rounding::Each(float) => float.rounding_error(largest),
-            Rounding::Together(code) => code.half_step() * largest,
+            Rounding::Together(code) => code.half_step(largest),
         }
     }
 
@@ -116,9 +133,12 @@ impl NumberFormat {
         match self {
             NumberFormat::Float(float) => Rounding::Each(float),
             NumberFormat::Int8 => Rounding::Together(Code::Even(127)),
+            NumberFormat::Q8_0 => Rounding::Together(Code::EvenInHalf(127)),
             NumberFormat::Int4 => Rounding::Together(Code::Even(7)),
             NumberFormat::Nf4 => Rounding::Together(Code::NF4),
             NumberFormat::Fp4 => Rounding::Together(Code::FP4),
+            NumberFormat::Q4_0 => Rounding::Together(Code::SignedInHalf(8)),
+            NumberFormat::Q4_1 => Rounding::Together(Code::BetweenInHalf(15)),
         }
     }
 }
@@ -188,7 +208,7 @@ mod tests {
         let error = "int3".parse::<NumberFormat>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "unknown number format `int3`: expected `f64`, `f32`, `f16`, `bf16`, `int8`, `int4`, `nf4`, `fp4`"
+            "unknown number format `int3`: expected `f64`, `f32`, `f16`, `bf16`, `int8`, `q8_0`, `int4`, `nf4`, `fp4`, `q4_0`, `q4_1`"
         );
     }
 

@@ -66,6 +66,14 @@ impl Calibration {
             && norm(state) < PARTIAL_SINK_NORM * self.first.typical_norm
     }
 
+    /// Whether the state is an attention sink, and the producer's weights differ from those given. Other weights move all sinks by about the
+    /// same vector, and the vector of one rounding is not that of another.
+    pub(crate) fn moves_sink(&self, position: usize, state: &[f64]) -> bool {
+        let are_sinks = sink_from(self.first.typical_norm, self.later.typical_norm).is_some();
+        let is_full = !self.is_ordinary(position, state) && !self.is_partial_sink(position, state);
+        !matches!(self.format, NumberFormat::Float(_)) && are_sinks && is_full
+    }
+
     /// Whether the noise of a state is that of ordinary later positions.
     pub(crate) fn is_ordinary(&self, position: usize, state: &[f64]) -> bool {
         Arc::ptr_eq(self.of(position, state), &self.later)
@@ -91,13 +99,81 @@ mod tests {
 
     use super::*;
     use crate::{
-        TargetStates,
+        Inverter, Policy, Settings, TargetStates, Verdict,
         collisions::Arithmetic,
-        models::{FloatFormat, Model, Origin},
+        models::{FloatFormat, Matrix, Model, Origin, silent},
+        settings::ComputedIn,
         states::foreign::{ColumnChoice, StatesFile},
         tuning::NOISE_DEVIATIONS,
         vocabulary::Vocabulary,
     };
+
+    /// Noise of places whose states have this norm.
+    fn place(norm: f64) -> Arc<PlaceNoise> {
+        let exact: Vec<Vec<f64>> = (0..8).map(|i| vec![norm, 0.1 * f64::from(i), 1.0]).collect();
+        let produced: Vec<Vec<f64>> =
+            exact.iter().zip(1..).map(|(x, i)| vec![x[0], x[1] + 0.01 * f64::from(i), 1.1]).collect();
+        let twins: Vec<_> = exact.windows(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+        Arc::new(PlaceNoise::of(&exact, &produced, &twins).unwrap())
+    }
+
+    #[test]
+    fn other_weights_move_sinks_and_16_bits_do_not() {
+        let calibration = |format: NumberFormat, first: f64| Calibration {
+            tap: Tap::Block(1),
+            format,
+            first: place(first),
+            later: place(10.0),
+        };
+        let (sink, partial, ordinary) = ([1000.0, 0.0, 1.0], [500.0, 0.0, 1.0], [10.0, 0.0, 1.0]);
+        let int4 = calibration(NumberFormat::Int4, 1000.0);
+        assert!(int4.moves_sink(0, &sink) && int4.moves_sink(3, &sink));
+        assert!(!int4.moves_sink(3, &partial) && !int4.moves_sink(3, &ordinary));
+        assert!(!calibration(FloatFormat::Bf16.into(), 1000.0).moves_sink(0, &sink));
+        // Without sinks the first state is like any other.
+        assert!(!calibration(NumberFormat::Int4, 11.0).moves_sink(0, &ordinary));
+    }
+
+    #[test]
+    fn a_moved_sink_that_no_token_fits_is_followed_and_not_verified() {
+        let (tap, format, prompt) = (Tap::Block(1), NumberFormat::Int4, [11, 5, 63, 30]);
+        // The states of two first tokens are nearer to each other than the sink is moved.
+        let decoder = inject_testing::models::random("llama", 31, &Device::flex());
+        let decoder = decoder.map_matrices(&mut |matrix, values| match matrix {
+            Matrix::Embedding => {
+                let near = values.clone().narrow(0, 11, 1) * 1.05;
+                values.slice_assign([12..13], near)
+            }
+            _ => values,
+        });
+        let exact = TargetStates::of_prompt(&decoder, tap, &prompt).unwrap();
+        let mut states = exact.states().to_owned();
+        let length = 0.06 * norm(exact.state(0)) / (states.ncols() as f64).sqrt();
+        states
+            .row_mut(0)
+            .iter_mut()
+            .zip([1.0, -1.0, -1.0].iter().cycle())
+            .for_each(|(x, sign)| *x += sign * length);
+        let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
+
+        let settings = Settings::new().with_computed_in(ComputedIn::Format(format));
+        let inverter = Inverter::new(&decoder, tap, settings).unwrap();
+        let invert = |first_norm: f64| {
+            let mut calibration = Calibration::clone(&inverter.calibration(format).unwrap().unwrap());
+            let first = Arc::make_mut(&mut calibration.first);
+            first.noise = LogNormal { mean: -7.0, spread: 0.15 };
+            first.margin = LogNormal { mean: -3.0, spread: 0.15 };
+            first.typical_norm = first_norm;
+            inverter.know(calibration);
+            inverter.invert(&target, &mut inverter.searcher(&Policy::new()), &mut silent).unwrap()
+        };
+        // No token fits, and no other lies twice as far away as the nearest.
+        assert_eq!(invert(1.0).positions[0].verdict, Verdict::Failed);
+        let inversion = invert(1e6);
+        assert_eq!(inversion.token_ids(), prompt, "{inversion:?}");
+        let verdict = &inversion.positions[0].verdict;
+        assert!(matches!(verdict, Verdict::Ambiguous { more: true, .. }), "{inversion:?}");
+    }
 
     /// The files that docs/laboratory/producer_states.py writes, against a calibration in bf16. Prints for each tap the errors of first
     /// and of later positions, in standard deviations.

@@ -110,9 +110,16 @@ pub(crate) const CENTRED_WITHIN: f64 = 1e-5;
 pub(crate) const ROUNDED_POSITIONS: usize = 2;
 /// Candidates tested at each of them before rounded weights are given up. Not compared with other values.
 pub(crate) const ROUNDED_CANDIDATES: usize = 4096;
+/// Tokens computed with rounded weights beside the nearest ones, before these weights are tried. A first choice.
+pub(crate) const ROUNDED_SAMPLE: usize = 256;
+/// The factor by which rounded weights must bring the nearest of them nearer. A first choice.
+pub(crate) const ROUNDED_NEARER: f64 = 2.0;
+/// The distance of a sink's state from that of its token, as a share of its norm, up to which other weights explain it. Those of
+/// docs/laboratory/results/producers.md moved sinks by up to 0.21.
+pub(crate) const MOVED_SINK_WITHIN: f64 = 0.3;
 /// Open positions by which the noise of rounded weights is recognised. A first choice.
 pub(crate) const NEAR_POSITIONS: usize = 4;
-/// The number of them that must be verified. A first choice.
+/// The number of them that is enough if they are verified. A first choice.
 pub(crate) const NEAR_VERIFIED: usize = 2;
 /// Candidates of a position that failed that are measured again by the noise of rounded weights. A first choice.
 pub(crate) const SAMPLE_REMEASURED: usize = 1024;

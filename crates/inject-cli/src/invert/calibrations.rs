@@ -12,13 +12,16 @@ use super::{Arrangement, Options};
 use crate::{options::LoadedModel, outcome::Failure};
 
 /// The number formats in which producers may have computed.
-const FORMATS: [NumberFormat; 6] = [
+const FORMATS: [NumberFormat; 9] = [
     NumberFormat::Float(FloatFormat::Bf16),
     NumberFormat::Float(FloatFormat::F16),
     NumberFormat::Int8,
+    NumberFormat::Q8_0,
     NumberFormat::Int4,
     NumberFormat::Nf4,
     NumberFormat::Fp4,
+    NumberFormat::Q4_0,
+    NumberFormat::Q4_1,
 ];
 
 /// Refuses a folder for calibrations where no noise of a producer is estimated.

@@ -47,8 +47,8 @@ pub(crate) struct PolicyOptions {
     /// An upper bound on the L2 norm of the noise that was added to every state
     #[arg(long, value_name = "NORM", default_value_t = 0.0)]
     pub(crate) noise: f64,
-    /// The format that the producer of the states computed in: auto, f32, bf16, f16, or int8, int4, nf4, fp4 for its weights. auto
-    /// estimates the noise of a narrow format if no candidate fits in f32, and then tries rounded weights
+    /// The format that the producer of the states computed in: auto, f32, bf16, f16, or int8, q8_0, int4, nf4, fp4, q4_0, q4_1
+    /// for its weights. auto estimates the noise of a narrow format if no candidate fits in f32, and then tries rounded weights
     #[arg(long, value_name = "FORMAT", value_parser = parse_computed_in, default_value = "auto", conflicts_with_all = ["epsilon", "allclose"])]
     #[serde(serialize_with = "name_of_format")]
     pub(crate) computed_in: ComputedIn,

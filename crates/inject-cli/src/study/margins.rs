@@ -37,7 +37,7 @@ To continue a stopped run, give the same command again."
 pub(crate) struct Options {
     #[command(flatten)]
     taps: TapsOption,
-    /// Round the weights to this format first: f16, bf16, int8, int4, nf4 or fp4
+    /// Round the weights to this format first: f16, bf16, int8, q8_0, int4, nf4, fp4, q4_0 or q4_1
     #[arg(long, value_name = "FORMAT")]
     weights: Option<NumberFormat>,
     /// Measure the margin at every NUMBER-th position

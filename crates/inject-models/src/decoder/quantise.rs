@@ -20,6 +20,13 @@ impl NumberFormat {
     ///
     /// github.com/bitsandbytes-foundation/bitsandbytes, `functional.py` (`quantize_4bit`).
     pub const WEIGHTS_PER_SCALE: usize = 64;
+
+    /// The number of weights that share one scale in the formats of GGUF.
+    ///
+    /// # Source
+    ///
+    /// github.com/ggml-org/ggml, `src/ggml-common.h` (`QK8_0`, `QK4_0`, `QK4_1`).
+    pub const WEIGHTS_PER_BLOCK: usize = 32;
 }
 
 impl Decoder {
@@ -32,7 +39,8 @@ impl Decoder {
     /// The floating-point formats hold every parameter. The others hold the linear maps inside the blocks and leave
     /// embeddings, head, norms and biases unchanged, as the loader of transformers does with bitsandbytes. In INT8 the
     /// weights of each output share a scale (row-wise absmax, without the decomposition of outlier activations), in the
-    /// formats of four bits each [`NumberFormat::WEIGHTS_PER_SCALE`] weights.
+    /// formats of GGUF each [`NumberFormat::WEIGHTS_PER_BLOCK`] weights, in the others of four bits each
+    /// [`NumberFormat::WEIGHTS_PER_SCALE`].
     ///
     /// # Errors
     ///
@@ -87,6 +95,9 @@ impl Decoder {
                 NumberFormat::Float(_) => 1,
                 NumberFormat::Int8 => d_in,
                 NumberFormat::Int4 | NumberFormat::Nf4 | NumberFormat::Fp4 => NumberFormat::WEIGHTS_PER_SCALE,
+                NumberFormat::Q8_0 | NumberFormat::Q4_0 | NumberFormat::Q4_1 => {
+                    NumberFormat::WEIGHTS_PER_BLOCK
+                }
             };
             // Blocks are cut output by output, as the checkpoints of transformers store the weights.
             let rounded = through_host(values.clone().transpose(), |weights| {

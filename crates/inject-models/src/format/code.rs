@@ -1,5 +1,7 @@
 //! Formats whose numbers share a scale.
 
+use super::FloatFormat;
+
 /// The values that a number can take, as shares of the scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Code {
@@ -7,6 +9,13 @@ pub(super) enum Code {
     Even(u8),
     /// A list, in ascending order.
     Listed(&'static [f64]),
+    /// The same multiples as of `Even`. The step is kept in f16.
+    EvenInHalf(u8),
+    /// Whole multiples of a step: so many to the number of the largest magnitude, and one less to the other side of zero. The step is kept in
+    /// f16.
+    SignedInHalf(u8),
+    /// So many even steps from the least number to the largest. The step and the least number are kept in f16.
+    BetweenInHalf(u8),
 }
 
 impl Code {
@@ -59,37 +68,83 @@ impl Code {
 
     /// Replaces numbers by the nearest that the code has, with the largest magnitude as the scale.
     pub(super) fn round(self, values: &mut [f64]) {
-        let largest = values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+        let larger = |largest: f64, &value: &f64| if value.abs() > largest.abs() { value } else { largest };
+        // The first of the largest magnitude, with its sign.
+        let largest = values.iter().fold(0.0, larger);
         if largest == 0.0 {
             return;
         }
-        for value in values {
-            *value = self.nearest(*value / largest) * largest;
-        }
-    }
-
-    /// Half the widest gap between neighbouring values.
-    pub(super) fn half_step(self) -> f64 {
+        let scale = largest.abs();
         match self {
-            Code::Even(steps) => 0.5 / f64::from(steps),
-            Code::Listed(values) => {
-                values.windows(2).map(|pair| (pair[1] - pair[0]) / 2.0).fold(0.0, f64::max)
+            Code::Even(steps) => {
+                let steps = f64::from(steps);
+                values.iter_mut().for_each(|value| {
+                    *value = (*value / scale * steps).round_ties_even() / steps * scale;
+                });
+            }
+            Code::Listed(listed) => {
+                values.iter_mut().for_each(|value| *value = nearest(listed, *value / scale) * scale);
+            }
+            Code::EvenInHalf(steps) => {
+                in_steps(values, 0.0, scale / f64::from(steps), f32::round);
+            }
+            Code::SignedInHalf(steps) => {
+                let most = f32::from(steps);
+                let count = |share: f32| (share + most + 0.5).floor().min(2.0 * most - 1.0) - most;
+                in_steps(values, 0.0, -largest / f64::from(steps), count);
+            }
+            Code::BetweenInHalf(steps) => {
+                let zero = values.iter().copied().fold(f64::INFINITY, f64::min);
+                let range = values.iter().copied().fold(f64::NEG_INFINITY, f64::max) - zero;
+                let count = |share: f32| (share + 0.5).floor().min(f32::from(steps));
+                in_steps(values, zero, range / f64::from(steps), count);
             }
         }
     }
 
-    fn nearest(self, share: f64) -> f64 {
+    /// An upper bound on how far rounding moves a number, among numbers of at most this magnitude.
+    pub(super) fn half_step(self, largest: f64) -> f64 {
+        let in_half = |steps: f64, step: f64| steps * FloatFormat::F16.rounding_error(step);
         match self {
-            Code::Even(steps) => (share * f64::from(steps)).round_ties_even() / f64::from(steps),
+            Code::Even(steps) => 0.5 / f64::from(steps) * largest,
             Code::Listed(values) => {
-                let above = values.partition_point(|value| *value < share).min(values.len() - 1);
-                let below = above.saturating_sub(1);
-                match share - values[below] < values[above] - share {
-                    true => values[below],
-                    false => values[above],
-                }
+                values.windows(2).map(|pair| (pair[1] - pair[0]) / 2.0).fold(0.0, f64::max) * largest
+            }
+            Code::EvenInHalf(steps) => {
+                let (steps, step) = (f64::from(steps), largest / f64::from(steps));
+                0.5 * step + in_half(steps, step)
+            }
+            // A number of the largest magnitude with the other sign has no code.
+            Code::SignedInHalf(steps) => {
+                let (steps, step) = (f64::from(steps), largest / f64::from(steps));
+                step + in_half(steps, step)
+            }
+            Code::BetweenInHalf(steps) => {
+                let (steps, step) = (f64::from(steps), 2.0 * largest / f64::from(steps));
+                0.5 * step + in_half(steps, step) + in_half(1.0, largest)
             }
         }
+    }
+}
+
+/// The value of an ascending list that is nearest.
+fn nearest(values: &[f64], share: f64) -> f64 {
+    let above = values.partition_point(|value| *value < share).min(values.len() - 1);
+    let below = above.saturating_sub(1);
+    match share - values[below] < values[above] - share {
+        true => values[below],
+        false => values[above],
+    }
+}
+
+/// Replaces numbers by whole numbers of steps from a number. The counts are those of the exact step, in the arithmetic of the reference, which
+/// decides ties: weights that were rounded before have many. The step and the number are then kept in f16.
+fn in_steps(values: &mut [f64], zero: f64, step: f64, count: impl Fn(f32) -> f32) {
+    let [kept_zero, kept_step] = [zero, step].map(|value| FloatFormat::F16.round(value));
+    let inverse = if step == 0.0 { 0.0 } else { 1.0 / step as f32 };
+    for value in values {
+        let steps = count((*value as f32 - zero as f32) * inverse);
+        *value = kept_zero + f64::from(steps) * kept_step;
     }
 }
 
@@ -100,6 +155,70 @@ mod tests {
     use super::*;
 
     const CODES: [Code; 4] = [Code::Even(127), Code::Even(7), Code::NF4, Code::FP4];
+    const IN_HALF: [Code; 3] = [Code::EvenInHalf(127), Code::SignedInHalf(8), Code::BetweenInHalf(15)];
+
+    /// What the package gguf 0.19 makes of 32 numbers (`quantize`): the step and the zero in f16, and the codes.
+    #[test]
+    fn codes_and_steps_are_those_of_gguf() {
+        let numbers: [i32; 32] = [
+            -13, 17, 70, -28, -42, 2, 44, -68, -95, -95, -66, 46, -2, -38, -34, 70, 25, -3, 27, 70, -41, -29,
+            -14, 55, -53, -91, -91, -49, 60, -25, -14, -58,
+        ];
+        let expected: [(Code, f64, f64, [i32; 32]); 3] = [
+            (
+                Code::EvenInHalf(127),
+                0.011_688_232_421_875,
+                0.0,
+                [
+                    -17, 23, 94, -37, -56, 3, 59, -91, -127, -127, -88, 61, -3, -51, -45, 94, 33, -4, 36, 94,
+                    -55, -39, -19, 74, -71, -122, -122, -66, 80, -33, -19, -78,
+                ],
+            ),
+            (
+                Code::SignedInHalf(8),
+                0.185_546_875,
+                0.0,
+                [
+                    -1, 1, 6, -2, -4, 0, 4, -6, -8, -8, -6, 4, 0, -3, -3, 6, 2, 0, 2, 6, -3, -2, -1, 5, -4,
+                    -8, -8, -4, 5, -2, -1, -5,
+                ],
+            ),
+            (
+                Code::BetweenInHalf(15),
+                0.171_875,
+                -1.484_375,
+                [
+                    7, 10, 15, 6, 5, 9, 13, 2, 0, 0, 3, 13, 8, 5, 6, 15, 11, 8, 11, 15, 5, 6, 7, 14, 4, 0, 0,
+                    4, 14, 6, 7, 3,
+                ],
+            ),
+        ];
+        for (code, step, zero, codes) in expected {
+            let mut values = numbers.map(|number| f64::from(number) / 64.0);
+            code.round(&mut values);
+            assert_eq!(values, codes.map(|code| zero + f64::from(code) * step), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn ties_are_rounded_as_gguf_rounds_them() {
+        let rounded = |code: Code, mut weights: [f64; 4]| {
+            code.round(&mut weights);
+            weights
+        };
+        // Up to the larger code, so towards the sign of the largest magnitude's opposite.
+        assert_eq!(rounded(Code::SignedInHalf(8), [-8.0, 2.5, -2.5, 0.5]), [-8.0, 3.0, -2.0, 1.0]);
+        assert_eq!(rounded(Code::SignedInHalf(8), [8.0, 2.5, -2.5, 0.5]), [8.0, 2.0, -3.0, 0.0]);
+        assert_eq!(rounded(Code::BetweenInHalf(15), [0.0, 15.0, 2.5, 3.5]), [0.0, 15.0, 3.0, 4.0]);
+        assert_eq!(rounded(Code::EvenInHalf(127), [127.0, 2.5, -2.5, 0.5]), [127.0, 3.0, -3.0, 1.0]);
+    }
+
+    #[test]
+    fn a_number_of_the_largest_magnitude_and_the_other_sign_is_cut_off() {
+        let mut weights = [1.0, -1.0, 0.5];
+        Code::SignedInHalf(8).round(&mut weights);
+        assert_eq!(weights, [1.0, -0.875, 0.5]);
+    }
 
     #[test]
     fn even_steps_are_those_of_absmax() {
@@ -120,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_block_of_zeros_stays() {
-        for code in CODES {
+        for code in CODES.into_iter().chain(IN_HALF) {
             let mut weights = [0.0; 5];
             code.round(&mut weights);
             assert_eq!(weights, [0.0; 5]);
@@ -141,6 +260,7 @@ mod tests {
                         (-i32::from(steps)..=i32::from(steps)).map(|i| f64::from(i) / f64::from(steps)).collect()
                     }
                     Code::Listed(values) => values.to_vec(),
+                    _ => unreachable!("steps in f16 have a test of their own"),
                 };
                 for (weight, rounded) in weights.iter().zip(&rounded) {
                     let nearest = values.iter().map(|value| (value * largest - weight).abs()).fold(f64::INFINITY, f64::min);
@@ -149,6 +269,22 @@ mod tests {
                 let mut again = rounded.clone();
                 code.round(&mut again);
                 prop_assert!(again.iter().zip(&rounded).all(|(a, b)| (a - b).abs() < 1e-12));
+            }
+        }
+
+        #[test]
+        fn steps_in_f16_move_no_number_beyond_the_bound_and_are_kept(
+            weights in prop::collection::vec(-3.0_f64..3.0, 1..70),
+        ) {
+            for code in IN_HALF {
+                let largest = weights.iter().fold(0.0_f64, |largest, weight| largest.max(weight.abs()));
+                let mut rounded = weights.clone();
+                code.round(&mut rounded);
+                let most = code.half_step(largest) + 1e-12;
+                prop_assert!(weights.iter().zip(&rounded).all(|(a, b)| (a - b).abs() <= most), "{code:?}");
+                let mut again = rounded.clone();
+                code.round(&mut again);
+                prop_assert!(again.iter().zip(&rounded).all(|(a, b)| (a - b).abs() < 1e-12), "{code:?}");
             }
         }
     }

@@ -94,8 +94,9 @@ fn four_bit_codes_have_sixteen_values_a_block_and_int8_is_closer() {
             squares.sum::<f64>().sqrt()
         };
         let errors: Vec<f64> = NumberFormat::narrow().iter().map(error).collect();
-        let [f16, bf16, int8, int4, nf4, fp4] = errors[..] else { panic!("{errors:?}") };
-        assert!(f16 < bf16 && bf16 < int8 && int8 < nf4 && nf4 < int4 && nf4 < fp4);
+        let [f16, bf16, int8, q8_0, int4, nf4, fp4, q4_0, q4_1] = errors[..] else { panic!("{errors:?}") };
+        assert!(f16 < bf16 && bf16 < int8.min(q8_0) && int8.max(q8_0) < nf4 && nf4 < int4 && nf4 < fp4);
+        assert!(int8.max(q8_0) < q4_0.min(q4_1) && q4_0.max(q4_1) < fp4);
     }
 }
 

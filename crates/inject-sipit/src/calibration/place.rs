@@ -66,14 +66,19 @@ impl LogNormal {
         (self.mean + deviations * self.spread).exp()
     }
 
+    /// Returns the number of standard deviations by which the logarithm of a length lies above the mean.
+    pub(crate) fn deviations(self, length: f64) -> f64 {
+        (length.ln() - self.mean) / self.spread
+    }
+
     /// An upper bound on the probability of a length at most this.
     pub(crate) fn chance_within(self, length: f64) -> f64 {
-        chance_beyond_deviations((self.mean - length.ln()) / self.spread)
+        chance_beyond_deviations(-self.deviations(length))
     }
 
     /// An upper bound on the probability of a length at least this.
     pub(crate) fn chance_beyond(self, length: f64) -> f64 {
-        chance_beyond_deviations((length.ln() - self.mean) / self.spread)
+        chance_beyond_deviations(self.deviations(length))
     }
 }
 

@@ -76,6 +76,9 @@ impl Branch {
         if settings.scan == Scan::Whole || tested.len() <= settings.rivals {
             return false;
         }
+        if self.trial.is_doubtful() {
+            return true;
+        }
         let settles_no_more = match self.is_crowded(comparison) {
             // Where wrong tokens fit too, a test of the whole vocabulary settles nothing. The nearest of the likely ones is followed, unless
             // it is so far away that the right one is probably another.

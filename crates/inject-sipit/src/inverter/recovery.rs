@@ -27,7 +27,9 @@ pub(super) struct Recovery<'r, 'p> {
     pub(super) calibration_tried: bool,
     /// Whether the unit and the tap were doubted.
     pub(super) doubted: bool,
-    /// Whether the weights were doubted.
+    /// The nearest token when weights rounded in a known way were tried.
+    pub(super) rounded_at: Option<u32>,
+    /// Whether other weights were tried as noise too.
     pub(super) weights_doubted: bool,
     /// The prompt that other weights gave. The recovery is then over.
     pub(super) by_other_weights: Option<Inversion>,
@@ -67,6 +69,7 @@ impl<'r, 'p> Recovery<'r, 'p> {
             quiet,
             calibration_tried: false,
             doubted: false,
+            rounded_at: None,
             weights_doubted: false,
             by_other_weights: None,
             factor: None,

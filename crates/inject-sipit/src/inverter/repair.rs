@@ -42,6 +42,7 @@ impl Recovery<'_, '_> {
                 return Ok(());
             }
             branches.iter_mut().for_each(|branch| branch.trial.accept_separated(&self.comparison));
+            branches.iter_mut().for_each(|branch| branch.trial.follow_moved_sink(&self.comparison));
             // A hypothesis that nothing fitted yet is followed to the end of the vocabulary, even if something fits after another.
             // Only then is the failure evidence against its tokens.
             let unsatisfied = branches.iter().filter(|branch| !branch.is_done(&self.comparison));

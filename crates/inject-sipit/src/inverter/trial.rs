@@ -4,13 +4,16 @@ use std::time::Instant;
 
 use crate::{
     chance::{Beside, Nearness, beside, is_enough, is_enough_alone},
-    collisions::Ranked,
+    collisions::{Ranked, norm},
     error::InvertError,
     hypothesis::Settled,
     inversion::{Kept, Verdict},
     models::{PrefixCache, Progress},
     sources::Tested,
-    tuning::{ALONE_BY_SAMPLE, NEIGHBOURS_SAMPLE, SEPARATED, SEPARATED_ALONE, TAP_DOUBTED},
+    tuning::{
+        ALONE_BY_SAMPLE, CROWDED_FIRST, MOVED_SINK_WITHIN, NEIGHBOURS_SAMPLE, SEPARATED, SEPARATED_ALONE,
+        TAP_DOUBTED,
+    },
     yardstick::Yardstick,
 };
 
@@ -63,6 +66,32 @@ impl Trial {
             self.yardstick = self.yardstick.clone().admitting(nearest.distance, ratio);
             self.tested.remeasure(&self.yardstick, comparison.target.state(self.at));
         }
+    }
+
+    /// Follows the nearest token at an attention sink that no token fits, if the producer's weights differ: an unknown vector was added to all
+    /// sinks, and it hardly changes the order of near tokens. Where right tokens usually fit, the whole vocabulary is tested first, as far as
+    /// the budget goes.
+    pub(super) fn follow_moved_sink(&mut self, comparison: &Comparison<'_>) {
+        let state = comparison.target.state(self.at);
+        let moves = comparison.producer.as_ref().is_some_and(|p| p.calibration.moves_sink(self.at, state));
+        let tested = self.tested.len();
+        let enough = tested >= comparison.vocab_size()
+            || (tested >= CROWDED_FIRST && (self.yardstick.is_crowded() || comparison.out_of_budget(tested)));
+        if !moves || !enough || !self.tested.fitting().is_empty() {
+            return;
+        }
+        if let Some(nearest) =
+            self.tested.ranking().nearest().filter(|near| is_moved_sink(near.distance, state))
+        {
+            self.doubtful = true;
+            self.yardstick = self.yardstick.clone().admitting(nearest.distance, 1.0);
+            self.tested.remeasure(&self.yardstick, state);
+        }
+    }
+
+    /// Whether the nearest token is followed without being verified.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.doubtful
     }
 
     /// Whether so many tokens were tested that they stand for the others, and that the unit and the tap of the states were doubted.
@@ -170,6 +199,11 @@ impl Trial {
         let weak = !is_enough_alone(&self.yardstick, state, kept.distance, comparison.vocab_size());
         Settled { verdict, kept, candidates_tested, weak, ruled_out: Vec::new() }
     }
+}
+
+/// Whether other weights may have moved a sink this far.
+pub(super) fn is_moved_sink(distance: f64, state: &[f64]) -> bool {
+    distance <= MOVED_SINK_WITHIN * norm(state)
 }
 
 /// The nearest candidate other than the one taken.

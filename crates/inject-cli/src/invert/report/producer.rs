@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct ProducerReport {
     /// What explained the states.
     explained_by: ExplainedBy,
-    /// The number format: bf16, f16, int8, int4, nf4 or fp4.
+    /// The number format: bf16, f16, int8, q8_0, int4, nf4, fp4, q4_0 or q4_1.
     format: String,
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct Options {
     pub(super) parts: Vec<Part>,
     #[command(flatten)]
     pub(super) taps: TapsOption,
-    /// The formats of weights: f16, bf16, int8, int4, nf4, fp4
+    /// The formats of weights: f16, bf16, int8, q8_0, int4, nf4, fp4, q4_0, q4_1
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "f16,bf16,int8,int4,nf4,fp4")]
     pub(super) weights: Vec<NumberFormat>,
     /// The disturbances of states: f16, bf16, int8-row, int8-tensor, int4-row, int4-tensor, dropout:SHARE, clip:TIMES, noise:NORM
