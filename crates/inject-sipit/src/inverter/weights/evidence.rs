@@ -217,7 +217,7 @@ impl Rounded {
         if !prefix.is_empty() {
             self.decoder.extend(&mut cache, &TokenBatch::new(&[prefix])?, &[], Logits::None)?;
         }
-        Ok(read(self.decoder.candidates(&cache, ids, target.tap())?)?)
+        read(self.decoder.candidates(&cache, ids, target.tap())?)
     }
 }
 
