@@ -141,8 +141,8 @@ mod tests {
         let decoder = inject_testing::models::random("llama", 31, &Device::flex());
         let decoder = decoder.map_matrices(&mut |matrix, values| match matrix {
             Matrix::Embedding => {
-                let near = values.clone().narrow(0, 11, 1) * 1.05;
-                values.slice_assign([12..13], near)
+                let (near, width) = (values.clone().narrow(0, 11, 1) * 1.05, values.dims()[1]);
+                values.slice_assign([12..13, 0..width], near)
             }
             _ => values,
         });

@@ -193,7 +193,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
 /// A prompt of a file.
 enum Read {
     /// Its states at the tap of all, its tokens if the file has them, and the column if there are several.
-    Prompt { target: TargetStates, ids: Option<Vec<u32>>, column: Option<usize> },
+    Prompt { target: Box<TargetStates>, ids: Option<Vec<u32>>, column: Option<usize> },
     /// It cannot be inverted with the others.
     LeftOut(LeftOut),
 }
@@ -244,7 +244,7 @@ fn read(
             return Ok(Read::LeftOut(place.left_out_at(own, column, positions, &reason)));
         }
         let (target, ids) = single::target_of(options, model, &mut file, chosen)?;
-        Ok(Read::Prompt { target, ids, column })
+        Ok(Read::Prompt { target: Box::new(target), ids, column })
     });
     Ok(read.unwrap_or_else(|failure| {
         let text = place.failure(&failure).to_string();
