@@ -2,7 +2,10 @@
 
 use std::io::Read;
 
-use zip::{CompressionMethod, ZipArchive};
+use zip::{
+    CompressionMethod, ZipArchive,
+    read::{ArchiveOffset, Config},
+};
 
 use super::{ForeignProblem, arrays::Content};
 
@@ -29,7 +32,10 @@ pub(super) fn entries(contents: &mut Vec<Content>, most: u64) -> Result<Vec<Entr
     let mut unpacked: Vec<Content> = Vec::new();
     let mut entries = Vec::new();
     let mut left = most;
-    let mut archive = ZipArchive::new(&mut contents[0])?;
+    // PyTorch writes a second end of the directory, of 76 bytes. If the first entry of the directory has that length too, because the name of
+    // the file has 21 letters, a search for the directory begins at the second entry.
+    let config = Config { archive_offset: ArchiveOffset::Known(0) };
+    let mut archive = ZipArchive::with_config(config, &mut contents[0])?;
     if archive.len() > MOST_ENTRIES {
         return Err(ForeignProblem::TooManyEntries { found: archive.len(), most: MOST_ENTRIES });
     }

@@ -110,6 +110,13 @@ fn rows_that_are_missing_leave_the_ids_whole() {
 }
 
 #[test]
+fn a_file_of_pytorch_with_a_name_of_21_letters_is_read() {
+    let name = "generated-with-inputs.pt";
+    assert_eq!(name.trim_end_matches(".pt").len(), 21);
+    assert_eq!((open(name, None).rows(), open(name, None).columns()), (8, 4));
+}
+
+#[test]
 fn a_list_of_ids_may_be_longer_than_the_rows_too() {
     let file = open("listed-ids-prefix.pt", None);
     assert_eq!((file.rows(), file.token_ids().unwrap().len()), (5, 8));
