@@ -107,9 +107,9 @@ fn one_file_of_a_folder_does_not_end_the_others_and_is_named() {
     let folder = dir.path().join("folder");
     fs::create_dir(&folder).unwrap();
     let own = states_of(&model(), Tap::Block(2), &FIRST);
-    write_npy(&folder.join("a.npy"), own.view()).unwrap();
-    write_npy(&folder.join("b.npy"), states_of(&model(), Tap::Block(1), &FIRST).view()).unwrap();
-    write_npy(&folder.join("c.npy"), Array2::<f32>::zeros((4, own.ncols())).view()).unwrap();
+    write_npy(folder.join("a.npy"), own.view()).unwrap();
+    write_npy(folder.join("b.npy"), states_of(&model(), Tap::Block(1), &FIRST).view()).unwrap();
+    write_npy(folder.join("c.npy"), Array2::<f32>::zeros((4, own.ncols())).view()).unwrap();
     let named = states_of(&model(), Tap::Block(1), &FIRST);
     write(&folder.join("d.safetensors"), &named, &FIRST.map(i64::from), Some("block-1"));
     fs::copy(fixtures().join("any-name.safetensors"), folder.join("e.safetensors")).unwrap();

@@ -9,7 +9,10 @@ use std::{
     path::Path,
 };
 
-use zip::ZipArchive;
+use zip::{
+    ZipArchive,
+    read::{ArchiveOffset, Config},
+};
 
 /// The bits by their names in the pickle.
 const BITS: [&str; 2] = ["neg", "conj"];
@@ -26,7 +29,9 @@ pub(super) fn lazy_bit(path: &Path) -> io::Result<Option<&'static str>> {
 /// Reads the pickle of a file: that of a ZIP file, or the beginning of an older file.
 fn pickle(path: &Path) -> io::Result<Vec<u8>> {
     let mut pickle = Vec::new();
-    let Ok(mut archive) = ZipArchive::new(File::open(path)?) else {
+    // A search for the directory finds another beginning if the name of the file has 21 letters.
+    let config = Config { archive_offset: ArchiveOffset::Known(0) };
+    let Ok(mut archive) = ZipArchive::with_config(config, File::open(path)?) else {
         File::open(path)?.take(LONGEST_PICKLE).read_to_end(&mut pickle)?;
         return Ok(pickle);
     };
