@@ -24,9 +24,11 @@ fn protect(path: &Path) {
 
 /// Runs the program as a user who may not write.
 fn run(folder: &Path, arguments: &str) -> Output {
-    // Nobody may not enter the folder of the build.
+    // Nobody may not enter the folder of the build. The copy is another process's, because a process that another test starts meanwhile
+    // would hold a file that this one writes, and then it could not be run.
     let copy = folder.join("inject");
-    fs::copy(env!("CARGO_BIN_EXE_inject"), &copy).unwrap();
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_inject")).arg(&copy).status().unwrap();
+    assert!(copied.success());
     let mut command = Command::new(&copy);
     let known = program(folder);
     command.current_dir(folder).envs(known.get_envs().filter_map(|(name, value)| Some((name, value?))));
