@@ -1,17 +1,18 @@
 //! Signals that ask the program to stop.
 //!
 //! A signal sets a flag. The next report of progress, or the wait for a download or a pipe, sees it and unwinds to the program's entry,
-//! so files are closed, locks are dropped, and no line is left half-written. A second signal ends the program at once, and where nothing is being
-//! written so does the first.
+//! so files are closed, locks are dropped, and no line is left half-written. A second signal ends the program at once, and where nothing is
+//! being written so does the first.
 
 use std::{
     any::Any,
-    panic,
+    panic, process,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc::{Receiver, RecvTimeoutError},
+        mpsc::{Receiver, RecvTimeoutError, channel},
     },
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -26,8 +27,6 @@ use crate::output::note;
 const LOOK: Duration = Duration::from_millis(100);
 
 static SIGNAL: Mutex<Option<Arc<AtomicUsize>>> = Mutex::new(None);
-/// Whether the next signal ends the program at once.
-static AT_ONCE: Mutex<Option<Arc<AtomicBool>>> = Mutex::new(None);
 static ADVICE: Mutex<Option<&'static str>> = Mutex::new(None);
 
 /// The payload that unwinds an interrupted run.
@@ -52,7 +51,6 @@ pub(crate) fn install() {
     if let Err(error) = flag::register(signal_hook::consts::SIGXFSZ, Arc::default()) {
         note(&format!("a file that grows beyond its limit ends the program: {error}"));
     }
-    *AT_ONCE.lock().unwrap_or_else(PoisonError::into_inner) = Some(again);
     *SIGNAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(signal);
 }
 
@@ -72,27 +70,35 @@ pub(crate) fn advising<T>(advice: &'static str, part: impl FnOnce() -> T) -> T {
     done
 }
 
-/// A part of the work during which a signal ends the program at once. It must write no file.
+/// A part of the work during which a signal ends the program at once, and not only at the next report of progress. It must write no file.
 pub(crate) fn at_once<T>(part: impl FnOnce() -> T) -> T {
     check();
-    let set = |to| {
-        if let Some(flag) = &*AT_ONCE.lock().unwrap_or_else(PoisonError::into_inner) {
-            flag.store(to, Ordering::Relaxed);
+    let (running, over) = channel::<()>();
+    // Where the system allows no thread, a report of progress sees the signal.
+    let watch = thread::Builder::new().spawn(move || {
+        while let Err(RecvTimeoutError::Timeout) = over.recv_timeout(LOOK) {
+            if let Some(number) = signal() {
+                say();
+                process::exit(status(number).into());
+            }
         }
-    };
-    set(true);
+    });
     let done = part();
-    set(false);
+    drop(running);
+    // Once it has ended, it ends the program no more.
+    let _ = watch.map(JoinHandle::join);
     done
+}
+
+/// The signal that asked for an end, if one did.
+fn signal() -> Option<usize> {
+    let signal = SIGNAL.lock().unwrap_or_else(PoisonError::into_inner);
+    signal.as_ref().map(|signal| signal.load(Ordering::Relaxed)).filter(|&number| number != 0)
 }
 
 /// Ends the run if a signal asked for it.
 pub(crate) fn check() {
-    let number = match &*SIGNAL.lock().unwrap_or_else(PoisonError::into_inner) {
-        None => return,
-        Some(signal) => signal.load(Ordering::Relaxed),
-    };
-    if number != 0 {
+    if let Some(number) = signal() {
         // Unlike `panic!` this does not call the panic hook.
         panic::resume_unwind(Box::new(Interrupted(number)));
     }
@@ -113,29 +119,20 @@ pub(crate) fn receive<T>(from: &Receiver<T>) -> Option<T> {
 /// Reports an interruption to the user. Returns the exit status, or nothing if the payload is that of a panic.
 pub(crate) fn report(payload: &(dyn Any + Send)) -> Option<u8> {
     let Interrupted(number) = *payload.downcast_ref()?;
+    say();
+    Some(status(number))
+}
+
+/// Says how the run can be continued.
+fn say() {
     let advice = ADVICE
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .unwrap_or("nothing was kept, and the same command begins again");
     note(&format!("interrupted: {advice}"));
-    Some(status(number))
 }
 
 /// 128 plus the number of the signal, as in shells.
 fn status(number: usize) -> u8 {
     128 + number as u8
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_signal_ends_the_program_at_once_in_a_part_that_says_so() {
-        install();
-        let is_set = || AT_ONCE.lock().unwrap().as_ref().unwrap().load(Ordering::Relaxed);
-        assert!(!is_set());
-        assert!(at_once(is_set));
-        assert!(!is_set());
-    }
 }

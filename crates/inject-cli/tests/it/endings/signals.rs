@@ -1,6 +1,7 @@
 //! Signals: the program ends between two pieces of work, and the same command continues.
 
 use super::*;
+use serde_json::json;
 
 /// An inversion of a store that takes minutes.
 fn long_inversion(folder: &Path) -> Child {
@@ -129,6 +130,31 @@ fn a_signal_ends_the_wait_for_a_pipe() {
             drop(writer);
             assert!(!dir.path().join("a").exists(), "{command}");
         }
+    }
+}
+
+#[test]
+fn a_signal_ends_the_search_for_a_tap_and_not_only_between_two_taps() {
+    let dir = tempfile::tempdir().unwrap();
+    // Two tokens in so many columns that the search takes minutes. None holds states of the model.
+    let shape = [2, 500, 128];
+    let values = (0..shape.iter().product()).map(|i: u64| ((i * i + 3 * i) % 101) as f32);
+    let values: Vec<u8> = values.flat_map(f32::to_le_bytes).collect();
+    let states = json!({"states": {"dtype": "F32", "shape": shape, "data_offsets": [0, values.len()]}});
+    let header = states.to_string();
+    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &values].concat();
+    fs::write(dir.path().join("states.safetensors"), file).unwrap();
+    for (signal, status) in [("INT", 130), ("TERM", 143)] {
+        let said = dir.path().join("said");
+        let mut command = program(dir.path());
+        command.args(["invert", "--states", "states.safetensors", "--tap", "auto"]).stdout(Stdio::null());
+        let mut child = command.stderr(File::create(&said).unwrap()).spawn().unwrap();
+        let text = || fs::read_to_string(&said).unwrap();
+        wait_until(&mut child, || text().contains("column 0: none"));
+        Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+        assert_eq!(ended(child).status.code(), Some(status), "{}", text());
+        assert!(text().contains("interrupted: nothing was kept"), "{}", text());
+        assert!(!text().contains("column 499"), "{}", text());
     }
 }
 
