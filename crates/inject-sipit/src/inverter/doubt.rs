@@ -7,7 +7,7 @@ use crate::{
     cost::Cost,
     error::InvertError,
     likely_tap::another_tap,
-    models::Progress,
+    models::{Progress, Unit},
     policy::PolicyChoice,
     settings::{Scan, TapCheck},
     target::TargetStates,
@@ -97,7 +97,11 @@ impl Recovery<'_, '_> {
         let inverter = inverter.with_settings(searching)?.with_weights_as_given();
         let first = target.first_open(inverter.decoder)?.by_direction();
         let choice = PolicyChoice::auto(inverter.decoder, inverter.tap, at + 1, None, begins);
-        let inversion = inverter.invert(&first, &mut inverter.searcher(&choice.policy), progress)?;
+        let mut compared = |inner: Progress<'_>| {
+            let report = Progress::new("compare directions", Unit::Positions, 0, 1);
+            progress(report.with_part(inner.fraction()));
+        };
+        let inversion = inverter.invert(&first, &mut inverter.searcher(&choice.policy), &mut compared)?;
         let seconds = start.elapsed().as_secs_f64();
         // A calibration stays under its own name, because only the first prompt pays for it.
         let calibration = inversion.cost.stages().get(Cost::CALIBRATION).copied().unwrap_or_default();
