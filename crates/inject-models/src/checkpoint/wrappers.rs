@@ -14,10 +14,12 @@ const MODEL_WITHIN: &[&str] = &[
     "model.model.",
     "model.transformer.",
     "model.gpt_neox.",
+    "model.embed_in.",
+    "model.final_layer_norm.",
     "model.lm_head.",
     "model.embed_out.",
     "model.module.",
-    // GPT-2 without its head.
+    // GPT-NeoX and GPT-2 without their heads. The names of other models without a head begin with `model.` in any case.
     "model.wte.",
     "model.wpe.",
     "model.h.",
@@ -25,7 +27,8 @@ const MODEL_WITHIN: &[&str] = &[
 ];
 
 /// Dictionaries of a checkpoint of training that hold the whole model.
-const DICTIONARIES: &[&str] = &["state_dict.", "model_state_dict.", "module.", "net.", "model."];
+const DICTIONARIES: &[&str] =
+    &["state_dict.", "model_state_dict.", "module.", "net.", "pretrained_model.", "model."];
 
 /// The tensors of a model under their own names.
 pub(super) struct Unwrapped<T> {

@@ -10,10 +10,13 @@ mod vocabulary;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
-use self::normalisations::{TABLE, announced, growth_by_table, of_base64, trie_within};
 pub(crate) use self::{
     normalisations::check_table,
     vocabulary::{Merges, check_added, check_tokens, check_unknown},
+};
+use self::{
+    normalisations::{TABLE, announced, growth_by_table, of_base64, trie_within},
+    vocabulary::Lengths,
 };
 
 /// Largest file: what a token of the model may take, and what any tokenizer may, because a small model may have that of a large one.
@@ -107,15 +110,14 @@ struct AddedToken {
     content: Option<String>,
 }
 
-/// The texts that a model puts beside or in place of tokens, and its vocabulary, of which only the form is looked at.
+/// The texts that a model puts beside or in place of tokens, the lengths of its tokens, and its merges, of which only the form is looked at.
 #[derive(Deserialize)]
 struct Marks {
     unk_token: Option<String>,
     continuing_subword_prefix: Option<String>,
     end_of_word_suffix: Option<String>,
     max_input_chars_per_word: Option<u64>,
-    #[serde(rename = "vocab")]
-    _vocab: Option<IgnoredAny>,
+    vocab: Option<Lengths>,
     #[serde(rename = "merges")]
     _merges: Option<IgnoredAny>,
 }
@@ -158,7 +160,8 @@ pub(super) fn check(text: &[u8]) -> Result<(), TokenizerLimit> {
     }
     size("the length of all added tokens", all, MOST_ADDED)?;
     if let Some(model) = &outline.model {
-        let Marks { unk_token, continuing_subword_prefix, end_of_word_suffix, .. } = model;
+        let Marks { unk_token, continuing_subword_prefix, end_of_word_suffix, vocab, .. } = model;
+        vocab.as_ref().map_or(Ok(()), Lengths::check)?;
         let marks = [
             ("the length of `unk_token`", unk_token),
             ("the length of `continuing_subword_prefix`", continuing_subword_prefix),

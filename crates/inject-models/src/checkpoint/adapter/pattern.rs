@@ -2,7 +2,9 @@
 
 use fancy_regex::{Captures, Regex, RegexBuilder};
 
-use super::AdapterError;
+use serde_json::Value;
+
+use super::{AdapterError, settings::setting};
 
 /// The steps after which the search for a match is given up. Published expressions take some hundred.
 const MOST_STEPS: usize = 100_000;
@@ -27,6 +29,11 @@ impl Pattern {
         pattern: &str,
         [before, after]: [&str; 2],
     ) -> Result<Self, AdapterError> {
+        if has_set(pattern) {
+            let expected =
+                "classes without `[`, `&&`, `--` and `~~`, which mean single signs in Python and sets here";
+            return Err(setting(key, &Value::from(pattern), expected));
+        }
         let expression = format!(r"\A(?:{before}{pattern}{after})");
         match RegexBuilder::new(&expression).backtrack_limit(MOST_STEPS).build() {
             Ok(regex) => Ok(Pattern { key, pattern: pattern.to_owned(), regex }),
@@ -61,5 +68,44 @@ impl Pattern {
             pattern: self.pattern.clone(),
             source: Box::new(source),
         })
+    }
+}
+
+/// Whether a class of the expression has a sign that means a set of signs to `regex`, and only itself to Python.
+fn has_set(pattern: &str) -> bool {
+    let mut signs = pattern.chars();
+    // Within a class, the sign before, and whether it is the first.
+    let mut class: Option<(Option<char>, bool)> = None;
+    while let Some(sign) = signs.next() {
+        class = match (class, sign) {
+            (class, '\\') => {
+                signs.next();
+                class.map(|_| (None, false))
+            }
+            (None, '[') => Some((None, true)),
+            (None, _) => None,
+            (Some((None, true)), '^') => Some((None, true)),
+            (Some((_, false)), ']') => None,
+            (Some(_), '[') => return true,
+            (Some((Some(before), _)), sign) if before == sign && "&-~".contains(sign) => return true,
+            (Some(_), sign) => Some((Some(sign), false)),
+        };
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_that_are_not_those_of_python_are_refused() {
+        for pattern in [r".*\.[qv&&v]_proj", "[q-z--v]", "[qk~~k]", "[[qk]_proj", "[a-z&&[^q]]", "[^[a]"] {
+            let error = Pattern::of_whole_path("target_modules", pattern).unwrap_err().to_string();
+            assert!(error.contains("classes without `[`"), "{pattern}: {error}");
+        }
+        for pattern in [r".*\.[qv]_proj", "[^a-c]--&&", r"[\[a]", "[]a]", "[^]-a]", "[a&]&[&b]"] {
+            Pattern::of_whole_path("target_modules", pattern).unwrap();
+        }
     }
 }

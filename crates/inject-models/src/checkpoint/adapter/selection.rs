@@ -19,6 +19,9 @@ use crate::families::{Family, Ignored, Names};
 /// The value of `target_modules` that stands for every linear map but the head.
 const ALL_LINEAR: &str = "all-linear";
 
+/// The number of names from which on PEFT replaces them by their endings (`MIN_TARGET_MODULES_FOR_OPTIMIZATION`).
+const CONDENSED: usize = 20;
+
 /// The modules that change.
 #[derive(Debug)]
 pub(super) struct Selection {
@@ -59,6 +62,10 @@ impl Selection {
         let layers = or(faults, Layers::new(&numbers, &pattern), None);
         if targets.is_string() && layers.is_some() {
             let expected = "null beside a `target_modules` that is a text: PEFT refuses both";
+            faults.push(setting("layers_to_transform", &numbers, expected));
+        }
+        if layers.is_some() && targets.as_array().is_some_and(|names| names.len() >= CONDENSED) {
+            let expected = "null beside 20 or more `target_modules`: PEFT shortens so many, and then no layer is named whole";
             faults.push(setting("layers_to_transform", &numbers, expected));
         }
         Selection {

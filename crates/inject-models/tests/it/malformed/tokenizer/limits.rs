@@ -117,6 +117,16 @@ fn a_small_tokenizer_that_asks_for_much_is_refused() {
                 "max_input_chars_per_word": 4000}),
             "`max_input_chars_per_word` is 4000",
         ),
+        (
+            "model",
+            json!({"type": "WordLevel", "vocab": {"x".repeat(60_000): 0}, "unk_token": "a"}),
+            "a token is 60000",
+        ),
+        (
+            "model",
+            json!({"type": "Unigram", "unk_id": 0, "vocab": [["x".repeat(60_000), 0.0]]}),
+            "a token is 60000",
+        ),
         ("added_tokens", added, "an added token is 60000"),
     ];
     for (key, value, part) in cases {
