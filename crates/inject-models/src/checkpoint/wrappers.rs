@@ -27,8 +27,7 @@ const MODEL_WITHIN: &[&str] = &[
 ];
 
 /// Dictionaries of a checkpoint of training that hold the whole model.
-const DICTIONARIES: &[&str] =
-    &["state_dict.", "model_state_dict.", "module.", "net.", "model."];
+const DICTIONARIES: &[&str] = &["state_dict.", "model_state_dict.", "module.", "net.", "model."];
 
 /// The tensors of a model under their own names.
 pub(super) struct Unwrapped<T> {
