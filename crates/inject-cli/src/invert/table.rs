@@ -203,21 +203,9 @@ mod tests {
 
     fn recovered(verdicts: &[VerdictName], equals_prompt: Option<bool>) -> Recovered {
         let position = |(position, &verdict): (usize, &VerdictName)| PositionReport {
-            position,
             verdict,
             token_id: (verdict != VerdictName::Open).then_some(7),
-            guess: None,
-            candidates: Vec::new(),
-            more_candidates: false,
-            distance: None,
-            tolerance: None,
-            noise: None,
-            runner_up: None,
-            margin: None,
-            ratio: None,
-            candidates_tested: 0,
-            found_by: None,
-            ruled_out: Vec::new(),
+            ..PositionReport::open(position)
         };
         let positions: Vec<PositionReport> = verdicts.iter().enumerate().map(position).collect();
         Recovered {

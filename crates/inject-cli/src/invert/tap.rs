@@ -111,11 +111,7 @@ fn check_found(options: &Options, file: &StatesFile, found: &[(usize, Tap)]) -> 
         && let Some(names) = file.taps()
         && let Some(&(column, tap)) = found.iter().find(|&&(column, tap)| names[column] != tap)
     {
-        return Err(not_a_stack(
-            file,
-            column,
-            &format!("holds states of {tap}, and not of {}", names[column]),
-        ));
+        return Err(not_a_stack(file, column, names[column], Some(tap)));
     }
     let twice =
         |&&(column, tap): &&(usize, Tap)| found.iter().any(|&(other, of)| of == tap && other < column);
@@ -145,22 +141,23 @@ fn check_guess(options: &Options, model: &Model, file: &mut StatesFile, tap: Tap
     let Some(column) = names.iter().position(|&name| name != tap) else { return Ok(()) };
     match find(options, model, file, column)? {
         FoundTap::Fits(found) if found != names[column] => {
-            Err(not_a_stack(file, column, &format!("holds states of {found}, and not of {}", names[column])))
+            Err(not_a_stack(file, column, names[column], Some(found)))
         }
         // As those of several prompts do whose weights were rounded.
-        FoundTap::Nowhere(_) => {
-            let found = format!("holds no state of {} of a token tested", names[column]);
-            Err(not_a_stack(file, column, &found))
-        }
+        FoundTap::Nowhere(_) => Err(not_a_stack(file, column, names[column], None)),
         _ => Ok(()),
     }
 }
 
 /// The failure of a stack whose column is not at the tap of its number.
-fn not_a_stack(file: &StatesFile, column: usize, found: &str) -> Failure {
+fn not_a_stack(file: &StatesFile, column: usize, name: Tap, found: Option<Tap>) -> Failure {
+    let found = match found {
+        Some(found) => format!("holds states of {found}, and not of {name}"),
+        None => format!("holds no state of {name} of a token tested"),
+    };
     Failure::new(format!(
-        "{} was read as a stack of {} taps, because the model has as many, but column {column} {found}: most likely it holds as many prompts; give --axes, such as --axes batch-token for [prompt, token, d_model] or --axes tap-token \
-         for [tap, token, d_model]",
+        "{} was read as a stack of {} taps, because the model has as many, but column {column} {found}: most likely it holds \
+         as many prompts; give --axes, such as --axes batch-token for [prompt, token, d_model] or --axes tap-token for [tap, token, d_model]",
         file.path().display(),
         file.columns()
     ))

@@ -121,7 +121,7 @@ impl PositionReport {
     }
 
     /// A position at which nothing was tested.
-    pub(super) fn open(position: usize) -> Self {
+    pub(in crate::invert) fn open(position: usize) -> Self {
         PositionReport {
             position,
             verdict: VerdictName::Open,
