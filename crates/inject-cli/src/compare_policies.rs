@@ -37,7 +37,9 @@ take an hour a prompt and more. Nothing is compared with the prompts before all 
     after_help = "\
 Examples:
   inject compare-policies --count 5 --policies random,scan,auto
-  inject compare-policies --model FOLDER --lens LENSES --prompts prompts.jsonl --out compare"
+  inject compare-policies --model FOLDER --lens LENSES --prompts prompts.jsonl --out compare
+
+To continue a stopped run, give the same command again."
 )]
 pub(crate) struct Options {
     #[command(flatten)]

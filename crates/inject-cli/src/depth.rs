@@ -40,7 +40,9 @@ A prompt has none if no other token was tested at any position.",
     after_help = "\
 Examples:
   inject depth --taps block-1,block-3 --lengths 8,16,32
-  inject depth --model FOLDER --lens LENSES --prompts prompts.jsonl --taps all --out depth"
+  inject depth --model FOLDER --lens LENSES --prompts prompts.jsonl --taps all --out depth
+
+To continue a stopped run, give the same command again."
 )]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -52,7 +54,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = FileFormat::F32)]
     format: FileFormat,
     /// Add Gaussian noise to every state: this share of the prompt's least margin
-    #[arg(long, value_name = "SHARE", conflicts_with = "noise")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, conflicts_with = "noise")]
     noise_share: Option<f64>,
     /// Candidates at each position among which the margin for --noise-share is measured
     #[arg(long, value_name = "COUNT", default_value_t = 256)]

@@ -35,6 +35,7 @@ mod study;
 mod table;
 mod text_file;
 mod threads;
+mod token;
 mod train_tiny;
 mod without_effect;
 

@@ -37,7 +37,7 @@ Examples:
   inject invert --model tiny"
 )]
 pub(crate) struct Options {
-    /// The folder for the checkpoint
+    /// The folder for the checkpoint: new or empty
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// The number of steps that the optimiser takes
@@ -84,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
         )));
     }
     let device = options.device.open()?;
-    let folder = OutputFolder::open(&options.out)?;
+    let folder = OutputFolder::open_empty(&options.out)?;
     let begin = Instant::now();
 
     let tokenizer = learn_vocabulary(seed)?;

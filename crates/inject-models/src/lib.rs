@@ -81,7 +81,6 @@ mod as_text;
 mod decoder;
 mod error;
 mod families;
-mod in_order;
 mod listed;
 mod model;
 mod note;

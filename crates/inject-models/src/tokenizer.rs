@@ -8,6 +8,7 @@ pub(crate) mod cuts;
 mod files;
 mod json;
 pub(crate) mod limits;
+mod member;
 mod mistral;
 pub(crate) mod pieces;
 mod place;

@@ -3,6 +3,7 @@
 //! - [`replace`] and [`replace_with`] write a file whole or not at all.
 //! - [`Checksum`] tells damaged bytes from right ones.
 //! - [`checksum_member`] adds a checksum to a JSON object.
+//! - [`circumstances`] writes the circumstances of a computation into a description, and compares those of older versions.
 //! - [`fingerprint`] tells one file from another.
 //! - [`JsonLines`] is a journal: one line of JSON for each finished piece of work.
 //! - [`LockedFile`] keeps a second process out.
@@ -21,6 +22,7 @@
 
 mod checksum;
 pub mod checksum_member;
+pub mod circumstances;
 mod fingerprint;
 mod json_lines;
 mod locked_file;

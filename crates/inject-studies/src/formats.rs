@@ -30,7 +30,6 @@ pub struct FormatOptions {
     /// The taps at which states are read.
     pub taps: Vec<Tap>,
     /// The kinds of storage to compare.
-    #[serde(rename = "held")]
     pub storages: Vec<Storage>,
     /// The seed of random disturbances.
     pub seed: u64,
@@ -95,7 +94,7 @@ pub struct FormatStudy {
 #[non_exhaustive]
 pub struct InFormat {
     /// The numbers to which the format applies.
-    #[serde(rename = "held")]
+    #[serde(alias = "held")]
     pub storage: Storage,
     /// The tap at which the states were read.
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]

@@ -103,7 +103,7 @@ pub struct RepeatsAt {
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
     pub resolution: Resolution,
     /// The reason why the states must be equal, if there is one.
-    #[serde(rename = "why")]
+    #[serde(alias = "why")]
     pub reason: Option<EqualityReason>,
 }
 

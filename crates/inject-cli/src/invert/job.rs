@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use inject_sipit::models::{FloatFormat, Tap};
+use inject_sipit::{
+    models::{FloatFormat, Tap},
+    states::durable::circumstances,
+};
 use serde_json::{Map, Value};
 
 use super::{Options, share::ResultShare};
@@ -97,7 +100,7 @@ impl<'a> Job<'a> {
             version: env!("CARGO_PKG_VERSION"),
             model: id,
             device: options.model.device.device.to_string(),
-            circumstances: model.decoder.circumstances().to_fields(),
+            circumstances: circumstances::to_fields(model.decoder.circumstances()),
             weight_hash: model.weight_hash()?,
             lens: lenses::fingerprint_at(options.policy.lens.as_deref(), states.tap)?,
             states,

@@ -2,10 +2,7 @@
 
 use std::{ops::Range, path::Path};
 
-use inject_sipit::{
-    models::Circumstances,
-    states::durable::{self, JsonLines, JsonLinesError},
-};
+use inject_sipit::states::durable::{self, JsonLines, JsonLinesError, circumstances};
 use serde_json::Value;
 
 use super::{record::Record, tally::Tally};
@@ -52,6 +49,6 @@ pub(super) fn open(
 fn leave_out_unrecorded(job: &mut Value, path: &Path) {
     let Ok(Some(begun)) = JsonLines::header::<Value>(path) else { return };
     if let (Some(job), Some(begun)) = (job.as_object_mut(), begun["job"].as_object()) {
-        Circumstances::leave_out_unrecorded(job, begun);
+        circumstances::leave_out_unrecorded(job, begun);
     }
 }

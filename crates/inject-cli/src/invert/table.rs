@@ -9,6 +9,7 @@ use super::{
 use crate::{
     number::{self, counted, measured},
     table::{Cell, Table},
+    token,
 };
 
 impl Report {
@@ -185,9 +186,7 @@ fn verdict(row: &PositionReport) -> String {
 fn token(row: &PositionReport, model: &Model) -> String {
     const WIDTH: usize = 16;
     let Some(id) = row.token_id else { return "-".to_owned() };
-    let text = model.tokenizer().ok().and_then(|tokenizer| tokenizer.token(id));
-    let text = text.unwrap_or_else(|| id.to_string());
-    let printable: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let printable = token::printable(model, id);
     if printable.chars().count() <= WIDTH {
         printable
     } else {

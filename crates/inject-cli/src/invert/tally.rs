@@ -48,8 +48,8 @@ pub(crate) struct Tally {
     states: usize,
     /// Seconds of the inversions of this run: none of those of earlier runs, whose time no file records.
     seconds: f64,
-    /// The number of positions that this run recovered for each second; 0 if it recovered none.
-    tokens_per_second: f64,
+    /// The number of positions that this run recovered for each second. `null` if it recovered none.
+    tokens_per_second: Option<f64>,
     /// The positions whose inversions took those seconds.
     #[serde(skip)]
     timed: usize,
@@ -113,7 +113,8 @@ impl Tally {
     pub(super) fn took(&mut self, seconds: f64, positions: usize) {
         self.seconds += seconds;
         self.timed += positions;
-        self.tokens_per_second = self.timed as f64 / self.seconds.max(f64::MIN_POSITIVE);
+        self.tokens_per_second =
+            (self.timed > 0).then(|| self.timed as f64 / self.seconds.max(f64::MIN_POSITIVE));
     }
 
     /// Counts the states of a calibration that an inversion paid for. No file records them: they serve all prompts.
@@ -181,7 +182,7 @@ mod tests {
             candidates_tested: 3,
             states: 6,
             seconds: 0.5,
-            tokens_per_second: 6.0,
+            tokens_per_second: Some(6.0),
             timed: 3,
             forward_pass_equivalents: 2.0,
             ..Tally::default()

@@ -38,6 +38,7 @@ pub(super) enum Stopped {
 pub(super) fn watched<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Stopped> {
     let (send, receive) = channel();
     let (begin, before) = (Instant::now(), resident());
+    let is_large = || resident().zip(before).is_some_and(|(now, before)| now > before.saturating_add(MOST));
     thread::Builder::new().stack_size(STACK).spawn(move || {
         // Nobody listens to work that was given up.
         let _ = send.send(work());
@@ -47,20 +48,17 @@ pub(super) fn watched<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
             Ok(outcome) => return Ok(outcome),
             Err(RecvTimeoutError::Disconnected) => return Err(Stopped::Panicked),
             Err(RecvTimeoutError::Timeout) if begin.elapsed() > LONGEST => return Err(Stopped::Late),
-            Err(RecvTimeoutError::Timeout) if resident() > before.saturating_add(MOST) => {
-                return Err(Stopped::Large);
-            }
+            Err(RecvTimeoutError::Timeout) if is_large() => return Err(Stopped::Large),
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
 }
 
-/// The memory of the process, in bytes. 0 if the system does not tell.
-fn resident() -> usize {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<usize>().ok());
-    kilobytes.unwrap_or(0).saturating_mul(1024)
+/// The memory of the process, in bytes, where the system reports it.
+fn resident() -> Option<usize> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
 }
 
 #[cfg(test)]

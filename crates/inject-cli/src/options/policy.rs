@@ -39,15 +39,15 @@ pub(crate) struct PolicyOptions {
     #[arg(long)]
     pub(crate) certify: bool,
     /// Accept a candidate within this L2 distance instead of the noise floor: the rule of the paper
-    #[arg(long, value_name = "DISTANCE", conflicts_with_all = ["allclose", "noise"])]
+    #[arg(long, value_name = "DISTANCE", allow_negative_numbers = true, conflicts_with_all = ["allclose", "noise"])]
     pub(crate) epsilon: Option<f64>,
     /// Accept a candidate as torch.allclose does: the rule of the published code, which uses 1e-5,1e-5
     #[arg(long, value_name = "RTOL,ATOL", value_delimiter = ',', num_args = 1, conflicts_with = "noise")]
     pub(crate) allclose: Option<Vec<f64>>,
     /// An upper bound on the L2 norm of the noise that was added to every state
-    #[arg(long, value_name = "NORM", default_value_t = 0.0)]
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true, default_value_t = 0.0)]
     pub(crate) noise: f64,
-    /// The format that the producer of the states computed in: auto, f32, bf16, f16, or int8, q8_0, int4, nf4, fp4, q4_0, q4_1
+    /// The format that the producer of the states computed in: auto, f64, f32, bf16, f16, or int8, q8_0, int4, nf4, fp4, q4_0, q4_1
     /// for its weights. auto estimates the noise of a narrow format if no candidate fits in f32, and then tries rounded weights
     #[arg(long, value_name = "FORMAT", value_parser = parse_computed_in, default_value = "auto", conflicts_with_all = ["epsilon", "allclose"])]
     #[serde(serialize_with = "name_of_format")]

@@ -27,7 +27,7 @@ pub(crate) fn write(
     let Some((config, weights)) = files.split_last() else { return Ok(()) };
     let place = |name: &str| folder.path().join(name);
     let paths: Vec<PathBuf> = files.iter().map(|file| place(file.name())).collect();
-    let remains = remains_of_a_killed_run(folder.path(), &place(config.name()))?;
+    let remains = remains_of_a_killed_run(folder, &place(config.name()))?;
     // The lock of this file is that of the folder.
     durable::replace_with(&place(config.name()), |out| {
         let unfinished = Unfinished(paths);
@@ -53,20 +53,17 @@ pub(crate) fn write(
 /// # Errors
 ///
 /// [`Failure`] for a folder with anything else in it.
-fn remains_of_a_killed_run(folder: &Path, config: &Path) -> Result<Vec<PathBuf>, Failure> {
+fn remains_of_a_killed_run(folder: &OutputFolder, config: &Path) -> Result<Vec<PathBuf>, Failure> {
     let begun = durable::partial(config);
     let was_begun = begun.exists();
     let mut weights = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Failure::io("read the folder", folder))? {
-        let path = entry.map_err(Failure::io("read the folder", folder))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if was_begun && is_of_weights(&name) {
-            weights.push(path);
-        } else if path != begun {
-            return Err(Failure::usage(format!(
-                "--out {}: expected a new or empty folder, found `{name}` in it",
-                folder.display()
-            )));
+    let path = folder.path();
+    for entry in fs::read_dir(path).map_err(Failure::io("read the folder", path))? {
+        let entry = entry.map_err(Failure::io("read the folder", path))?;
+        if was_begun && is_of_weights(&entry.file_name().to_string_lossy()) {
+            weights.push(entry.path());
+        } else if entry.path() != begun {
+            return Err(folder.not_empty(&entry.file_name()));
         }
     }
     Ok(weights)

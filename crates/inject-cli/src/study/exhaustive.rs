@@ -22,6 +22,7 @@ use crate::{
     progress::Meter,
     report::Report,
     table::{Cell, Table},
+    token,
 };
 
 /// The prompts that are extended where no number is given.
@@ -149,10 +150,6 @@ fn closest(
     Ok(found.into_iter().map(|row| prompts[row].clone()).collect())
 }
 
-fn token(model: &LoadedModel, id: u32) -> String {
-    model.tokenizer().ok().and_then(|tokenizer| tokenizer.token(id)).unwrap_or_else(|| id.to_string())
-}
-
 fn table(study: &ExhaustiveStudy, model: &LoadedModel) -> Table {
     let across = match study.pairs_across {
         0 => String::new(),
@@ -174,8 +171,8 @@ fn table(study: &ExhaustiveStudy, model: &LoadedModel) -> Table {
         table.push([
             Cell::Text(prompts),
             closest.distance.into(),
-            Cell::Text(token(model, closest.tokens[0])),
-            Cell::Text(token(model, closest.tokens[1])),
+            Cell::Text(token::printable(model, closest.tokens[0])),
+            Cell::Text(token::printable(model, closest.tokens[1])),
             quantile(&extensions.quantiles, 0.5).into(),
             extensions.equal_pairs.into(),
         ]);
@@ -197,7 +194,7 @@ fn lines(study: &ExhaustiveStudy, model: &LoadedModel) -> Vec<String> {
             number::count(study.pairs_with_equal_embeddings)
         ));
         let group = |group: &Vec<u32>| {
-            group.iter().map(|&id| format!("{:?}", token(model, id))).collect::<Vec<_>>().join(" ")
+            group.iter().map(|&id| format!("{:?}", token::printable(model, id))).collect::<Vec<_>>().join(" ")
         };
         lines.extend(study.tokens_with_equal_embeddings.iter().map(group));
     }

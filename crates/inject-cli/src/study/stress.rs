@@ -19,6 +19,7 @@ use crate::{
     plot::{Axis, Figure, Mark, distinct},
     report::Report,
     table::{Cell, Table},
+    token,
 };
 
 /// The words whose first token is repeated if none are given.
@@ -100,7 +101,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 
     let asked = RepeatOptions::new(taps, tokens, options.repeats).with_bos(model.bos_token_id());
     let repeated = study.carry_out(StudyName::Repeats, |run| repeats(&model.decoder, &asked, run))?;
-    let (table, lines) = (repeat_table(&repeated), conclusion(&repeated));
+    let (table, lines) = (repeat_table(&repeated, &model), conclusion(&repeated));
     study.show("");
     study.show(&table.text());
     lines.iter().for_each(|line| study.show(line));
@@ -203,7 +204,7 @@ fn set_table(study: &StressStudy) -> Table {
     table
 }
 
-fn repeat_table(study: &RepeatStudy) -> Table {
+fn repeat_table(study: &RepeatStudy, model: &LoadedModel) -> Table {
     let positions = if study.learned_positions { "learned positions" } else { "no learned positions" };
     let title = format!("One token, once to {} times ({positions}; L2)", number::count(study.most));
     let headings = [
@@ -221,7 +222,7 @@ fn repeat_table(study: &RepeatStudy) -> Table {
     for repeats in &study.repeats {
         for at in &repeats.taps {
             table.push([
-                Cell::of(repeats.token),
+                Cell::Text(token::printable(model, repeats.token)),
                 Cell::of(if repeats.bos.is_some() { "yes" } else { "no" }),
                 Cell::of(at.tap),
                 at.smallest.into(),

@@ -17,7 +17,7 @@ pub struct ThresholdCount {
 #[non_exhaustive]
 pub struct ThresholdCounts {
     /// The count of each threshold, in the order of the question.
-    #[serde(rename = "below")]
+    #[serde(alias = "below")]
     pub counts: Vec<ThresholdCount>,
     /// The number of pairs that count. All of them were examined.
     pub decided: u64,

@@ -5,19 +5,18 @@ use std::{
     path::Path,
 };
 
+use indexmap::IndexMap;
 use serde_json::Value;
 use tokenizers::{AddedToken, PostProcessorWrapper};
 
 use super::{
     beside::{Beside, Tokens},
     limits,
+    member::Member,
     pieces::Around,
     special::Special,
 };
-use crate::{
-    error::ModelError,
-    in_order::{InOrder, Member},
-};
+use crate::error::ModelError;
 
 /// The special tokens that a class has if the files do not name others, by their keys.
 pub(super) type Defaults<'a> = &'a [(&'a str, &'a str)];
@@ -34,7 +33,7 @@ pub(super) type Defaults<'a> = &'a [(&'a str, &'a str)];
 pub(super) struct AddedTokens {
     numbered: BTreeMap<u32, AddedToken>,
     /// The special tokens that have a key, in the order in which those without an id get one.
-    named: InOrder<Special>,
+    named: IndexMap<String, Special>,
     /// The special tokens without a key.
     listed: Vec<Special>,
 }
@@ -61,21 +60,20 @@ impl AddedTokens {
     ) -> Self {
         let is_of_tokens = |key: &str| key.ends_with("_token") || key == LIST || key == OLDER_LIST;
         let of_tokens = beside.settings.iter().filter(|(key, _)| is_of_tokens(key));
-        let mut settings: InOrder<Member> =
+        let mut settings: IndexMap<String, Member> =
             of_tokens.map(|(key, value)| (key.to_owned(), value.clone())).collect();
         if is_empty(settings.get(LIST))
-            && let Some(list) = settings.remove(OLDER_LIST)
+            && let Some(list) = settings.shift_remove(OLDER_LIST)
         {
             settings.insert(LIST.to_owned(), list);
         }
         // Keys of the model's own, such as `image_token`. Some of these keys are flags, such as `add_bos_token`.
         let is_own = |key: &str| key.ends_with("_token") && !NAMED.contains(&key);
         let is_text = |value: &Member| value.plain().is_some_and(Value::is_string);
-        let texts = settings.iter().filter(|(key, value)| is_own(key) && is_text(value));
-        let mut own_names: InOrder<Special> =
-            texts.filter_map(|(key, value)| Some((key.to_owned(), Special::read(value)?))).collect();
-        let mut settings: InOrder<Member> =
-            settings.into_iter().filter(|(key, value)| !(is_own(key) && is_text(value))).collect();
+        let (texts, mut settings): (IndexMap<_, _>, IndexMap<_, _>) =
+            settings.into_iter().partition(|(key, value)| is_own(key) && is_text(value));
+        let mut own_names: IndexMap<String, Special> =
+            texts.into_iter().filter_map(|(key, value)| Some((key, Special::read(&value)?))).collect();
         take_names(&mut settings, &mut own_names);
         if let Tokens::Older { special, .. } = &beside.tokens {
             merge(&mut settings, special);
@@ -198,7 +196,7 @@ impl AddedTokens {
 fn numbered(
     tokens: &Tokens,
     own: BTreeMap<u32, AddedToken>,
-    settings: &InOrder<Member>,
+    settings: &IndexMap<String, Member>,
 ) -> BTreeMap<u32, AddedToken> {
     match tokens {
         Tokens::Decoder(tokens) => tokens.clone(),
@@ -216,14 +214,14 @@ fn numbered(
 }
 
 /// Adds what `special_tokens_map.json` says to the settings. It comes before them, but two lists are joined.
-fn merge(settings: &mut InOrder<Member>, map: &InOrder<Member>) {
+fn merge(settings: &mut IndexMap<String, Member>, map: &IndexMap<String, Member>) {
     let special = |mut value: Value| {
         if let Value::Object(described) = &mut value {
             described.insert("special".to_owned(), Value::Bool(true));
         }
         value
     };
-    let list = settings.remove(LIST).and_then(|list| list.plain()?.as_array().cloned());
+    let list = settings.shift_remove(LIST).and_then(|list| list.plain()?.as_array().cloned());
     let of_map = map.iter().map(|(key, value)| {
         let value = match value {
             Member::Other(Value::Array(more)) if key == LIST => {
@@ -245,13 +243,15 @@ fn merge(settings: &mut InOrder<Member>, map: &InOrder<Member>) {
 }
 
 /// Takes special tokens out of the settings that have names of the model's own.
-fn take_names(settings: &mut InOrder<Member>, names: &mut InOrder<Special>) {
-    match settings.remove(LIST) {
+fn take_names(settings: &mut IndexMap<String, Member>, names: &mut IndexMap<String, Special>) {
+    match settings.shift_remove(LIST) {
         Some(Member::Object(named)) => {
             let named = named.into_iter().filter_map(|(name, token)| Some((name, Special::of(&token)?)));
             *names = std::mem::take(names).into_iter().chain(named).collect();
         }
-        Some(list) => settings.insert(LIST.to_owned(), list),
+        Some(list) => {
+            settings.insert(LIST.to_owned(), list);
+        }
         None => {}
     }
 }

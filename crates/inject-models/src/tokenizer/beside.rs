@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use indexmap::IndexMap;
 use serde::{
     Deserialize,
     de::{DeserializeOwned, Error},
@@ -9,11 +10,8 @@ use serde::{
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
-use crate::{
-    checkpoint::read_text,
-    error::ModelError,
-    in_order::{InOrder, Member},
-};
+use super::member::Member;
+use crate::{checkpoint::read_text, error::ModelError};
 
 /// A token with its settings, as `added_tokens_decoder` and the maps of special tokens describe it.
 #[derive(Deserialize)]
@@ -33,7 +31,7 @@ pub(super) struct Described {
 /// The contents of the files beside a vocabulary.
 pub(super) struct Beside {
     /// `tokenizer_config.json`, without `added_tokens_decoder`.
-    pub(super) settings: InOrder<Member>,
+    pub(super) settings: IndexMap<String, Member>,
     pub(super) tokens: Tokens,
     /// `model_type` of `config.json`.
     pub(super) model_type: Option<String>,
@@ -50,7 +48,7 @@ pub(super) enum Tokens {
     /// `added_tokens_decoder` in `tokenizer_config.json`. The other files do not count beside it.
     Decoder(BTreeMap<u32, AddedToken>),
     /// `special_tokens_map.json` and `added_tokens.json`.
-    Older { special: InOrder<Member>, added: BTreeMap<String, u32> },
+    Older { special: IndexMap<String, Member>, added: BTreeMap<String, u32> },
 }
 
 const SETTINGS: &str = "tokenizer_config.json";
@@ -73,10 +71,10 @@ impl Beside {
     ///
     /// Fails if one of them cannot be read. The error names it.
     pub(super) fn read(vocabulary: &Path) -> Result<Self, ModelError> {
-        let mut settings: InOrder<Member> = json(vocabulary, SETTINGS)?;
+        let mut settings: IndexMap<String, Member> = json(vocabulary, SETTINGS)?;
         let model: Map<String, Value> = json(vocabulary, "config.json")?;
         let text = |key: &str| Some(model.get(key)?.as_str()?.to_owned());
-        let tokens = match settings.remove("added_tokens_decoder") {
+        let tokens = match settings.shift_remove("added_tokens_decoder") {
             Some(decoder) => {
                 let decoder =
                     BTreeMap::<u32, Described>::deserialize(Value::from(decoder)).map_err(|error| {

@@ -3,8 +3,7 @@
 use serde_json::Value;
 use tokenizers::AddedToken;
 
-use super::beside::Described;
-use crate::in_order::Member;
+use super::{beside::Described, member::Member};
 
 /// A special token by its text alone, or with its settings.
 #[derive(Clone)]

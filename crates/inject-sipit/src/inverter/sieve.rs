@@ -7,7 +7,7 @@ use crate::{
     collisions::norm,
     error::InvertError,
     models::host,
-    tensors::{indices, read},
+    tensors::read,
     tuning::{LARGEST_BATCH, LARGEST_BATCH_ON_DEVICE, LARGEST_PROPOSAL, NEAREST_KEPT},
 };
 
@@ -124,7 +124,7 @@ impl Trial {
             .collect();
         let states = match near.len() {
             0 => Vec::new(),
-            _ => read(states.clone().select(0, indices(near.iter().copied(), &states.device())))?,
+            _ => read(states.clone().select(0, host::indices(&near, &states.device())))?,
         };
         let mut near = near.into_iter().zip(states.chunks(wanted.len())).peekable();
         for (place, &id) in ids.iter().enumerate() {

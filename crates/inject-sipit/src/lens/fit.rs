@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::{
     error::InvertError,
     median::{centre_and_spread, median},
-    models::Tap,
-    tensors::{indices, read, read_f32},
+    models::{Tap, host},
+    tensors::{read, read_f32},
     tuning::{LENS_FAR, LENS_LEAST_NOISE, LENS_PREFIXES_COUNT, LENS_RIDGE, LENS_SHRINKAGE},
 };
 use burn::tensor::{Device, IndexingUpdateOp, Tensor};
@@ -72,7 +72,7 @@ pub(super) fn fit(
     };
     // The map is fitted twice: first with the means over the prefixes, then with means that include the token's occurrences in the
     // text, less their predicted context.
-    let after_prefixes = classes.clone().select(0, indices(samples.tokens.iter().copied(), &device));
+    let after_prefixes = classes.clone().select(0, host::indices(&samples.tokens, &device));
     let (.., rest) = context_beside(after_prefixes.clone())?;
     let (added_mean, context_map, rest) =
         context_beside(means_without_own(after_prefixes, rest, &samples.tokens))?;
@@ -121,7 +121,7 @@ fn means_without_own(after_prefixes: Tensor<2>, rest: Tensor<2>, tokens: &[usize
     let distinct = tokens.iter().max().map_or(0, |&last| last + 1);
     let mut counts = vec![0_u32; distinct];
     tokens.iter().for_each(|&token| counts[token] += 1);
-    let of_sample = indices(tokens.iter().copied(), &device);
+    let of_sample = host::indices(tokens, &device);
     let sums = Tensor::zeros([distinct, rest.dims()[1]], &device);
     let sums = sums.select_assign(0, of_sample.clone(), rest.clone(), IndexingUpdateOp::Add);
     let others = sums.select(0, of_sample) - rest;

@@ -28,8 +28,9 @@ pub(super) const MOST_UNPACKED: u64 = 1 << 31;
 pub(super) fn open(path: &Path, most: Option<u64>) -> Result<Archive, ForeignProblem> {
     let most = most.unwrap_or(MOST_UNPACKED).min(MOST_UNPACKED);
     let (ending, packed) = ending(path);
+    let file = durable::open_ordinary(path)?;
     if ending == "safetensors" && !packed {
-        return safetensors::read(durable::open_ordinary(path)?);
+        return safetensors::read(file);
     }
     let read: fn(Content, u64) -> Result<Archive, ForeignProblem> = match ending.as_str() {
         "npy" => |content, _| npy::read(content),
@@ -40,7 +41,6 @@ pub(super) fn open(path: &Path, most: Option<u64>) -> Result<Archive, ForeignPro
             return Err(ForeignProblem::UnknownEnding { found, known: ENDINGS });
         }
     };
-    let file = durable::open_ordinary(path)?;
     if !packed {
         return read(Content::File(file), most);
     }

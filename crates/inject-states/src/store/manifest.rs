@@ -9,7 +9,6 @@ pub(crate) mod spec;
 
 use std::path::Path;
 
-use inject_models::Circumstances;
 use serde_json::Value;
 
 use self::{
@@ -19,7 +18,10 @@ use self::{
     spec::StoreSpec,
 };
 use super::{error::StoreError, ids::extent::Extent};
-use crate::{difference::Difference, durable};
+use crate::{
+    difference::Difference,
+    durable::{self, circumstances},
+};
 
 /// The version of the format that this crate reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -99,7 +101,7 @@ impl Manifest {
     pub(crate) fn difference_of_job(&self, found: &Manifest) -> Option<Difference> {
         let [found, mut job] = [found, self].map(|manifest| as_value(&manifest.without_noise()));
         if let (Some(job), Some(found)) = (job["spec"].as_object_mut(), found["spec"].as_object()) {
-            Circumstances::leave_out_unrecorded(job, found);
+            circumstances::leave_out_unrecorded(job, found);
         }
         Difference::first(&found, &job)
     }

@@ -22,12 +22,12 @@ pub struct ExhaustiveStudy {
     pub prefixes: Vec<Vec<u32>>,
     /// Tokens that share one embedding. The same prompt followed by one or the other has one state at every tap, whatever the
     /// rest of the model does, so these pairs are counted here and left out of all that follows.
-    #[serde(rename = "twins")]
+    #[serde(alias = "twins")]
     pub tokens_with_equal_embeddings: Vec<Vec<u32>>,
     /// The number of pairs of extensions by such tokens.
-    #[serde(rename = "twin_pairs")]
+    #[serde(alias = "twin_pairs")]
     pub pairs_with_equal_embeddings: u64,
-    /// The number of pairs of extensions of one prompt, without the pairs of twins. All of them were examined. In a finished study
+    /// The number of pairs of extensions of one prompt, without those by tokens with equal embeddings. All of them were examined. In a finished study
     /// the two numbers add up to [`pairs_within`](super::pairs_within).
     pub pairs_within: u64,
     /// The number of pairs of extensions of two different prompts. All of them were examined.
@@ -55,7 +55,7 @@ pub struct Extensions {
     /// The numbers of the two prompts, which are equal for pairs of extensions of one prompt.
     pub prefixes: [usize; 2],
     /// The number of pairs of tokens with equal embeddings.
-    #[serde(rename = "twin_pairs")]
+    #[serde(alias = "twin_pairs")]
     pub pairs_with_equal_embeddings: u64,
     /// The number of other pairs. All of them were examined.
     pub pairs: u64,

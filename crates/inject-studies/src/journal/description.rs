@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use inject_sipit::{
-    models::{Circumstances, Decoder},
-    states::durable::JsonLines,
+    models::Decoder,
+    states::durable::{JsonLines, circumstances},
 };
 use serde_json::{Map, Value};
 
@@ -37,7 +37,7 @@ impl Description {
     /// Adds the circumstances on which the rounding of the decoder's states depends. Results computed in different ones must not be
     /// mixed.
     pub fn computed_by(mut self, decoder: &Decoder) -> Self {
-        self.dependencies.extend(decoder.circumstances().to_fields());
+        self.dependencies.extend(circumstances::to_fields(decoder.circumstances()));
         self
     }
 
@@ -52,7 +52,7 @@ impl Description {
     pub(crate) fn as_recorded_in(&self, journal: &Path) -> Self {
         let mut about = self.clone();
         if let Ok(Some(found)) = JsonLines::header::<Description>(journal) {
-            Circumstances::leave_out_unrecorded(&mut about.dependencies, &found.dependencies);
+            circumstances::leave_out_unrecorded(&mut about.dependencies, &found.dependencies);
             if !found.dependencies.contains_key(MEMORY) {
                 about.dependencies.remove(MEMORY);
             }

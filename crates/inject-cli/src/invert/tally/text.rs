@@ -57,10 +57,9 @@ impl Tally {
             count(self.failed_positions),
             count(self.open_positions)
         ));
-        let time = match self.timed {
-            0 => String::new(),
-            _ => format!("{}, {} tokens a second, ", seconds(self.seconds), measured(self.tokens_per_second)),
-        };
+        let time = self.tokens_per_second.map_or_else(String::new, |rate| {
+            format!("{}, {} tokens a second, ", seconds(self.seconds), measured(rate))
+        });
         lines.push(format!(
             "cost: {time}{} states computed for each position, {}",
             measured(self.forward_pass_equivalents),

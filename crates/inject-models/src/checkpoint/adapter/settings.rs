@@ -2,19 +2,19 @@
 
 mod refused;
 
+use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 pub(super) use self::refused::setting;
 use self::refused::{initialisation, refused};
 use super::{AdapterError, pattern::Pattern, selection::Selection};
-use crate::in_order::InOrder;
 
 /// The contents of `adapter_config.json`. The patterns are read apart, because the order of their entries counts.
 #[derive(Debug, Deserialize)]
 pub(super) struct File {
-    rank_pattern: Option<InOrder<Value>>,
-    alpha_pattern: Option<InOrder<Value>>,
+    rank_pattern: Option<IndexMap<String, Value>>,
+    alpha_pattern: Option<IndexMap<String, Value>>,
     #[serde(flatten)]
     others: Map<String, Value>,
 }
@@ -137,7 +137,7 @@ pub(super) fn or<T>(faults: &mut Vec<AdapterError>, found: Result<T, AdapterErro
 /// `utils/other.py` (`get_pattern_key`): it fits if it is the whole path, or the end of it after a dot.
 fn compiled<T>(
     key: &'static str,
-    patterns: Option<InOrder<Value>>,
+    patterns: Option<IndexMap<String, Value>>,
     parse: fn(&str, &Value) -> Result<T, AdapterError>,
     faults: &mut Vec<AdapterError>,
 ) -> Vec<(Pattern, T)> {

@@ -54,17 +54,16 @@ impl Merges {
 
 /// Checks the tokens of a vocabulary.
 pub(crate) fn check_tokens<'a>(tokens: impl Iterator<Item = &'a str>) -> Result<(), TokenizerLimit> {
-    let mut bytes = 0;
-    for (i, token) in tokens.enumerate() {
-        bytes += token.len();
-        size("the number of tokens", i + 1, MOST_TOKENS)?;
-        size("the length of a token", token.len(), LONGEST_TOKEN)?;
-        size("the length of all tokens", bytes, MOST_TOKEN_BYTES)?;
+    let mut lengths = Lengths::default();
+    for token in tokens {
+        lengths.add(token);
+        lengths.check()?;
     }
     Ok(())
 }
 
-/// The lengths of the tokens in a vocabulary of a `tokenizer.json`: an object of ids by token, or a list of the pieces of a Unigram model.
+/// The lengths of the tokens of a vocabulary. In a `tokenizer.json` that is an object of ids by token, or a list of the pieces of a
+/// Unigram model.
 #[derive(Debug, Default)]
 pub(super) struct Lengths {
     tokens: usize,
