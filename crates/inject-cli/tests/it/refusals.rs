@@ -230,6 +230,36 @@ fn no_folder_is_left_by_a_command_that_cannot_begin() {
 }
 
 #[test]
+fn a_checkpoint_is_not_written_into_a_folder_of_something_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("mine");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("config.json"), "{}").unwrap();
+    for command in ["train-tiny --steps 1", "random-model --like gpt2"] {
+        let arguments: Vec<&str> = command.split(' ').chain(["--out", "mine"]).collect();
+        refused(dir.path(), &arguments, 2, &["expected a new or empty folder, found `config.json` in it"]);
+    }
+    assert_eq!(fs::read_to_string(folder.join("config.json")).unwrap(), "{}");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+}
+
+#[test]
+fn a_file_of_states_that_does_not_exist_is_named_as_that_whatever_its_ending() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["none", "none.npz", "none.txt"] {
+        refused(dir.path(), &["invert", "--states", name], 1, &[name, "No such file or directory"]);
+    }
+}
+
+#[test]
+fn a_negative_number_is_an_argument_and_named_as_out_of_range() {
+    let dir = tempfile::tempdir().unwrap();
+    for option in ["--epsilon", "--noise"] {
+        refused(dir.path(), &["invert", option, "-1"], 2, &[option, "-1"]);
+    }
+}
+
+#[test]
 fn nothing_is_verified_within_a_tolerance_that_everything_fits() {
     let dir = tempfile::tempdir().unwrap();
     let arguments = "invert --epsilon 100000 --policy random --tap block-1 --json";
