@@ -349,7 +349,7 @@ pub enum ModelError {
     NotATokenizer {
         /// The place that was named.
         place: PathBuf,
-        /// The content that is there instead.
+        /// The content found instead.
         found: NoTokenizerHere,
         /// The tokenizer that lies beside it, if there is one.
         instead: Option<PathBuf>,

@@ -37,7 +37,7 @@ pub enum NoTokenizerHere {
     Other,
 }
 
-/// The names of files that stand beside a tokenizer, or beside a model.
+/// The names of files found beside a tokenizer, or beside a model.
 const BESIDE: [&str; 10] = [
     "tokenizer_config.json",
     "special_tokens_map.json",

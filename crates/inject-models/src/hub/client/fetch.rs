@@ -31,7 +31,7 @@ use crate::{hub::repo::HubRepo, note::causes, progress::Progress};
 /// - A branch or a tag: one to learn its commit, then for every file that the cache does not hold. The cache's ref is moved only after
 ///   every file of the commit has arrived, so what a later offline run finds is complete.
 /// - A blob that another commit brought already is linked, not fetched again. An interrupted download is resumed.
-/// - If the Hub is out of reach, answers with an error status, or no longer shows the repository, a complete
+/// - If the Hub cannot be reached, answers with an error status, or no longer shows the repository, a complete
 ///   snapshot in the cache is used, as `huggingface_hub` does, and [`Snapshot::from_cache`] says why. So it is if the Hub no longer
 ///   has a commit that the caller named by its hash. A missing branch, tag or file stays an error.
 ///
