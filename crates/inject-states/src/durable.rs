@@ -3,7 +3,7 @@
 //! - [`replace`] and [`replace_with`] write a file whole or not at all.
 //! - [`Checksum`] detects damaged bytes.
 //! - [`checksum_member`] adds a checksum to a JSON object.
-//! - [`fingerprint`] identifies the content of a file.
+//! - [`fingerprint`] tells one file from another.
 //! - [`JsonLines`] is a journal: one line of JSON for each finished piece of work.
 //! - [`LockedFile`] keeps a second process out.
 //!
