@@ -151,18 +151,18 @@ fn named_device() -> (&'static str, Device) {
     found.unwrap_or_else(|| panic!("INJECT_DEVICE {wanted:?} is not compiled in"))
 }
 
-/// Returns the memory that this process has now, in bytes, where /proc/self/status tells.
+/// Returns the memory that this process has now, in bytes, where /proc/self/status reports it.
 pub fn memory() -> Option<u64> {
     status("VmRSS:")
 }
 
-/// Returns the most memory that this process had, in bytes, where /proc/self/status tells.
+/// Returns the most memory that this process had, in bytes, where /proc/self/status reports it.
 pub fn peak_memory() -> Option<u64> {
     status("VmHWM:")
 }
 
 /// Keeps as many of the weights in memory as the program would on this machine outside a container: all but 2 GB of what is available,
-/// or all but a quarter where that is less, if /proc/meminfo tells.
+/// or all but a quarter where that is less, if /proc/meminfo reports it.
 pub fn within_memory(decoder: Decoder) -> Decoder {
     match line_of("/proc/meminfo", "MemAvailable:") {
         Some(available) => {

@@ -47,7 +47,7 @@ case "$*" in
     # Hangs in the middle of its rows with a child, and neither listens to SIGTERM.
     *scan*) {"; ".join(f"echo '{ROW % label}'" for label in BEFORE_THE_HANG)}; trap '' TERM; (trap '' TERM; sleep 1000) & sleep 1000;;
     *memory*) echo '{{"check": "memory", "holds": false, "found": "grows"}}';;
-    # Half a line, and bytes that are no text.
+    # Half a line, and bytes that are not text.
     *neighbours*) printf '{ROW % "a whole line"}\\n\\377\\376\\n{{"row": "half a li';;
     # Dies as a program that the system kills for its memory.
     *) echo '{ROW % "before the kill"}'; kill -KILL $$;;

@@ -83,7 +83,7 @@ pub(crate) fn scan(decoder: &Decoder, label: &str, positions: usize) -> Ran {
     }
     let batches = inversion.cost.stages().get("scan").map_or(0.0, |scan| scan.batches);
     let (each, bytes) = (reads.count as f64 / batches, reads.bytes as f64 / batches);
-    // The distances of 4,096 candidates and the states of some tens of them.
+    // The distances of 4,096 candidates and the states of a few tens of them.
     let few = each <= 3.0 && bytes <= (4 * 4096 + 100 * 4 * config.d_model) as f64;
     let text = format!("{each:.2} reads and {:.1} kB a batch, {batches} batches", bytes / 1e3);
     check(&format!("{label}: reads"), few, &text);

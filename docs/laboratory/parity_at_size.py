@@ -235,7 +235,7 @@ def main():
     command.add_argument("expected", type=pathlib.Path, help="a file that `states` or `whole` wrote")
     command.add_argument("found", type=pathlib.Path, help="another one, or a store of `inject extract --positions all`")
     bound = command.add_mutually_exclusive_group()
-    bound.add_argument("--within", type=float, help="the greatest relative difference that is no failure")
+    bound.add_argument("--within", type=float, help="the greatest relative difference that is not a failure")
     bound.add_argument("--exact", type=pathlib.Path, help="the same states in float64, for the tolerance of docs/numerics.md")
     args = parser.parse_args()
 

@@ -29,7 +29,7 @@ use crate::{descriptor::PieceDescriptor, error::EngineError, functions, part, re
 ///
 /// # Errors
 ///
-/// [`EngineError::NoScheduler`] if the scheduler is not there or is lost, [`EngineError::OnExecutor`] if a piece cannot be measured, and
+/// [`EngineError::NoScheduler`] if the scheduler cannot be reached or is lost, [`EngineError::OnExecutor`] if a piece cannot be measured, and
 /// [`EngineError::Job`] if all executors are lost. [`EngineError::Count`] and [`EngineError::Result`] if the engine returns something
 /// other than one result for every piece.
 pub async fn measure(

@@ -111,7 +111,7 @@ fn run_and_report(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// The exit status of a failure, which the user is told.
+/// Reports a failure to the user and returns its exit status.
 fn told(failure: &Failure) -> ExitCode {
     note(&format!("error: {failure}"));
     ExitCode::from(failure.status())

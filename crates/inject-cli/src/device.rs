@@ -87,7 +87,7 @@ fn tried(
     kind: DeviceKind,
     open: impl FnOnce() -> Device + std::panic::UnwindSafe,
 ) -> Result<Device, DeviceError> {
-    // A runtime may fail on a thread of its own, and what arrives here is only that this thread is gone: the first failure tells why.
+    // A runtime may fail on a thread of its own, and what arrives here is only that this thread is gone: the first failure says why.
     let first: Arc<Mutex<Option<String>>> = Arc::default();
     let told = Arc::clone(&first);
     let hook = std::panic::take_hook();

@@ -85,7 +85,7 @@ pub(crate) fn at_once<T>(part: impl FnOnce() -> T) -> T {
     });
     let done = part();
     drop(running);
-    // Once it has ended, it ends the program no more.
+    // Once it has ended, it no longer ends the program.
     let _ = watch.map(JoinHandle::join);
     done
 }

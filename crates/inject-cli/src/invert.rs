@@ -90,7 +90,7 @@ pub(crate) struct Options {
     model: ModelOptions,
 }
 
-/// Where the states come from.
+/// The origin of the states.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Input")]
 struct Input {

@@ -106,7 +106,7 @@ impl Drop for Meter {
     }
 }
 
-/// The time to the end of a task that began at the fraction `first`, at the pace so far; nothing before enough is done to tell.
+/// The time to the end of a task that began at the fraction `first`, at the pace so far; nothing before enough is done to estimate it.
 fn seconds_left(elapsed: Duration, first: f64, fraction: f64) -> Option<f64> {
     const ENOUGH: f64 = 0.02;
     let (seconds, done) = (elapsed.as_secs_f64(), fraction - first);

@@ -50,8 +50,8 @@ const OTHERS: usize = 63;
 /// Measures the noise floor of each tap on up to `sample` evenly spaced prompts, at their last positions. A floor must be measured
 /// in the metric of the distances that it is compared with.
 ///
-/// `other` is the same model on another device. A prompt that is computed twice in the same way says nothing, and is ignored: in the
-/// measurement of batching, one that is alone in its batch, and everywhere one whose distances [are not noise](is_noise).
+/// `other` is the same model on another device. A prompt whose two computations are identical is ignored: in the measurement of
+/// batching, one that is alone in its batch, and everywhere one whose distances [are not noise](is_noise).
 ///
 /// # Errors
 ///

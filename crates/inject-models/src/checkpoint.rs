@@ -1,7 +1,6 @@
 //! The weight files of a checkpoint folder.
 //!
-//! The public part reads what stands in such files beside the values: the [`Header`] of a safetensors file and the
-//! [`ShardIndex`] of several.
+//! The public part reads the metadata in such files: the [`Header`] of a safetensors file and the [`ShardIndex`] of several.
 
 // Inside the crate, a checkpoint is a table of tensors whose values are streamed: they are read in pieces and converted on the
 // way, so that a tensor exists in memory once, in the form the decoder uses, however it is stored. The files are read

@@ -84,7 +84,7 @@ pub enum ModelError {
         /// The folder that was searched.
         folder: PathBuf,
     },
-    /// The folder holds something else than a checkpoint.
+    /// The folder holds something other than a checkpoint.
     #[error("{} holds {found}", folder.display())]
     Instead {
         /// The folder that was to hold a checkpoint.
@@ -109,7 +109,7 @@ pub enum ModelError {
         /// The method and the bits.
         method: String,
     },
-    /// The weights are quantised in a way that is read from safetensors files, and they are pickled.
+    /// The weights are pickled, but their quantisation is read from safetensors files only.
     #[error(
         "{}: the weights are quantised ({method}), which is read from safetensors files only: load the model in transformers and save it \
          with `save_pretrained`",
@@ -339,7 +339,7 @@ pub enum ModelError {
         /// Whether its `tokenizer.model` is a list of ranks, which is not read.
         tiktoken: bool,
     },
-    /// A place that is named as that of a tokenizer has none that is read.
+    /// The place named for a tokenizer has no tokenizer that can be read.
     #[error(
         "{} {found}: expected a tokenizer.json, a vocab.json with its merges.txt, a tokenizer.model of SentencePiece, a GGUF file, or a \
          folder with one of them{}",
@@ -349,7 +349,7 @@ pub enum ModelError {
     NotATokenizer {
         /// The place that was named.
         place: PathBuf,
-        /// The content that is there instead.
+        /// The content found instead.
         found: NoTokenizerHere,
         /// The tokenizer that lies beside it, if there is one.
         instead: Option<PathBuf>,
@@ -482,8 +482,8 @@ pub enum ModelError {
         /// The use that the cache was made for.
         expected: String,
     },
-    /// An alternative stands outside its run.
-    #[error("an alternative stands in place {place} of a run of {tokens} tokens")]
+    /// An alternative lies outside its run.
+    #[error("an alternative has the place {place} in a run of {tokens} tokens")]
     NoSuchPlace {
         /// Place of the alternative in the run, from 0.
         place: usize,

@@ -21,7 +21,7 @@
 //! # Loading
 //!
 //! - [`Model`]: a loaded checkpoint folder. [`Origin`] says where it came from, and [`Family`] which description it has.
-//! - [`ModelFiles`]: the same folder before its weights are read, which tells how much memory they take.
+//! - [`ModelFiles`]: the same folder before its weights are read, to learn how much memory they take.
 //! - [`Note`]: a fact about a checkpoint that does not prevent its use, such as the [`Evidence`] by which its family was recognised.
 //! - [`ModelSource`]: a model as the user names it, a folder or a Hub id.
 //! - [`Tokenizer`]: text to token ids and back; [`Bos`] says whether prompts begin with the BOS token.
@@ -41,7 +41,8 @@
 //!
 //! - [`Precision`]: the format in which weights are held ([`Hold`]), and the format of the computation.
 //! - [`Circumstances`]: the circumstances on which the rounding of states depends: lanes, the form of the weights
-//!   ([`WeightsHeldAs`]) and the [`Instructions`] of the processor. [`rounds_products`] tells devices that need more care.
+//!   ([`WeightsHeldAs`]) and the [`Instructions`] of the processor. [`rounds_products`] says whether a device
+//!   rounds the factors of F32 products.
 //! - [`FloatFormat`] and [`NumberFormat`]: number formats of weights and states. [`Decoder::with_weights_in`] rounds the
 //!   weights to one, and [`Decoder::save_weights`] writes a checkpoint.
 //! - [`RandomCheckpoint`]: a checkpoint of random weights, at a [`PublishedShape`] or any other.
@@ -56,7 +57,7 @@
 //!
 //! [`ModelError`] is every failure of loading and computing. A [`ConfigProblem`] names a key of a config.json, and a [`TensorFault`] a
 //! tensor of a file. A [`SourceError`] is about a text that names neither a folder nor a repository, and a [`TapError`] about one that
-//! names no tap.
+//! is not the name of a tap.
 //!
 //! # Features
 //!

@@ -188,7 +188,7 @@ impl RandomFile<'_> {
         &self.name
     }
 
-    /// Writes the file. Memory for some 64 MB of weights is in use at a time.
+    /// Writes the file. Memory for about 64 MB of weights is in use at a time.
     ///
     /// Progress counts the bytes of weights of the whole checkpoint.
     ///

@@ -38,7 +38,7 @@ use crate::{
 pub enum Bos {
     /// The tokenizer's own post-processor decides, as in Hugging Face transformers 5. It is that of `tokenizer.json`. What
     /// `tokenizer_config.json` says about BOS beside that file is not followed; the model [notes](crate::Model::notes) a difference.
-    /// Where the tokenizer is built from `vocab.json` or `tokenizer.model`, `tokenizer_config.json` decides.
+    /// If the tokenizer is built from `vocab.json` or `tokenizer.model`, `tokenizer_config.json` decides.
     #[default]
     Auto,
     /// The prompt is BOS and the text, without other special tokens.

@@ -63,6 +63,6 @@ pub enum NoiseOrigin {
     Computing,
     /// The noise of a producer that computes in another format: estimated from the model, and from the positions settled before.
     Producer,
-    /// A rule of the user's own.
+    /// A rule that the user chose.
     Rule,
 }

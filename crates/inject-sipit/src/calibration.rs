@@ -1,7 +1,7 @@
 //! The difference between states computed in a narrow format and states computed in f32.
 //!
 //! Nearly all states are computed in 16 bits, and their error is thousands of times larger than that of computing in
-//! f32. Its size and shape are properties of the model, so the model tells them: its decoder computes the same few hundred tokens in
+//! f32. Its size and shape are properties of the model, so they can be measured with it: its decoder computes the same few hundred tokens in
 //! the producer's format and in its own.
 //!
 //! The error lies mostly along a few directions, above all at attention sinks, where a few coordinates of 20,000 are rounded by up to
@@ -51,7 +51,7 @@ impl Calibration {
         [&self.first, &self.later].map(|place| place.noise.typical())
     }
 
-    /// The noise of a state. A later position may be an attention sink too, as its norm tells.
+    /// The noise of a state. A later position may be an attention sink too, which its norm shows.
     pub(crate) fn of(&self, position: usize, state: &[f64]) -> &Arc<PlaceNoise> {
         let sink = sink_from(self.first.typical_norm, self.later.typical_norm);
         let sink = sink.is_some_and(|sink| norm(state) > sink);

@@ -148,7 +148,7 @@ pub(crate) enum Nearness {
     Usual,
     /// Nearer, because values are compared in their order of size: by the square root of the number of coordinates.
     Sorted,
-    /// Unknown, because candidates differ in the token before, not in that of the state. Only the tokens tested tell.
+    /// Unknown, because candidates differ in the token before, not in that of the state. Only the tokens tested show it.
     OfNext,
 }
 

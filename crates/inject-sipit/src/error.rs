@@ -152,7 +152,7 @@ pub enum InvertError {
     /// A searcher of another model or tap.
     #[error("the searcher was begun for another model or tap, expected one of this inverter")]
     OtherSearcher,
-    /// The lens does not belong to the model and states, or cannot be made.
+    /// The lens does not fit the model and the states, or cannot be made.
     #[error(transparent)]
     Lens(#[from] LensError),
     /// A file of states cannot be read.

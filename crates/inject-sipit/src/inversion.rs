@@ -76,8 +76,8 @@ pub struct RuledOut {
 pub struct Kept {
     /// The id of the kept token.
     pub token_id: u32,
-    /// The distance of its state from the given state, in f64: in L2 or, if coordinates are known unequally well, weighted by
-    /// that.
+    /// The distance of its state from the given state, in f64: in L2, weighted if coordinates are known with unequal
+    /// accuracy.
     pub distance: f64,
     /// The nearest other token tested, and its distance.
     pub runner_up: Option<Ranked>,
@@ -159,7 +159,7 @@ impl Position {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Producer {
-    /// In this format, or with weights that differ from those given as much as a rounding to it moves them: the noise is estimated.
+    /// In this format, or with weights as far from the given ones as rounding to this format moves them: the noise is estimated.
     Noise(NumberFormat),
     /// With weights rounded to this format in the usual way. Candidates are computed with such weights.
     RoundedWeights(NumberFormat),
@@ -173,7 +173,7 @@ pub struct Inversion {
     pub positions: Vec<Position>,
     /// The change that the producer made to all states, as it was known or found.
     pub transformation: Transformation,
-    /// How the producer computed the states. None if that made no difference.
+    /// The arithmetic of the producer. `None` if it made no difference.
     pub producer: Option<Producer>,
     /// The work and time that the inversion took.
     pub cost: Cost,

@@ -56,8 +56,8 @@ pub use self::{certify::ScanCost, shuffled::Unshuffled};
 /// If several tokens fit a position, each is followed after its own prefix, up to [`Settings::beam`] of them, and each of
 /// those may take as many tests. Under noise so strong that a wrong token fits too, that token may be the only one tested before it
 /// is accepted, and then the prompt fails later on. [`Settings::rivals`] makes that rarer, and
-/// [`Scan::Whole`](crate::settings::Scan::Whole) finds all tokens that fit. Its certificate tests the positions again that were not
-/// tested whole.
+/// [`Scan::Whole`](crate::settings::Scan::Whole) finds all tokens that fit. Its certificate then tests the whole vocabulary at the
+/// positions where this was not done.
 ///
 /// # From prompt to prompt
 ///
@@ -178,7 +178,7 @@ impl<'a> Inverter<'a> {
 
     /// Recovers one prompt. `progress` is called after every batch of candidates.
     ///
-    /// The result has as many positions as there are states. Its verdicts tell which of them are settled.
+    /// The result has as many positions as there are states. Its verdicts say which of them are settled.
     ///
     /// A position without a state ([`TargetStates::with_missing`]) is bridged where a single one is missing: every token is tried for it
     /// as far as the budget goes, together with likely tokens for the position after it, whose state decides. Of two missing in succession,

@@ -51,7 +51,7 @@ pub enum FoundTap {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct NearMiss {
-    /// The tap.
+    /// The tap at which the token was compared.
     pub tap: Tap,
     /// The distance of the nearest token's state.
     pub distance: f64,
@@ -75,14 +75,14 @@ pub fn likely_taps(
     Samples::compute(decoder, given, begins)?.ranked(state, &Transformation::None)
 }
 
-/// What is known of states whose tap is looked for, and how many taps are tried.
+/// The known facts about states whose tap is searched for, and the number of taps to try.
 #[derive(Clone, Copy, Debug)]
 pub struct TapSearch<'a> {
     /// The first tokens of the prompt, as far as they are known.
     pub given: &'a [u32],
     /// A token that prompts often begin with, such as BOS.
     pub begins: Option<u32>,
-    /// How the states were computed, and when a token fits.
+    /// The settings of each trial, among them the format of the states and the rule of acceptance.
     pub settings: &'a Settings,
     /// The number of taps that are tried, the likeliest first.
     pub most: NonZeroUsize,

@@ -18,7 +18,7 @@ use burn::tensor::DType;
 ///
 /// The last digits of a state depend on the shape of the batch it was computed in. The states to invert were computed in one
 /// shape and the candidates are computed in another. The distance between the two is noise, and a candidate within it cannot be
-/// told from the truth.
+/// distinguished from the truth.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NoiseModel {
     relative: f64,

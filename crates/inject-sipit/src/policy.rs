@@ -74,7 +74,7 @@ impl Policy {
     ///
     /// # Panics
     ///
-    /// If the source is of another policy with more sources.
+    /// Panics if the source belongs to another policy with more sources.
     pub fn turn(&mut self, source: SourceId, limit: usize) {
         assert!(source.0 < self.sources.len(), "{source:?} of a policy with {} sources", self.sources.len());
         self.turns.push(PolicyTurn { source, limit: Some(limit) });

@@ -26,7 +26,7 @@ pub struct Settings {
     pub tap_check: TapCheck,
     /// The part of the vocabulary that is tested.
     pub scan: Scan,
-    /// Candidates tested at each position beside one that fits, before it is accepted. States as they were computed need none.
+    /// The number of other candidates tested at a position before one that fits is accepted. States without noise need none.
     /// Under noise near the margin a wrong token may fit as well, and rivals reveal it.
     pub rivals: usize,
     /// The number of hypotheses followed while a position is ambiguous, each with its own cache: at least 1, which keeps the
@@ -39,7 +39,7 @@ pub struct Settings {
     /// Bytes that one batch of candidates or drafts may take: at least those of one position. The model, the memory of the
     /// sources, and for each hypothesis its prefix cache and the states of at most 2,048 candidates in f64 come on top.
     pub memory_budget: usize,
-    /// The unit that looks through the whole vocabulary for likely tokens. The device computes the candidates in any case.
+    /// The arithmetic with which the whole vocabulary is scored for likely tokens. The device computes the candidates in any case.
     pub arithmetic: Arithmetic,
 }
 
@@ -61,7 +61,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Everything needed for exact recovery from states as they were computed, and no more.
+    /// Creates settings for the exact recovery of states without noise.
     pub fn new() -> Self {
         Settings::default()
     }
@@ -134,7 +134,7 @@ impl Settings {
 
 /// The format that the producer of the states computed in: it decides how far they lie from states computed in f32.
 ///
-/// It matters under the default [`Acceptance`] only. Any other one is a bound of the user's own.
+/// It matters under the default [`Acceptance`] only. Under any other, the user has set the bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ComputedIn {

@@ -205,7 +205,7 @@ impl TargetStates {
     ///
     /// # Panics
     ///
-    /// If there is no such position.
+    /// Panics if there is no such position.
     pub fn state(&self, position: usize) -> &[f64] {
         let d_model = self.d_model();
         let values = self.states.as_slice().expect("made contiguous when the target was made");

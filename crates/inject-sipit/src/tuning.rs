@@ -106,7 +106,8 @@ pub(crate) const TAP_OTHERS: usize = 3;
 /// The mean over the coordinates of a state that was centred, in root mean squares: the error of a sum of a thousand numbers in f32.
 /// Derived in docs/numerics.md, section 8.
 pub(crate) const CENTRED_WITHIN: f64 = 1e-5;
-/// Open positions by which rounded weights are recognised: the second, because the first state of all is an attention sink, which tells less.
+/// Open positions by which rounded weights are recognised: the second, because the first state of all is an attention sink, which shows
+/// less.
 pub(crate) const ROUNDED_POSITIONS: usize = 2;
 /// Candidates tested at each of them before rounded weights are given up. Not compared with other values.
 pub(crate) const ROUNDED_CANDIDATES: usize = 4096;
@@ -159,7 +160,7 @@ pub(crate) const SHUFFLED_READ: [usize; 3] = [8, 64, 256];
 pub(crate) const SHUFFLED_EXPECTED_FIRST: usize = 32;
 /// Tokens that the model expects, round by round after that.
 pub(crate) const SHUFFLED_EXPECTED: [usize; 3] = [256, 1024, 4096];
-/// Tokens sampled at a position whose token no row and no expectation tells.
+/// Tokens sampled at a position whose token neither a row nor the expectation gives.
 pub(crate) const SHUFFLED_SURVEY: usize = 6144;
 /// Candidates of one position to which a map is fitted, at most.
 pub(crate) const SHUFFLED_PAIRS: usize = 8192;
@@ -300,7 +301,7 @@ pub(crate) const REGRESSION_ACCURACY: f64 = 1e-3;
 /// Steps of its solution at most.
 pub(crate) const REGRESSION_STEPS: usize = 200;
 
-/// Candidates whose gradients are taken together. At half the depth of random weights, so many tell more than 2,000 states:
+/// Candidates whose gradients are taken together. At half the depth of random weights, so many hold more information than 2,000 states:
 /// docs/design.md, "Without a lens".
 pub(crate) const PULLED_BACK: usize = 32;
 

@@ -133,7 +133,7 @@ impl Yardstick {
 
     /// The yardstick of a later position that is an attention sink in part. Noise moves such a state along the direction of the first
     /// state by up to half its length, so that direction is left out. The noise across it is not known, so the floor is wide, and
-    /// only the tokens tested tell where the wrong ones lie.
+    /// only the tokens tested show where the wrong ones lie.
     pub(crate) fn across_sink(target: &TargetStates, position: usize) -> Self {
         let floor = PARTIAL_SINK_FLOOR * norm(target.state(position));
         let unknown: Vec<usize> = target.beyond_format(position).collect();

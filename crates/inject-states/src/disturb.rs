@@ -37,7 +37,7 @@ pub enum Disturbance {
         /// The L2 norm of the noise.
         norm: f64,
     },
-    /// Zeros in place of a random share of each state's coordinates: `dropout:SHARE`. Nothing tells which.
+    /// Zeros in place of a random share of each state's coordinates: `dropout:SHARE`. Which ones is not recorded.
     Dropout {
         /// The share, from 0 to 1.
         share: f64,

@@ -1,7 +1,7 @@
 //! Files that survive a kill, a second process and a loss of power.
 //!
 //! - [`replace`] and [`replace_with`] write a file whole or not at all.
-//! - [`Checksum`] tells damaged bytes from right ones.
+//! - [`Checksum`] detects damaged bytes.
 //! - [`checksum_member`] adds a checksum to a JSON object.
 //! - [`circumstances`] writes the circumstances of a computation into a description, and compares those of older versions.
 //! - [`fingerprint`] tells one file from another.
@@ -140,7 +140,7 @@ fn is_at(_: &File, _: &Path) -> bool {
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::InvalidInput`] for anything else than an ordinary file, and the errors of [`File::open`].
+/// [`io::ErrorKind::InvalidInput`] for anything other than an ordinary file, and the errors of [`File::open`].
 pub fn open_ordinary(path: &Path) -> io::Result<File> {
     match fs::metadata(path)?.is_file() {
         true => File::open(path),

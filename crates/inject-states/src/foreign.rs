@@ -29,8 +29,9 @@
 //! (`layer_0`, `model.layers.0`, `blocks.0.hook_resid_post`, entries of a list), or the only tensor of floats. A list of lists is what
 //! `generate(output_hidden_states=True)` returns: the rows of its steps follow each other.
 //!
-//! Beside them may stand token ids (`token_ids`, `input_ids`, `prompt_token_ids`), an `attention_mask` or `seq_lens`, the sidecar
-//! `.json` of vLLM-Hook, `positions` of rows that are incomplete or in another order, and in the metadata `taps` (names of [`Tap`](inject_models::Tap), comma-separated, one for each column) or `tap` (one name).
+//! The file may also hold token ids (`token_ids`, `input_ids`, `prompt_token_ids`), an `attention_mask` or `seq_lens`, `positions` of rows
+//! that are incomplete or in another order, and in the metadata `taps` (names of [`Tap`](inject_models::Tap), comma-separated, one for each
+//! column) or `tap` (one name). vLLM-Hook writes a sidecar `.json` beside it.
 //! Rows of zeros at the end of a prompt are padding. The files of a [store](crate::store) are of this kind.
 //!
 //! # Example

@@ -42,8 +42,8 @@
 //! - [`ShareResult`]: the place of one share's result. [`ShareResult::cover`] checks that there is one of each share, or returns a
 //!   [`CoverError`].
 //!
-//! An [`ExtractError`] is every failure of an extraction. A [`ShareError`] is about a text that names no share, and a [`DisturbanceError`]
-//! about one that names no disturbance. The modules have errors of their own.
+//! An [`ExtractError`] is every failure of an extraction. A [`ShareError`] is about a text that is not a share, and a [`DisturbanceError`]
+//! about one that is not a disturbance. The modules have errors of their own.
 //!
 //! The crate below is re-exported as [`models`], and with it `burn` and `ndarray`. A dependency on `burn` is needed only to enable a
 //! backend.

@@ -22,7 +22,7 @@
 //!
 //! A file may be a pipe if its name has one of the endings and it is read once. [`check_rereadable`] refuses one that is to be read again.
 //!
-//! [`IdPrompts`] reads prompts that are given as token ids, and [`encode()`] makes them of texts. [`IdList`] keeps as many as there is room
+//! [`IdPrompts`] reads prompts that are given as token ids, and [`encode()`] makes them from texts. [`IdList`] keeps as many as there is room
 //! for.
 //!
 //! # Example

@@ -1,7 +1,7 @@
 //! The distances between states of different prompts, with weights or states in narrow formats.
 //!
 //! The same prompts are computed in each format: with weights rounded to it, or with states rounded after an exact computation. The
-//! closest pair and the number of equal states tell what the format leaves of their differences.
+//! closest pair and the number of equal states show how much of their differences the format preserves.
 
 use std::{collections::BTreeMap, fmt, num::NonZeroUsize};
 

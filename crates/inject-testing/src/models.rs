@@ -16,7 +16,7 @@ pub const FAMILIES: [&str; 12] = [
     "smollm3", "olmo2",
 ];
 
-/// The families without learned positions: only rotation and the mask tell positions apart.
+/// The families without learned positions: only rotation and the mask distinguish positions.
 pub const ROTARY: [&str; 10] =
     ["llama", "mistral", "gemma3", "phi4", "qwen2", "qwen3", "gemma2", "gpt-neox", "smollm3", "olmo2"];
 

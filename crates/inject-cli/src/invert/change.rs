@@ -23,7 +23,7 @@ pub(crate) enum Change {
     },
     /// The coordinates of all states were permuted in the same way.
     Permuted {
-        /// The model's coordinate that each coordinate of the file is; null where the states do not tell.
+        /// The model's coordinate that each coordinate of the file is; null where it is not known.
         coordinates: Vec<Option<usize>>,
     },
 }

@@ -17,7 +17,7 @@ const USER: &str = "\u{e000}user\u{e000}";
 /// The longest file of a template, in bytes: a tokenizer_config.json lists tokens too.
 const LONGEST: u64 = 4 << 20;
 
-/// The longest template, in bytes. Published ones have up to some 20,000. A template can nest as deeply as it is long.
+/// The longest template, in bytes. Published ones have up to about 20,000. A template can nest as deeply as it is long.
 const LONGEST_TEMPLATE: usize = 1 << 16;
 
 /// The tokens before the text of the user, after a system prompt if one is given.

@@ -46,7 +46,7 @@ pub(super) struct GivenStates<'a> {
     pub(super) tap: Tap,
 }
 
-/// The identity of the states to invert. It tells exchanged states from those that a file of results was begun with.
+/// The identity of the states to invert. It shows whether they are those that a file of results was begun with.
 #[derive(serde::Serialize)]
 #[serde(untagged)]
 pub(super) enum Identity<'a> {

@@ -170,7 +170,7 @@ fn find(options: &Options, model: &Model, file: &mut StatesFile, column: usize) 
         Some(positions) => single::in_order(states, positions),
         None => states,
     };
-    // The rows of a template may be there or not; its first token tells the tap where they are.
+    // The rows of a template may be there or not; its first token shows the tap where they are.
     let given = options.input.given(model)?;
     let ids = file.token_ids().map(<[u32]>::to_vec);
     if let (None, Some(ids)) = (&given, ids)

@@ -5,7 +5,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// Returns the bytes of memory that this process can still take, if the system tells: the least of what the machine has free or can
+/// Returns the bytes of memory that this process can still take, if the system reports it: the least of what the machine has free or can
 /// free, of what its control groups leave, as a container has them, and of what its own limits leave, as `ulimit -v` sets them.
 pub(super) fn available() -> Option<u64> {
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();

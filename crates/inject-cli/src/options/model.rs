@@ -50,7 +50,7 @@ pub(crate) struct ModelOptions {
     /// A tokenizer in place of the model's own: a folder, a file or a Hub id
     #[arg(long, value_name = "PLACE")]
     pub(crate) tokenizer: Option<String>,
-    /// The format in which weights are held: stored or f32 [default: stored; for quantised weights, and on a GPU, f32 if that fits]
+    /// The format in which weights are held: stored or f32 [default: stored, but f32 for quantised weights and on a GPU, if that fits]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) hold: Option<HoldKind>,
     #[command(flatten)]

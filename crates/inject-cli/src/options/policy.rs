@@ -67,8 +67,8 @@ pub(crate) struct PolicyOptions {
     /// The most seconds to spend on each prompt
     #[arg(long, value_name = "SECONDS")]
     pub(crate) max_seconds: Option<f64>,
-    /// Megabytes that one batch may take. If given, a prompt that takes more is refused, and a compressed file of states that unpacks to
-    /// more [default: 512]
+    /// Megabytes that one batch may take. If given, a prompt that needs more, or a compressed file of states that unpacks to more, is
+    /// refused [default: 512]
     #[arg(long, value_name = "MB")]
     #[serde(serialize_with = "or_default")]
     pub(crate) memory: Option<Megabytes>,

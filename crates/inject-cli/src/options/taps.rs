@@ -13,7 +13,7 @@ pub(crate) struct TapOption {
     pub(crate) tap: Option<Tap>,
 }
 
-/// One tap, or the one that the states tell.
+/// One tap, or the one found from the states.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct TapOrAutoOption {
     /// The tap at which states are read: embedding, block-N, final-norm, or auto to find the tap of a file from its states [default: see the description]
@@ -21,7 +21,7 @@ pub(crate) struct TapOrAutoOption {
     tap: Option<TapOrAuto>,
 }
 
-/// A tap, or the one that the states tell.
+/// A tap, or the one found from the states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TapOrAuto {
     Auto,

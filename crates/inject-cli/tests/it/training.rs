@@ -36,7 +36,7 @@ fn a_rerun_gives_the_same_figures_and_they_are_those_the_theory_predicts() {
         for tap in run["snapshots"].as_array().unwrap().iter().flat_map(|s| s["taps"].as_array().unwrap()) {
             let expected = if tap["closest"]["tap"] == "embedding" { "collision" } else { "separated" };
             assert_eq!(tap["closest"]["resolution"], expected, "{tap}");
-            // The prefixes of the margins are so short that some states come out equal in both computations, which is no measurement.
+            // The prefixes of the margins are so short that some states come out equal in both computations, which is not a measurement.
             let unknown = tap["margins"]["noise"].as_object().unwrap().values().all(Value::is_null);
             let expected = if unknown { "noise-unknown" } else { "separated" };
             assert_eq!(tap["margins"]["resolution"], expected, "{tap}");

@@ -1,6 +1,6 @@
 //! LoRA adapters as PEFT writes them: `adapter_config.json`, and `adapter_model.safetensors` or `adapter_model.bin`.
 //!
-//! As in PEFT, the settings choose the modules that change, and the tensors of others are passed over. A chosen module without tensors
+//! As in PEFT, the settings choose the modules that change, and the tensors of others are ignored. A chosen module without tensors
 //! does not change.
 
 mod error;

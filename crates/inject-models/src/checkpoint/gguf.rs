@@ -58,7 +58,7 @@ pub(super) struct Stored {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     None,
-    /// The rows stand in another order.
+    /// The rows have another order.
     Reordered(Order),
     /// One was added to every number.
     PlusOne,

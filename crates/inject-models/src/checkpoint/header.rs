@@ -147,7 +147,7 @@ impl Header {
         &self.tensors
     }
 
-    /// Returns the texts that stand beside the tensors, by name.
+    /// Returns the metadata of the file: texts by name.
     pub fn metadata(&self) -> &HashMap<String, String> {
         &self.metadata
     }
@@ -158,7 +158,7 @@ impl StoredTensor {
     ///
     /// # Errors
     ///
-    /// Fails if the system fails, or if the file has become shorter.
+    /// Fails if the file cannot be read, or has become shorter.
     pub fn read(&self, file: &File) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0_u8; (self.bytes.end - self.bytes.start) as usize];
         read_at(file, &mut bytes, self.bytes.start)?;

@@ -23,7 +23,7 @@ pub enum Instead {
         /// Names of the files within the folder.
         files: Vec<String>,
     },
-    /// A GGUF file of something else than a model.
+    /// A GGUF file that is not a model.
     OtherGguf(GgufContents),
     /// A repository of the Hub's cache without one snapshot that stands for all.
     HubCache {

@@ -138,7 +138,7 @@ fn checksum(files: &Files) -> serde_json::Result<String> {
 }
 
 impl Stamp {
-    /// Returns nothing if the system does not tell the time of modification.
+    /// Returns nothing if the system does not report the time of modification.
     fn of(metadata: &Metadata) -> Option<Self> {
         let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
         let modified = u64::try_from(modified.as_nanos()).ok()?;

@@ -62,7 +62,7 @@ pub(crate) fn dequantised(
     let restored = restored::restore(&mut checkpoint, &announced.map(block_sizes).unwrap_or_default())? > 0;
     let announced = announced.and_then(of_config).filter(|method| !(restored && method.is_restored()));
     let method = match (announced, of_tensors(&checkpoint)) {
-        // The tensors tell the bits that the config leaves out.
+        // The tensors show the bits that the config leaves out.
         (Some(announced), Some(found)) if announced.bits.is_empty() && announced.name == found.name => {
             Some(found)
         }
@@ -71,7 +71,7 @@ pub(crate) fn dequantised(
     // Where a part that restoring needs is missing, loading names the tensor that is left.
     let Some(found) = method else { return Ok(checkpoint) };
     let (path, method) = (checkpoint.path.clone(), found.to_string());
-    // A method that can be restored is left only if the config alone tells it.
+    // A method that can be restored is left only if the config alone names it.
     Err(match found.is_restored() {
         true => ModelError::NotQuantised { path, method },
         false => ModelError::Quantised { path, method },

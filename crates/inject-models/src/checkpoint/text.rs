@@ -9,7 +9,7 @@ use std::{
 use super::refuse_pointer;
 use crate::error::ModelError;
 
-/// The longest such file that is read, in bytes. The index of 60 thousand tensors has some 6 MB.
+/// The longest such file that is read, in bytes. The index of 60 thousand tensors has about 6 MB.
 const LONGEST_TEXT: u64 = 32 << 20;
 
 /// Reads an ordinary file as text, if it is not longer than [`LONGEST_TEXT`]. A pipe could keep its reader waiting for ever.

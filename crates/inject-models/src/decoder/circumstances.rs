@@ -79,8 +79,7 @@ impl Decoder {
         }
     }
 
-    /// Returns the form in which the matrices are held. A [`Hold`](crate::Hold) that leaves the choice open, or that the checkpoint
-    /// does not allow, is not returned: this is the form in effect.
+    /// Returns the form in which the matrices are held: the form in effect, whatever [`Hold`](crate::Hold) was asked for.
     pub fn weights_held_as(&self) -> WeightsHeldAs {
         let mut weights = self.blocks.iter().flat_map(Block::weights);
         if self.holds_codes() {

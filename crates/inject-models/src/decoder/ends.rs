@@ -30,7 +30,7 @@ impl Decoder {
         self.embedding.select(ids, &self.device(), self.dtype())
     }
 
-    /// Returns consecutive rows of [`Decoder::token_embedding`], without making the others.
+    /// Returns consecutive rows of [`Decoder::token_embedding`], without computing the others.
     ///
     /// # Panics
     ///

@@ -38,7 +38,7 @@ pub fn rounds_products(device: &Device) -> bool {
     rounds
 }
 
-/// Multiplies numbers that TF32, BF16 and F16 round down to one. A device that cannot tell the result counts as one that rounds.
+/// Multiplies numbers that TF32, BF16 and F16 round down to one. A device that cannot return the result counts as one that rounds.
 fn probe(device: &Device) -> bool {
     const VALUE: f32 = 1.0 + 1.0 / 4096.0;
     // The kernel is chosen by the largest side. For large products the tensor cores come first.

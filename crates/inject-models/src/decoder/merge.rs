@@ -77,7 +77,7 @@ impl Decoder {
         }
     }
 
-    /// Returns whether embedding and head are the same matrix after they are replaced. PEFT replaces either by itself.
+    /// Returns whether embedding and head are the same matrix after they are replaced. PEFT replaces each separately.
     fn stays_tied(&self, adapter: &Adapter) -> Result<bool, ModelError> {
         let shape = [self.config.vocab_size, self.config.d_model];
         let mut replaced = adapter.replaced().map(|(_, tensor)| adapter.matrix(tensor, shape));

@@ -13,7 +13,7 @@ impl Decoder {
     ///
     /// As in transformers, the two 16-bit formats are left inside a norm and inside an activation, which compute in F32 and round
     /// their result; matrix products add up in F32; and the embedding scale is rounded to the format. So states differ from those
-    /// of an F32 decoder as states of a program differ that computes in 16 bits. They are not its states number by number, because
+    /// of an F32 decoder as much as those of a program that computes in 16 bits do. They are not its states number by number, because
     /// each kernel adds in its own order.
     pub fn computing_in(self, format: FloatFormat) -> Self {
         let mut decoder = self.widened().map(&mut Cast(format.dtype()));

@@ -9,8 +9,7 @@ use crate::tap::Tap;
 impl Decoder {
     /// Returns the same decoder with every weight as a tensor of the format that is computed in, on the device that computes.
     ///
-    /// Training needs this. The methods that change weights do it themselves. Nothing is copied of a decoder
-    /// that holds its weights so.
+    /// Training needs this; the methods that change weights do it themselves. A decoder that already holds its weights so is not copied.
     pub fn widened(self) -> Self {
         let (device, dtype, blocks) = (self.device(), self.dtype(), self.blocks.len());
         let widened = self.with_blocks_widened(blocks);
@@ -24,8 +23,8 @@ impl Decoder {
     /// Returns the same decoder with the weights of the blocks up to a tap as tensors of the format that is computed in, on the device
     /// that computes. The embedding and the head stay as they are held.
     ///
-    /// Gradients of states with respect to embeddings need this to be fast: otherwise each step widens each matrix again. Nothing is
-    /// copied of a decoder that holds its weights so.
+    /// Gradients of states with respect to embeddings need this to be fast: otherwise each step widens each matrix again. A
+    /// decoder that already holds its weights so is not copied.
     pub fn widened_to(self, tap: Tap) -> Self {
         let blocks = self.blocks_needed(tap);
         self.with_blocks_widened(blocks)

@@ -228,7 +228,7 @@ impl Keys {
         Value::Object(self.left.clone())
     }
 
-    /// Takes the id of the BOS token, or none if the config names none. Files have ids that are no token's, such as -1.
+    /// Takes the id of the BOS token, or none if the config names none. Files have ids that are not those of a token, such as -1.
     pub(crate) fn bos_token_id(&mut self) -> Option<i64> {
         self.optional("bos_token_id")
     }

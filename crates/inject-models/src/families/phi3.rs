@@ -58,7 +58,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let surroundings = Surroundings {
         d_head: heads.d_head,
         max_len: max_position_embeddings,
-        // This key stands outside the rotary settings. It and its default override the value within them.
+        // This key lies outside the rotary settings. It and its default override the value within them.
         original_len: Some(original_max_position_embeddings),
         // A parameter of the method that reads the rotary keys, which passes all others to it.
         default_base: positive(&mut keys, "default_theta", 10_000.0),

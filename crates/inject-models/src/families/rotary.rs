@@ -3,7 +3,7 @@
 //! An empty object counts as absent. Both spellings side by side are read if they mean the same.
 //!
 //! The older spelling has `rope_theta`, `rope_scaling` and `partial_rotary_factor` side by side, the newer one puts all of
-//! them into `rope_parameters`. If a value stands in both places, the inner one counts, but for
+//! them into `rope_parameters`. If a value is in both places, the inner one counts, but for
 //! `original_max_position_embeddings`, of which the outer one does: as in Hugging Face transformers 5.24,
 //! `modeling_rope_utils.py` (`standardize_rope_params`).
 

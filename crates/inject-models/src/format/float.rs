@@ -28,7 +28,7 @@ pub enum FloatFormat {
     F64,
 }
 
-/// Returns a single from which a half is rounded as from `value` itself: the number towards zero, and its last bit tells that
+/// Returns a single from which a half is rounded as from `value` itself: the number towards zero, and its last bit shows that
 /// something was cut off.
 ///
 /// `half::bf16::from_f64` and `half::f16::from_f64` do not see the lower half of `value`, and take numbers a little beyond a

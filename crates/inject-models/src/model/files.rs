@@ -129,7 +129,7 @@ impl ModelFiles {
 
     /// Returns the memory that the weights take as tensors once they are loaded. Weights that stay in mapped files do not count.
     /// A matrix that an adapter changes does not stay there. A head that is tied to the embedding and stored beside it counts, because only
-    /// its values tell whether it is loaded.
+    /// its values show whether it is loaded.
     ///
     /// # Units
     ///

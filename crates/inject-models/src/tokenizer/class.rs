@@ -37,7 +37,7 @@ pub(super) struct OwnParts {
 }
 
 impl Class {
-    /// Returns the class for a tokenizer with other files beside it. `is_byte_level` tells whether it is a `tokenizer.json` of that
+    /// Returns the class for a tokenizer with other files beside it. `is_byte_level` says whether it is a `tokenizer.json` of that
     /// kind.
     ///
     /// # Source

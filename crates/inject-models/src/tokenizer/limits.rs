@@ -39,7 +39,7 @@ const LONGEST_TABLE: usize = 1 << 20;
 /// Values in the parts beside the vocabulary. Known tokenizers have less than a hundred.
 const MOST_VALUES: usize = 4096;
 
-/// Longest text in these parts, in bytes. Patterns have up to some hundred.
+/// Longest text in these parts, in bytes. Patterns have up to a few hundred.
 const LONGEST_TEXT: usize = 4096;
 
 /// Most patterns. Known tokenizers have up to ten.

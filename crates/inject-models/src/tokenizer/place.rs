@@ -1,4 +1,4 @@
-//! The contents of a place that is named as that of a tokenizer and has none.
+//! The contents of a place that is named for a tokenizer and has none.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use std::{
 use super::{files::TokenizerFiles, sentence_piece::is_tiktoken};
 use crate::error::ModelError;
 
-/// The contents of a place that is named as that of a tokenizer and has none.
+/// The contents of a place that is named for a tokenizer and has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoTokenizerHere {
@@ -37,7 +37,7 @@ pub enum NoTokenizerHere {
     Other,
 }
 
-/// The names of files that stand beside a tokenizer, or beside a model.
+/// The names of files found beside a tokenizer, or beside a model.
 const BESIDE: [&str; 10] = [
     "tokenizer_config.json",
     "special_tokens_map.json",

@@ -242,7 +242,7 @@ impl Read {
         })
     }
 
-    /// Returns the way in which pieces are found in a text. `keeps_whole` tells whether a part of the text that is a piece is not merged.
+    /// Returns the way in which pieces are found in a text. `keeps_whole` says whether a part of the text that is a piece is not merged.
     fn algorithm(&self, keeps_whole: bool) -> Result<Algorithm, SentencePieceError> {
         let Read { pieces, scores, unknown, trainer, .. } = self;
         let byte_fallback = trainer.byte_fallback.unwrap_or(false);

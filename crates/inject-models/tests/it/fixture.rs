@@ -66,7 +66,7 @@ pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
 ///
 /// In float32 it is four times the larger of two numbers: the float32 error of the reference at that tap, and 2e-7 of the
 /// norm of the state, which is a few roundings (one is 6e-8). In float64 the reference has no error that matters; there
-/// the tolerance is 1e-12 of the norm, some thousand roundings.
+/// the tolerance is 1e-12 of the norm, a few thousand roundings.
 pub(crate) fn tolerance(format: FloatFormat, noise: f64, expected: &[f64]) -> f64 {
     match format {
         FloatFormat::F32 => 4.0 * noise.max(2e-7 * norm(expected)),

@@ -38,7 +38,7 @@ fn parameters(model: &Model) -> BTreeMap<String, Vec<f32>> {
 fn weights_are_those_that_the_library_restores_bit_for_bit() {
     for case in CASES {
         let found = parameters(&copy_of(case).load().unwrap());
-        // The tensors tell the method without the config.
+        // The tensors show the method without the config.
         let untold = copy_of(case).without_key("quantization_config").load().unwrap();
         assert!(parameters(&untold) == found, "{case}");
         let path = fixture::folder("quantised").join(case).join("expected.safetensors");

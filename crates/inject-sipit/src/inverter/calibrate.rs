@@ -89,7 +89,7 @@ impl Inverter<'_> {
 }
 
 impl Inverter<'_> {
-    /// Takes a calibration that was measured before, so that it is not measured again. One for another tap is left out.
+    /// Takes a calibration that was measured before, so that it is not measured again. One for another tap is ignored.
     pub fn know(&self, calibration: Calibration) {
         if calibration.tap() == self.tap {
             let mut known = self.calibrations.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -178,7 +178,7 @@ impl Recovery<'_, '_> {
         }
     }
 
-    /// Estimates the noise of the producer if nothing fits after any hypothesis and the states tell its format. Returns whether the
+    /// Estimates the noise of the producer if nothing fits after any hypothesis and the states show its format. Returns whether the
     /// candidates were compared anew.
     pub(super) fn compare_anew(&mut self, branches: &mut [Branch]) -> Result<bool, InvertError> {
         let made = nothing_fits(branches) && self.calibrate_for_grid()?;

@@ -48,8 +48,8 @@ impl Inverter<'_> {
     }
 }
 
-/// Whether a fit within the floor of computing tells the producer. Embeddings are the same whatever computes after them, the floor of a
-/// 16-bit file holds its rounding, and that of states that were multiplied holds the error of the factor.
+/// Whether a fit within the floor of computing shows how the producer computed. Embeddings are the same whatever computes after them,
+/// the floor of a 16-bit file holds its rounding, and that of states that were multiplied holds the error of the factor.
 fn may_tell(target: &TargetStates) -> bool {
     target.tap() != Tap::Embedding && target.transformation().error() == 0.0 && target.grid().is_none()
 }

@@ -1,6 +1,6 @@
 //! States whose coordinates are in unknown order, the same for all of them.
 //!
-//! At first the values of two states are compared in order of their size. Each settled position tells which coordinates are which, up
+//! At first the values of two states are compared in order of their size. Each settled position shows which coordinates are which, up
 //! to values so near that noise may have exchanged them. After few positions the order is known, and the rest is inverted as usual.
 
 use crate::{

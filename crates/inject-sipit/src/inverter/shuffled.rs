@@ -66,7 +66,7 @@ impl Inverter<'_> {
     /// Recovers a prompt whose states are given in unknown order. States of given tokens come first, in their own order. `begins` is a
     /// token that prompts often begin with, such as BOS.
     ///
-    /// A verdict of the result holds for the order found, and counts that each state might have had any place: docs/numerics.md,
+    /// A verdict holds for the order found. It allows for the fact that each state might have had any place: docs/numerics.md,
     /// section 8.
     ///
     /// # Errors

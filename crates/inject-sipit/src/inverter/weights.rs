@@ -25,7 +25,7 @@ use crate::{
 
 use super::{Inverter, calibrate::Calibrations};
 
-/// The weights of the producer, as the states of a prompt told.
+/// The weights of the producer, as inferred from the states of a prompt.
 #[derive(Clone, Debug)]
 pub(super) enum Weights {
     /// Rounded in a known way. Candidates are computed with them.
@@ -43,7 +43,7 @@ pub(super) struct Rounded {
     calibrations: Arc<Mutex<Calibrations>>,
 }
 
-/// The weights that an earlier prompt of an inverter told, if its weights are doubted at all.
+/// The weights inferred from an earlier prompt of an inverter, if its weights are doubted at all.
 pub(super) type DoubtedWeights = Option<Arc<Mutex<Option<Weights>>>>;
 
 impl<'a> Inverter<'a> {
@@ -80,8 +80,8 @@ impl<'a> Inverter<'a> {
         }
     }
 
-    /// Recovers a prompt by weights that the settings name or an earlier prompt told. None if there are none, or they do not explain
-    /// these states. What it takes to find out is added to `cost`.
+    /// Recovers a prompt by weights that the settings name or that were inferred from an earlier prompt. None if there are none, or
+    /// they do not explain these states. What it takes to find out is added to `cost`.
     pub(super) fn invert_by_known_weights(
         &self,
         target: &TargetStates,

@@ -24,7 +24,7 @@ pub struct PolicyChoice {
 /// The cost of asking for the model's expectation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PriorCost {
-    /// The head is near the tap, or the given states already tell.
+    /// The head is near the tap, or the given states already show enough.
     Near,
     /// The head is so far above the tap that cheaper sources are asked first.
     Far,

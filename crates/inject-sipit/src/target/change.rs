@@ -77,7 +77,7 @@ impl TargetStates {
         Ok(self.changed(by_row, Transformation::Scaled { by, within }))
     }
 
-    /// Whether every given state has length 1, as far as bf16 tells: each was divided by its length.
+    /// Whether every given state has length 1, as far as bf16 shows: each was divided by its length.
     pub(crate) fn has_unit_lengths(&self) -> bool {
         /// Rounding to bf16 moves a coordinate by up to 2^-8 of it, and a length by less.
         const WITHIN: f64 = 4e-3;

@@ -1,4 +1,4 @@
-//! Coordinates in unknown order, as far as settled states tell it.
+//! Coordinates in unknown order, as far as settled states show it.
 
 use std::sync::Arc;
 

@@ -19,7 +19,7 @@ const GRID: usize = 3;
 /// The projections of all embeddings on a few directions, in a grid.
 ///
 /// Two embeddings at a distance `d` differ by at most `d` along each direction of length one. So tokens that differ by more along any of them
-/// are no duplicates. A token that does not belong to the others gets past all directions with a chance of about `(20 d / length)^16`
+/// are not duplicates. A token that does not belong to the others gets past all directions with a chance of about `(20 d / length)^16`
 /// in a space of 1,000 dimensions, and is tested in vain.
 #[derive(Debug)]
 pub(super) struct Duplicates {

@@ -1,4 +1,4 @@
-//! Where two tokens fit, both are followed; a later position may tell them apart, and nothing else may.
+//! Where two tokens fit, both are followed; a later position may distinguish them, and nothing else may.
 
 mod drafted;
 
@@ -126,7 +126,7 @@ fn a_later_position_rules_out_the_nearer_of_two_tokens_that_fit() {
     for device in inject_testing::compiled() {
         for case in FAMILIES {
             let fork = Fork::new(case, 21, &device);
-            // The wrong token lies nearer; the next state tells, because noise moved it away from the wrong prompt's.
+            // The wrong token lies nearer; the next state decides, because noise moved it away from the wrong prompt's.
             let target = fork.moved(&[0.52, -0.45]);
             let settings = fork.settings(0.53);
             for settings in [settings.clone(), settings.with_scan(Scan::Whole).with_rivals(0)] {

@@ -55,7 +55,7 @@ fn states_computed_in_16_bits_need_no_option() {
             }
         }
     }
-    // Models with random weights hold some tokens closer together than 16 bits tell apart.
+    // Models with random weights hold some tokens closer together than 16 bits can distinguish.
     assert!(100 * verified >= 95 * positions, "{verified} of {positions}");
 }
 
@@ -204,7 +204,7 @@ fn what_one_prompt_told_of_the_weights_holds_for_the_next() {
         let given = TargetStates::of_prompt(&decoder, tap, &PROMPT).unwrap();
         let inversion = invert(&given);
         assert_eq!((inversion.token_ids(), inversion.producer), (PROMPT.to_vec(), None), "{case}");
-        // What was told does not explain rows that are missing.
+        // What was inferred does not explain rows that are missing.
         let rows = given.states().select(ndarray::Axis(0), &[0, 2, 4, 6, 8]);
         let inversion = invert(&TargetStates::new(rows, tap, FloatFormat::F32).unwrap());
         assert_eq!(inversion.producer, None, "{case}");
@@ -381,7 +381,7 @@ fn where_wrong_tokens_fit_too_only_the_best_hypothesis_is_searched() {
         let target = produced(decoder.clone().with_weights_in(NumberFormat::Nf4).unwrap(), tap);
         let settings = Settings::new().with_computed_in(ComputedIn::Format(format)).with_beam(beam);
         let inversion = invert(&decoder, &target, &Policy::new(), settings).unwrap();
-        // The truth is nearest after the right prefix, but so near to others that only the last state tells.
+        // The truth is nearest after the right prefix, but so near to others that only the last state decides.
         assert_eq!(inversion.token_ids(), PROMPT, "{inversion:?}");
         let ambiguous =
             inversion.positions.iter().filter(|found| matches!(found.verdict, Verdict::Ambiguous { .. }));

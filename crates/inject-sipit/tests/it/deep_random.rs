@@ -37,7 +37,7 @@ fn model(config: &Value) -> Model {
 }
 
 /// Two unrelated tokens of such a model have nearly unrelated states: a state depends linearly on its embedding for a few hundredths of
-/// its variance. So tested candidates point to the token only if thousands of them are added up. Gradients tell it at once.
+/// its variance. So tested candidates point to the token only if thousands of them are added up. Gradients show it at once.
 #[test]
 fn a_token_that_no_neighbour_points_to_is_found_by_gradients() {
     let prompt = [3001, 2728, 2455, 2182];
@@ -47,7 +47,7 @@ fn a_token_that_no_neighbour_points_to_is_found_by_gradients() {
     assert_eq!(inversion.token_ids(), prompt);
     assert!(inversion.is_verified());
     let tested: Vec<usize> = inversion.positions.iter().map(|position| position.candidates_tested).collect();
-    // By the nearest states alone: 2,655, 1,333, 908 and 1,291. At so small a width a gradient tells little, and yet twice as much.
+    // By the nearest states alone: 2,655, 1,333, 908 and 1,291. At so small a width a gradient holds little, and yet twice as much.
     #[cfg(feature = "gradient")]
     assert!(tested.iter().sum::<usize>() < 4000, "{tested:?}");
     println!("{tested:?} candidates");

@@ -73,7 +73,7 @@ fn nothing_wrong_is_verified_on_little_evidence() {
                         for budget in [Budget::unlimited(), Budget::unlimited().with_candidates(200)] {
                             let counts = table.entry((known, thousandths)).or_default();
                             count(&decoder, &target, added, budget, counts);
-                            // A rule of the user's own needs as much evidence.
+                            // A rule that the user chose needs as much evidence.
                             let ball = Acceptance::Ball { epsilon: added };
                             let settings =
                                 Settings::new().with_acceptance(ball).with_budget(budget).with_beam(2);

@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// The XXH3 of a stream of bytes, in 64 bits. It is displayed as 16 hexadecimal digits.
 ///
-/// It finds damage, and tells an exchanged file from the one expected. It does not defend against a file made to deceive.
+/// It detects damage and exchanged files. It does not defend against a file made to deceive.
 ///
 /// # Source
 ///

@@ -162,7 +162,7 @@ pub enum ForeignProblem {
         /// The tensors of the file, with their shapes.
         found: Vec<String>,
     },
-    /// The caller's tensor is not there.
+    /// The file has no tensor of the name that the caller gave.
     #[error("no tensor `{name}`; the file has {}", listed(found))]
     NoTensor {
         /// The name that the caller gave.

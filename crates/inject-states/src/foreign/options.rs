@@ -61,7 +61,7 @@ impl ReadOptions {
         ReadOptions { most_unpacked: Some(bytes), ..self }
     }
 
-    /// Sets the model. Its width tells taps that lie side by side, and its depth excludes readings.
+    /// Sets the model. Its width shows whether taps lie side by side, and its depth rules out readings.
     pub fn model(self, model: ModelShape) -> Self {
         ReadOptions { model: Some(model), ..self }
     }

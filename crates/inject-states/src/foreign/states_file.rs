@@ -47,7 +47,7 @@ impl StatesFile {
     /// # Errors
     ///
     /// [`ForeignError`] if the file cannot be read, is malformed, or can be read in two ways. Of the values only those at the end of each
-    /// prompt are read, which tell padding.
+    /// prompt are read, to find padding.
     pub fn open(path: impl AsRef<Path>) -> Result<StatesFile, ForeignError> {
         StatesFile::open_with(path, &ReadOptions::new())
     }
@@ -149,7 +149,7 @@ impl StatesFile {
         self.encoding(self.reading.columns[0].pieces[0]).format
     }
 
-    /// Returns the tap of each column, if the file names them, or if the number of columns tells.
+    /// Returns the tap of each column, if the file names them, or if the number of columns determines them.
     pub fn taps(&self) -> Option<&[Tap]> {
         self.reading.taps.as_deref()
     }

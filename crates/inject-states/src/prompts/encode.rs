@@ -9,7 +9,7 @@ use rayon::prelude::*;
 const TOGETHER: usize = 4096;
 const BYTES: usize = 4 << 20;
 
-/// Encodes texts in their order, some thousands at a time on all cores. Ends after the first error.
+/// Encodes texts in their order, a few thousand at a time on all cores. Ends after the first error.
 ///
 /// # Errors
 ///

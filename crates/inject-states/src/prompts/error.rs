@@ -72,7 +72,7 @@ pub enum PromptProblem {
         place: String,
         /// The name of the field.
         field: String,
-        /// The names that are there.
+        /// The names that the object or table has.
         found: Vec<String>,
     },
     /// A table with several columns of the name of the field.

@@ -9,7 +9,7 @@ pub(super) struct Field(String);
 /// A value without the field.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Missing {
-    /// The keys that are there instead.
+    /// The keys found instead.
     pub(super) found: Vec<String>,
 }
 

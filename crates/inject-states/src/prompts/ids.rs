@@ -17,7 +17,7 @@ use super::{
 /// The longest line, in bytes: that of a prompt of a million ids.
 const LONGEST_LINE: usize = 16 << 20;
 
-/// The fields of an object that can hold ids. The first that is there counts.
+/// The fields of an object that can hold ids. The first one present counts.
 const FIELDS: [&str; 4] = ["ids", "token_ids", "input_ids", "prompt_token_ids"];
 
 /// Reads all prompts of a file as [`IdPrompts`] does, if their ids take at most [`MAX_FILE_BYTES`].

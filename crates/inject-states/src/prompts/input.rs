@@ -37,7 +37,7 @@ pub(super) fn without_format(path: &Path, found: String, known: &'static str) ->
 ///
 /// # Errors
 ///
-/// [`PromptProblem::ReadOnce`] for anything else than an ordinary file, and [`PromptProblem::Io`] if there is no file.
+/// [`PromptProblem::ReadOnce`] for anything other than an ordinary file, and [`PromptProblem::Io`] if there is no file.
 pub fn check_rereadable(path: impl AsRef<Path>) -> Result<(), PromptError> {
     let path = path.as_ref();
     let problem = match std::fs::metadata(path) {

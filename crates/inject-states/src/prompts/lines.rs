@@ -78,7 +78,7 @@ impl Lines {
     /// Returns the next line if it has at most `most` bytes, its line break included.
     fn next_bytes(&mut self, most: usize) -> Result<Option<String>, PromptProblem> {
         let mut line = Vec::new();
-        // One byte more tells a line that is too long.
+        // One byte more shows that a line is too long.
         let mut bounded = (&mut self.reader).take((most as u64).saturating_add(1));
         if bounded.read_until(b'\n', &mut line)? == 0 {
             return Ok(None);

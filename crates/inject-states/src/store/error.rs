@@ -104,7 +104,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A folder holds the store of another job, finished or not.
-    #[error("`{path}` holds another store: its {field} is {found}, not {expected}; choose another folder")]
+    #[error(
+        "`{path}` holds another store: its {field} is {found}, expected {expected}: choose another folder"
+    )]
     DifferentJob {
         /// The path of the folder.
         path: PathBuf,

@@ -5,8 +5,7 @@
 /// # Source
 ///
 /// arXiv 2510.15511, section 4.1. Ten prompts give 343.6e9 pairs for Gemma-3's vocabulary of 262,144 tokens. The same protocol
-/// gives
-/// 12.6e9 for GPT-2's vocabulary of 50,257 tokens.
+/// gives 12.6e9 for GPT-2's vocabulary of 50,257 tokens.
 ///
 /// # Example
 ///

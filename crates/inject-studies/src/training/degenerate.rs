@@ -87,7 +87,7 @@ pub struct AtStep {
     #[serde(alias = "verdict")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]
     pub resolution: Resolution,
-    /// Whether the largest distance exceeds the bound. Together with the resolution of the smallest it tells whether all, some or
+    /// Whether the largest distance exceeds the bound. Together with the resolution of the smallest it shows whether all, some or
     /// no pairs are separated.
     #[serde(alias = "verdict_of_largest")]
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Resolution"))]

@@ -1,4 +1,4 @@
-//! What an option can say of the rows of states, and so what the next command may be.
+//! The facts about rows that options can state, and so the commands that can be suggested.
 
 use inject_sipit::{TargetStates, models::Tap};
 

@@ -53,7 +53,7 @@ fn the_tokens_of_a_chat_template_are_taken_as_given() {
         ),
         (format!("{{{{ a{} }}}}", "|upper".repeat(100_000)), "the template has 600007 bytes, expected at most 65536"),
     ];
-    // Other systems do not tell how much memory a process takes.
+    // Other systems do not report how much memory a process takes.
     let first = if cfg!(target_os = "linux") { 0 } else { 2 };
     for (text, words) in hostile.into_iter().skip(first) {
         std::fs::write(template, text).unwrap();

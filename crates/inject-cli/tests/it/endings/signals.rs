@@ -90,7 +90,7 @@ fn a_signal_ends_a_study_between_two_units_and_the_same_command_continues() {
     assert!(continued == whole);
 }
 
-/// Waits until the program listens for signals, where the system tells.
+/// Waits until the program listens for signals, where the system reports it.
 fn listens(child: &mut Child) {
     const SIGINT: u64 = 1 << (2 - 1);
     let path = format!("/proc/{}/status", child.id());

@@ -25,7 +25,7 @@ fn a_prompt_that_takes_more_than_the_memory_given_is_refused_by_every_program() 
     }
     let arguments = ["invert", "--model", model, "--ids", &long, "--memory", "16"];
     refused(dir, &arguments, 1, &["20,000 tokens", "--memory allows"]);
-    // Without the option the free memory is the limit, which only Linux tells.
+    // Without the option the free memory is the limit, which only Linux reports.
     if !cfg!(target_os = "linux") {
         return;
     }

@@ -15,7 +15,7 @@ pub enum AdapterError {
         key: String,
         /// The value that the file gives.
         found: String,
-        /// The values that are understood.
+        /// The accepted values.
         expected: &'static str,
     },
     /// A pattern is not a regular expression, or takes too many steps.
@@ -99,13 +99,13 @@ pub enum AdapterError {
         tensor: String,
     },
     /// One of the two factors of a module is missing.
-    #[error("tensor `{tensor}` is missing, and the other factor is there")]
+    #[error("tensor `{tensor}` is missing, although the other factor exists")]
     Unpaired {
         /// Name of the missing tensor.
         tensor: String,
     },
     /// The adapter belongs to another model.
-    #[error("it changes the module `{module}`, and this `{family}` model has no such map")]
+    #[error("it changes the module `{module}`, which this `{family}` model does not have")]
     UnknownModule {
         /// Path of the module within the model.
         module: String,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{AdapterError, settings::setting};
 
-/// The steps after which the search for a match is given up. Published expressions take some hundred.
+/// The steps after which the search for a match is given up. Published expressions take a few hundred.
 const MOST_STEPS: usize = 100_000;
 
 /// A regular expression that the settings have, and the expression that PEFT makes of it.

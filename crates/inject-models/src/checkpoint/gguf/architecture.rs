@@ -154,7 +154,7 @@ impl Architecture {
         }
     }
 
-    /// Whether a tensor is no weight of the decoder: it holds settings of the rotation, or is of the part that sees images.
+    /// Whether a tensor is not a weight of the decoder: it holds settings of the rotation, or is of the part that sees images.
     pub(super) fn is_beside(self, name: &str) -> bool {
         match self {
             Architecture::Llama => name == "rope_freqs.weight",

@@ -43,7 +43,7 @@ const SHORTEST_ENTRY: u64 = 8 + 4 + 8 + 4 + 8;
 const DEFAULT_ALIGNMENT: u64 = 32;
 
 /// Most keys and most tensors. Each takes several times as much memory as space in the file. Known files have less than a
-/// hundred keys, and some thousand tensors.
+/// hundred keys, and a few thousand tensors.
 const MOST_KEYS: u64 = 1 << 14;
 const MOST_TENSORS: u64 = 1 << 18;
 

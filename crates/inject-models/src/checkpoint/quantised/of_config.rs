@@ -39,7 +39,7 @@ pub(super) fn of_config(config: &Map<String, Value>) -> Option<Method> {
             None => Method::new("modelopt", bits),
         },
         Some(other) => {
-            // The tensors tell the bits of these, under the names that people use.
+            // The tensors show the bits of these, under the names that people use.
             let known = ["EXL2", "EXL3", "AQLM", "HIGGS", "SpQR", "VPTQ", "EETQ", "MXFP4", "NVFP4", "BitNet"];
             let name = known.into_iter().find(|name| name.eq_ignore_ascii_case(other));
             Method::new(name.unwrap_or(other), bits)

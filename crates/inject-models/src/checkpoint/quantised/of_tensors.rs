@@ -1,4 +1,4 @@
-//! The method of quantisation that the names, formats and shapes of tensors tell.
+//! The method of quantisation, recognised by the names, formats and shapes of tensors.
 
 mod by_parts;
 
@@ -9,7 +9,7 @@ use safetensors::Dtype;
 use super::Method;
 use crate::checkpoint::{Checkpoint, Entry, restored};
 
-/// The method without a reader that the names and formats of tensors tell.
+/// The method without a reader, recognised by the names and formats of tensors.
 pub(super) fn of_tensors(checkpoint: &Checkpoint) -> Option<Method> {
     if let Some(found) = by_parts::by_parts(checkpoint) {
         return Some(found);
@@ -64,7 +64,7 @@ fn packed(shape: &impl Fn(&str) -> Option<Vec<usize>>) -> Option<Method> {
     Some(Method::new(if along_outputs { "AWQ" } else { "GPTQ" }, bits))
 }
 
-/// The bits of a matrix of HQQ: `nbits` says so. Else the shapes tell if a group is a row, with a scale and some rows of packed codes.
+/// The bits of a matrix of HQQ: `nbits` says so. Else the shapes show whether a group is a row, with a scale and some rows of packed codes.
 ///
 /// # Source
 ///

@@ -109,8 +109,8 @@ pub(super) fn float8(checkpoint: &mut Checkpoint, blocks: &[[usize; 2]]) -> Resu
 /// The rows and columns of a weight that share a scale, and the scales in a row of blocks. The last blocks may be smaller.
 ///
 /// The sizes of blocks are those that the config says. If it says none, a side is the power of two that gives the number of scales,
-/// as in all published files, or an equal part of the weight, as in transformers. Where both are possible and differ, nothing tells which
-/// it is. No two powers of two give the same number, unless it is one.
+/// as in all published files, or an equal part of the weight, as in transformers. Where both are possible and differ, the size is
+/// unknown. No two powers of two give the same number, unless it is one.
 fn grid(weight: &[usize], scales: &[usize], said: &[[usize; 2]]) -> Option<([usize; 2], usize)> {
     let &[rows, columns] = weight else { return None };
     if rows == 0 || columns == 0 {

@@ -32,7 +32,7 @@ impl Weights<'_> {
     /// Returns the size of the parameters of a decoder of `n_layers` blocks, and of the scales beside matrices that stay in their
     /// files. The matrices that an adapter changes do not stay there.
     ///
-    /// A head that is tied to the embedding and stored beside it counts, because only its values tell whether it is loaded.
+    /// A head that is tied to the embedding and stored beside it counts, because only its values show whether it is loaded.
     ///
     /// # Units
     ///

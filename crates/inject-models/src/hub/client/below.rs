@@ -82,7 +82,7 @@ impl Below {
         Ok(self.join(path))
     }
 
-    /// Opens a file for reading and writing, and makes it if it is not there. Something else of that name is removed, and so is a file
+    /// Opens a file for reading and writing, and creates it if it does not exist. Something else of that name is removed, and so is a file
     /// that has another name besides, which may lie outside.
     pub(super) fn open(&self, path: &Path) -> Result<File, Trouble> {
         self.make_folder(path.parent().unwrap_or(Path::new("")))?;

@@ -7,7 +7,7 @@ use std::fmt;
 pub(super) struct Commit(String);
 
 impl Commit {
-    /// `None` for anything else than a full hash.
+    /// `None` for anything other than a full hash.
     pub(super) fn parse(text: &str) -> Option<Self> {
         is_hex(text, 40).then(|| Commit(text.to_owned()))
     }

@@ -88,7 +88,7 @@ pub enum HubError {
         /// The error of the JSON parser.
         source: serde_json::Error,
     },
-    /// The Hub, or a server it redirects to, is out of reach or gave an answer that is of no use.
+    /// The Hub, or a server it redirects to, cannot be reached, or its answer cannot be used.
     #[error("{at}: no usable answer from {host}")]
     Http {
         /// The file that could not be fetched.

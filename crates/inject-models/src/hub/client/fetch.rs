@@ -31,7 +31,7 @@ use crate::{hub::repo::HubRepo, note::causes, progress::Progress};
 /// - A branch or a tag: one to learn its commit, then for every file that the cache does not hold. The cache's ref is moved only after
 ///   every file of the commit has arrived, so what a later offline run finds is complete.
 /// - A blob that another commit brought already is linked, not fetched again. An interrupted download is resumed.
-/// - If the Hub is out of reach, answers with an error status, or no longer shows the repository, a complete
+/// - If the Hub cannot be reached, answers with an error status, or no longer shows the repository, a complete
 ///   snapshot in the cache is used, as `huggingface_hub` does, and [`Snapshot::from_cache`] says why. So it is if the Hub no longer
 ///   has a commit that the caller named by its hash. A missing branch, tag or file stays an error.
 ///
@@ -44,8 +44,8 @@ use crate::{hub::repo::HubRepo, note::causes, progress::Progress};
 ///
 /// - Nothing is written outside the cache folder, and nothing outside it is read as a model's file.
 /// - The token goes to the endpoint's own scheme, host and port, and nowhere else.
-/// - A file is asked about once, and is what that answer says: of the announced length, and with the announced hash. It gets
-///   its name when it is whole and right. An etag that is not a hash, as some mirrors have it, leaves only the length.
+/// - The metadata of a file is requested once. The content must have the length and the hash that it announces, and gets its
+///   name when it is whole and right. An etag that is not a hash, as some mirrors have it, leaves only the length.
 /// - A file in the cache whose blob is named by a hash is compared with it: a small one (16 MiB) each time, a large one when it
 ///   is first used and after each change of its length or time. A damaged one is fetched again; offline it is an error.
 /// - Every request ends, and so does the wait for another process that downloads the same file: see

@@ -31,7 +31,7 @@ use super::{
 
 /// As many redirects as curl's and Python's clients follow, in the order of magnitude.
 const MAX_REDIRECTS: usize = 10;
-/// Longest head of an answer. The Hub's own take some 4 KiB, with a signed URL and its security policy.
+/// Longest head of an answer. The Hub's own take about 4 KiB, with a signed URL and its security policy.
 const MAX_HEADER: usize = 64 << 10;
 
 /// The connections to one Hub.

@@ -14,11 +14,11 @@ pub(super) const SAFETENSORS_INDEX: &str = "model.safetensors.index.json";
 pub(super) const PICKLE: &str = "pytorch_model.bin";
 pub(super) const PICKLE_INDEX: &str = "pytorch_model.bin.index.json";
 
-/// Configs have a few kilobytes; one that lists every layer has some tens.
+/// Configs have a few kilobytes; one that lists every layer has a few tens.
 const MAX_CONFIG: u64 = 4 << 20;
 /// The tokenizer of Gemma 3, with 262 thousand tokens, has 33 MB.
 const MAX_TOKENIZER: u64 = 256 << 20;
-/// One line for each tensor: the index of a model of 60 thousand tensors has some 6 MB.
+/// One line for each tensor: the index of a model of 60 thousand tensors has about 6 MB.
 const MAX_INDEX: u64 = 32 << 20;
 /// The Hub itself takes no file over 500 GB.
 const MAX_WEIGHTS: u64 = 1 << 40;

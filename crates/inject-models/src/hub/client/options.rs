@@ -100,7 +100,7 @@ impl HubOptions {
     ///
     /// # Errors
     ///
-    /// [`HubError::Setting`] if the token is empty or cannot stand in a header. The error does not show it.
+    /// [`HubError::Setting`] if the token is empty or cannot be sent in a header. The error does not show it.
     pub fn with_token(mut self, token: &str) -> Result<Self, HubError> {
         if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(setting("HF_TOKEN", "empty, or holds spaces or characters other than ASCII"));

@@ -46,7 +46,7 @@ pub(super) trait Files {
     /// The error for a file that a model cannot do without.
     fn missing(&self, file: &str) -> HubError;
 
-    /// Takes note that a file was found, but is of no use.
+    /// Takes note that a file was found, but cannot be used.
     fn reject(&self, file: &str);
 }
 

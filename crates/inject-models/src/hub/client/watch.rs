@@ -31,7 +31,7 @@ struct Shared {
 }
 
 impl Watch {
-    /// Begins to watch. `closed` becomes true before the connections are closed, and the agent is of no use from then on.
+    /// Begins to watch. `closed` becomes true before the connections are closed, and the agent cannot be used from then on.
     ///
     /// Fails if the system allows no thread.
     pub(super) fn begin(agent: Agent, until: Instant, closed: Arc<AtomicBool>) -> io::Result<Self> {

@@ -15,13 +15,13 @@ use super::{LONGEST_MARK, MOST_ADDED, TokenizerLimit, size};
 /// Most tokens. Gemma 3 has 262 thousand.
 const MOST_TOKENS: usize = 1 << 20;
 
-/// Longest token, in bytes. Known vocabularies have runs of up to some hundred spaces.
+/// Longest token, in bytes. Known vocabularies have runs of up to a few hundred spaces.
 const LONGEST_TOKEN: usize = 1024;
 
 /// Longest sum of all tokens, in bytes. Gemma 3 has 2 MB.
 const MOST_TOKEN_BYTES: usize = 16 << 20;
 
-/// Longest sum of the pieces of a Unigram model, in bytes. XLM-RoBERTa has 2 MB. The library takes some 400 times as much memory to search for
+/// Longest sum of the pieces of a Unigram model, in bytes. XLM-RoBERTa has 2 MB. The library takes about 400 times as much memory to search for
 /// them, and frees it by a recursion as deep as the longest piece.
 const MOST_PIECE_BYTES: usize = 4 << 20;
 

@@ -67,7 +67,7 @@ fn the_memory_of_every_model_is_known_before_it_is_loaded() {
             let expected = files.bytes_in_memory(precision, &device);
             let decoder = files.load(precision, &device).unwrap().decoder;
             let config = decoder.config();
-            // It has a copy of the embedding as its head. Only the values tell that it is one.
+            // It has a copy of the embedding as its head. Only the values show that it is one.
             let copy = if path.ends_with("gpt-neo-bin") { config.vocab_size * config.d_model } else { 0 };
             let of_number = match precision.hold {
                 Hold::StoredOnDevice => precision.compute.bytes().min(FloatFormat::F32.bytes()),

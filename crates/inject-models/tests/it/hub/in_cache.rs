@@ -1,4 +1,4 @@
-//! The files in the cache: found offline, and used in place of a Hub that is out of reach.
+//! The files in the cache: found offline, and used in place of a Hub that cannot be reached.
 
 use std::{error::Error, fs, path::Path};
 

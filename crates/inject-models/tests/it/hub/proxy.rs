@@ -71,7 +71,7 @@ impl Proxy {
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let asked = Arc::clone(&asked);
-                // A client that hangs up is no failure of the test.
+                // A client that hangs up is not a failure of the test.
                 thread::spawn(move || drop(tunnel(&client, hub, store, &asked)));
             }
         });

@@ -152,7 +152,7 @@ fn folder(files: &[(&str, &str)]) -> Folder {
 fn serve(stream: &TcpStream, place: Place, state: &Mutex<State>, sent: &AtomicU64) {
     let Some(request) = read(stream, place) else { return };
     let answer = answer(&mut state.lock().unwrap(), &request);
-    // A client that hangs up is no failure of the test.
+    // A client that hangs up is not a failure of the test.
     let _ = match answer {
         // To a HEAD an honest body is only announced; a part may send one all the same.
         Answer::Reply(Reply { body: Body::Bytes(bytes), headers, status }) if request.method == "HEAD" => {

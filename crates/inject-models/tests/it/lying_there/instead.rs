@@ -1,4 +1,4 @@
-//! Folders that hold something else than a checkpoint.
+//! Folders that hold something other than a checkpoint.
 
 use super::*;
 

@@ -67,7 +67,7 @@ fn quantised_weights_are_named_by_method_and_bits() {
             .error(FILE, &[says, "give the unquantised checkpoint"]);
         assert!(matches!(error, ModelError::Quantised { .. }), "{error:?}");
     }
-    // The numbers of a layer's settings stand beside its codes as tensors.
+    // The numbers of a layer's settings are tensors beside its codes.
     let named = quantised(hqq).with_tensors(|tensors| {
         let nbits = Stored { dtype: Dtype::I32, shape: vec![], bytes: vec![8, 0, 0, 0] };
         tensors.insert("model.layers.0.self_attn.q_proj.nbits".to_owned(), nbits);

@@ -8,7 +8,7 @@ use crate::{
 use super::{bridged::Bridged, probing};
 
 impl Inverter<'_> {
-    /// Guesses the tokens of the states after a gap: of each state the nearest of some hundred candidates, after tokens that the model
+    /// Guesses the tokens of the states after a gap: of each state the nearest of a few hundred candidates, after tokens that the model
     /// expects in the gap. The guesses verify nothing. A missing position has none.
     pub(super) fn best_effort(
         &self,

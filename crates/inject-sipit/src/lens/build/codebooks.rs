@@ -187,7 +187,7 @@ impl<'a> Codebooks<'a> {
     ///
     /// # Panics
     ///
-    /// If the table of this tap was not fitted.
+    /// Panics if the table of this tap was not fitted.
     pub(super) fn first(&mut self, tap: Tap, points: Option<Vec<f32>>) -> Result<First, InvertError> {
         if let FirstPosition::Bos(id) = self.first {
             return Ok(First::Bos(id));

@@ -28,7 +28,7 @@ impl PulledBack {
     ///
     /// Averaged over unrelated tokens, the Jacobian is the part of the map from embeddings to states that is linear. Its transpose takes
     /// the given state, seen from the mean state, to the embedding of the right token and to noise in all directions. One gradient
-    /// tells as much as the states of hundreds of candidates, because it has a number for each direction of the embedding.
+    /// holds as much information as the states of hundreds of candidates, because it has a number for each direction of the embedding.
     pub(super) fn direction(
         &mut self,
         at: &OpenPosition<'_>,
@@ -61,7 +61,7 @@ impl PulledBack {
         let gradients = gradients(at, cache, &ids, tensor(&scaled(covector)))?;
         self.sum.resize(d_model, 0.0);
         for gradient in gradients.chunks(d_model) {
-            // Where the map is steep, a gradient tells no more than elsewhere.
+            // Where the map is steep, a gradient holds no more information than elsewhere.
             let gradient = scaled(gradient.to_vec());
             self.sum.iter_mut().zip(gradient).for_each(|(sum, slope)| *sum += slope);
         }

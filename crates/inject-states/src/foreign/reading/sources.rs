@@ -148,7 +148,7 @@ fn are_steps(
     }
 }
 
-/// Fails if a list of layers or steps has floats that are not read as one. Otherwise its rows would be lost without a word.
+/// Fails if a list of layers or steps has floats that are not read as one. Otherwise its rows would be dropped silently.
 fn no_entry_is_left_out(archive: &Archive, floats: &[usize]) -> Result<(), ForeignProblem> {
     let lost = archive.arrays.iter().enumerate().find(|(index, array)| {
         let listed = matches!(TapName::parse(&array.name), Some(TapName::Listed(_) | TapName::Step(..)));

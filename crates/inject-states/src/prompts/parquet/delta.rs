@@ -74,7 +74,7 @@ impl Lengths<'_> {
 
     /// Skips the blocks after a header.
     fn skip_blocks(&mut self, header: &Header) -> Option<()> {
-        // The first value stands in the header.
+        // The first value is in the header.
         let mut left = header.values.saturating_sub(1);
         while left > 0 {
             let _smallest = self.number()?;

@@ -103,7 +103,7 @@ impl<R: Read> Walk<R> {
             None => depth.checked_sub(1).ok_or(Stop::Malformed)?,
         };
         match kind {
-            // The value of a field stands in its type.
+            // The value of a field is in its type.
             _ if BOOLEANS.contains(&kind) => Ok(()),
             BYTE => self.byte().map(drop),
             _ if INTEGERS.contains(&kind) => self.number().map(drop),

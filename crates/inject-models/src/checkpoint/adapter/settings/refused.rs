@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::checkpoint::adapter::AdapterError;
 
-/// Keys without influence on the merged weights: bookkeeping, training, the tying of modules (their tensors tell), and the layout of
+/// Keys without influence on the merged weights: bookkeeping, training, the tying of modules (their tensors show it), and the layout of
 /// weights in memory. `fan_in_fan_out` says that the weight is stored
 /// transposed, which the model's family knows.
 const WITHOUT_INFLUENCE: &[&str] = &[

@@ -8,7 +8,7 @@ use crate::checkpoint::{Checkpoint, Entry, restored::is_stored_as};
 /// A method whose matrices consist of tensors with names of their own.
 struct Known {
     name: &'static str,
-    /// The ends of the names of two tensors of each matrix, and the formats of their numbers if these tell it from other methods.
+    /// The ends of the names of two tensors of each matrix, and the formats of their numbers if these distinguish it from other methods.
     parts: [(&'static str, &'static [Dtype]); 2],
     /// Returns the bits as far as they are known. `None` if the matrix is of another method.
     bits: fn(&Matrix<'_>) -> Option<Vec<u64>>,

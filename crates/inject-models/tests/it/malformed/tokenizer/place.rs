@@ -1,4 +1,4 @@
-//! Places that are named as that of a tokenizer, with and without one.
+//! Places that are named for a tokenizer, with and without one.
 
 use std::path::Path;
 
