@@ -23,7 +23,7 @@ use super::{
         Inverter,
         branch::Branch,
         calibrate::nothing_fits,
-        exact::is_exact_before,
+        exact::{is_exact_before, is_in_16_bits_before},
         recovery::Recovery,
         trial::{Trial, is_moved_sink},
     },
@@ -152,19 +152,21 @@ impl Recovery<'_, '_> {
         let is_first = at < target.given().len() + ROUNDED_POSITIONS;
         let doubts = inverter.settings.computed_in == ComputedIn::Auto && inverter.doubts_weights(target);
         let many = tested >= ROUNDED_CANDIDATES.min(vocab_size) && self.comparison.producer.is_some();
-        if self.weights_doubted || !is_first || !doubts || !many || is_exact_before(branches, target) {
+        if !is_first || !doubts || !many || is_exact_before(branches, target) {
             return Ok(());
         }
         let left = self.comparison.watch.left();
         let budget = inverter.settings.budget.with_time(left);
         let inverter = inverter.with_settings(inverter.settings.clone().with_budget(budget))?;
         let mut found = None;
-        let nearest = branches[0].trial.tested.ranking().nearest().map(|nearest| nearest.id);
-        if self.rounded_at.is_none() || (tested >= vocab_size && nearest != self.rounded_at) {
+        // A second position may show the sign where the first, an attention sink, did not.
+        let nearest = branches[0].trial.tested.ranking().nearest().map(|nearest| (at, nearest.id));
+        let is_new = self.rounded_at.is_none_or(|(tried, _)| tried != at);
+        if is_new || (tested >= vocab_size && nearest != self.rounded_at) {
             self.rounded_at = nearest;
             found = self.find_rounded(&inverter, &branches[0])?;
         }
-        if found.is_none() && tested >= vocab_size {
+        if found.is_none() && tested >= vocab_size && !self.weights_doubted {
             self.weights_doubted = true;
             found = self.find_near(&inverter, branches)?.map(Weights::Near);
         }
@@ -212,8 +214,9 @@ impl Recovery<'_, '_> {
         branches: &[Branch],
     ) -> Result<Option<NumberFormat>, InvertError> {
         let (target, policy) = (self.comparison.target, self.searcher.policy());
-        for (format, _) in WIDTHS {
-            let Some(calibration) = self.calibration(format)? else { continue };
+        let in_16_bits = is_in_16_bits_before(branches, &self.comparison);
+        for (format, _) in WIDTHS.iter().filter(|(format, _)| !in_16_bits || format.bits() > 4) {
+            let Some(calibration) = self.calibration(*format)? else { continue };
             let is_near = branches.iter().map(|branch| &branch.trial).any(|Trial { at, tested, .. }| {
                 let state = target.state(*at);
                 let yardstick = Yardstick::of_producer(calibration.of(*at, state), 0.0, target, *at);
@@ -221,8 +224,8 @@ impl Recovery<'_, '_> {
                 let moved = nearest.is_some_and(|nearest| is_moved_sink(nearest.distance, state));
                 (moved && calibration.moves_sink(*at, state)) || tested.any_fits(&yardstick, state)
             });
-            if is_near && inverter.are_near(format, target, policy, &mut self.comparison.cost)? {
-                return Ok(Some(format));
+            if is_near && inverter.are_near(*format, target, policy, &mut self.comparison.cost)? {
+                return Ok(Some(*format));
             }
         }
         Ok(None)
