@@ -86,6 +86,17 @@ impl Calibration {
     }
 }
 
+#[cfg(test)]
+impl Calibration {
+    /// The same calibration for first states of this norm, and for later ones with this noise, at which wrong tokens are expected too.
+    pub(crate) fn expecting(mut self, first_norm: f64, noise: LogNormal) -> Self {
+        Arc::make_mut(&mut self.first).typical_norm = first_norm;
+        let later = Arc::make_mut(&mut self.later);
+        (later.noise, later.margin) = (noise, noise);
+        self
+    }
+}
+
 /// Returns the norm at which a later state is an attention sink, if first states are much longer than others.
 fn sink_from(first: f64, later: f64) -> Option<f64> {
     (first > SINK_NORM * later).then(|| (first * later).sqrt())

@@ -30,7 +30,7 @@ use std::{
 use crate::{
     cost::Cost,
     error::InvertError,
-    inversion::Inversion,
+    inversion::{Inversion, Verdict},
     models::{Decoder, ModelError, Progress, Tap, config::NormConfig},
     noise::NoiseModel,
     policy::{Policy, Searcher},
@@ -42,8 +42,8 @@ use crate::{
 };
 
 use self::{
-    calibrate::Calibrations, doubt::Factor, neighbours::KnownNeighbours, recovery::Recovery,
-    sieve::Comparing, watch::Watch, weights::DoubtedWeights,
+    calibrate::Calibrations, neighbours::KnownNeighbours, recovery::Recovery, sieve::Comparing, watch::Watch,
+    weights::DoubtedWeights,
 };
 pub use self::{certify::ScanCost, shuffled::Unshuffled};
 
@@ -277,11 +277,27 @@ fn complete(
         inversion.cost.add_as_calibration(&recovery.comparison.cost);
         return Ok(inversion);
     }
-    let Some(Factor { by, within }) = recovery.factor else { return recovery.conclude(progress) };
-    let comparison = recovery.comparison;
-    let (target, quiet) = (comparison.target.clone().scaled(by, within)?, OnceCell::new());
-    let again = Recovery::begin(comparison.inverter, &target, recovery.searcher, &quiet)?;
+    let Some(factor) = recovery.factor else { return recovery.conclude(progress) };
+    let Recovery { comparison, searcher, .. } = recovery;
+    let (target, quiet) = (comparison.target.clone().scaled(factor.by, factor.within)?, OnceCell::new());
+    let again = Recovery::begin(comparison.inverter, &target, searcher, &quiet)?;
     let mut inversion = complete(again, progress)?;
+    if !factor.is_sure() && is_refuted(&inversion, target.given().len()) {
+        // It was no factor. Neither the unit nor the tap is doubted again.
+        let (refuted, quiet) = (inversion, OnceCell::new());
+        let mut again = Recovery::begin(comparison.inverter, comparison.target, searcher, &quiet)?;
+        (again.doubted, again.comparison.watch) = (true, comparison.watch);
+        inversion = complete(again, progress)?;
+        inversion.cost.add(&refuted.cost);
+    }
     inversion.cost.add(&comparison.cost);
     Ok(inversion)
+}
+
+/// Whether what explained the first open position explains nothing after it, although there is more.
+fn is_refuted(inversion: &Inversion, first: usize) -> bool {
+    let open = inversion.positions.iter().skip(first);
+    let settled = open.take_while(|position| position.verdict.is_verified()).count();
+    settled <= 1
+        && inversion.positions.get(first + settled).is_some_and(|next| next.verdict == Verdict::Failed)
 }

@@ -5,15 +5,17 @@
 use crate::{
     acceptance::{Acceptance, NoiseOrigin},
     chance::is_enough_alone,
+    collisions::norm,
     error::InvertError,
     hypothesis::Settled,
     inversion::{Inversion, Position, Verdict},
-    models::Tap,
+    models::{NumberFormat, Tap},
     target::TargetStates,
+    tuning::LIKELY_DEVIATIONS,
     yardstick::Yardstick,
 };
 
-use super::{Inverter, branch::Branch};
+use super::{Inverter, branch::Branch, comparison::Comparison};
 
 /// Whether a position before the open one lies within the floor of computing in f32 after some hypothesis, which no other producer
 /// explains. Tokens that were given show nothing.
@@ -25,8 +27,25 @@ pub(super) fn is_exact_before(branches: &[Branch], target: &TargetStates) -> boo
     may_tell(target) && branches.iter().any(|branch| branch.hypothesis.positions.iter().any(exact))
 }
 
+/// Whether a position before the open one is verified as near as computing in 16 bits usually moves a state, which weights in 4 bits move
+/// many times as far.
+pub(super) fn is_in_16_bits_before(branches: &[Branch], comparison: &Comparison<'_>) -> bool {
+    let Some(producer) = &comparison.producer else { return false };
+    let calibration = &producer.calibration;
+    let near = |(at, settled): (usize, &Settled)| {
+        let state = comparison.target.state(at);
+        let length = settled.kept.distance / norm(state);
+        settled.verdict.is_verified()
+            && settled.kept.noise == NoiseOrigin::Producer
+            && !calibration.is_partial_sink(at, state)
+            && calibration.of(at, state).noise.deviations(length) <= LIKELY_DEVIATIONS
+    };
+    matches!(calibration.format(), NumberFormat::Float(_))
+        && branches.iter().any(|branch| branch.hypothesis.positions.iter().enumerate().any(near))
+}
+
 impl Inverter<'_> {
-    /// The same for a prompt that other weights or noise explained: whether the weights given compute one of its states as exactly.
+    /// Whether the weights given compute some state of a prompt exactly, although other weights or noise explained the prompt.
     pub(super) fn computes_exactly(
         &self,
         target: &TargetStates,

@@ -27,8 +27,8 @@ pub(super) struct Recovery<'r, 'p> {
     pub(super) calibration_tried: bool,
     /// Whether the unit and the tap were doubted.
     pub(super) doubted: bool,
-    /// The nearest token when weights rounded in a known way were tried.
-    pub(super) rounded_at: Option<u32>,
+    /// The position and the nearest token there when weights rounded in a known way were tried.
+    pub(super) rounded_at: Option<(usize, u32)>,
     /// Whether other weights were tried as noise too.
     pub(super) weights_doubted: bool,
     /// The prompt that other weights gave. The recovery is then over.

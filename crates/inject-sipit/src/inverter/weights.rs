@@ -28,8 +28,8 @@ use super::{Inverter, calibrate::Calibrations};
 /// The weights of the producer, as inferred from the states of a prompt.
 #[derive(Clone, Debug)]
 pub(super) enum Weights {
-    /// Rounded in a known way. Candidates are computed with them.
-    Rounded(Rounded),
+    /// Rounded in a known way. Candidates are computed with them, and compared as the trial that found them compared them.
+    Rounded(Rounded, ComputedIn),
     /// As far from those given as a rounding to this format moves them. That is noise.
     Near(NumberFormat),
 }
@@ -96,14 +96,17 @@ impl<'a> Inverter<'a> {
         let weights = match (self.settings.computed_in, self.known_weights()) {
             (ComputedIn::Format(format), None) => {
                 let rounded = self.rounded(format)?;
-                let explained = self.explains(&rounded, target, policy, cost)?;
-                let weights = if explained { Weights::Rounded(rounded) } else { Weights::Near(format) };
+                let weights = match self.explains(&rounded, target, policy, cost)? {
+                    Some(computed_in) => Weights::Rounded(rounded, computed_in),
+                    None => Weights::Near(format),
+                };
                 self.know_weights(&weights);
                 Some(weights)
             }
             (ComputedIn::Format(_), known) => known,
-            (ComputedIn::Auto, Some(Weights::Rounded(rounded))) => {
-                self.explains(&rounded, target, policy, cost)?.then_some(Weights::Rounded(rounded))
+            (ComputedIn::Auto, Some(Weights::Rounded(rounded, _))) => {
+                let explained = self.explains(&rounded, target, policy, cost)?;
+                explained.map(|computed_in| Weights::Rounded(rounded, computed_in))
             }
             (ComputedIn::Auto, Some(Weights::Near(format))) => {
                 self.are_near(format, target, policy, cost)?.then_some(Weights::Near(format))
@@ -125,8 +128,8 @@ impl<'a> Inverter<'a> {
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Inversion, InvertError> {
         let (inverter, producer) = match weights {
-            Weights::Rounded(rounded) => {
-                let settings = self.settings.clone().with_computed_in(ComputedIn::Auto);
+            Weights::Rounded(rounded, computed_in) => {
+                let settings = self.settings.clone().with_computed_in(*computed_in);
                 (self.with_weights(rounded, settings), Some(Producer::RoundedWeights(rounded.format)))
             }
             &Weights::Near(format) => {

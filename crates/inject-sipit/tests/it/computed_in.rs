@@ -160,6 +160,27 @@ fn known_roundings_are_tried_before_the_whole_vocabulary_is_tested() {
 }
 
 #[test]
+fn rounded_weights_are_recognised_in_states_of_no_16_bit_grid() {
+    let format = NumberFormat::Q4_0;
+    for device in inject_testing::compiled() {
+        for case in FAMILIES {
+            let decoder = random(case, 31, &device);
+            let tap = Tap::Block(decoder.config().n_layers());
+            let target = produced(decoder.clone().with_weights_in(format).unwrap(), tap);
+            // A program that sums in more than 16 bits, and rounds what it multiplies.
+            let mut states = target.states().to_owned();
+            for (i, value) in states.iter_mut().enumerate() {
+                *value *= 1.0 + 1e-3 * (i as f64 * 12.9898).sin();
+            }
+            let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
+            let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
+            assert_eq!(inversion.producer, Some(Producer::RoundedWeights(format)), "{case}: {inversion:?}");
+            assert_eq!(inversion.token_ids(), PROMPT, "{case}: {inversion:?}");
+        }
+    }
+}
+
+#[test]
 fn states_of_another_model_fail_whatever_the_rounding() {
     for device in inject_testing::compiled() {
         for case in FAMILIES {

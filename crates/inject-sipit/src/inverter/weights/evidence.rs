@@ -6,7 +6,7 @@ use crate::{
     cost::Cost,
     error::InvertError,
     inversion::{Inversion, Position, Verdict},
-    models::{Decoder, Logits, NumberFormat, Progress, TokenBatch, silent},
+    models::{Decoder, FloatFormat, Logits, NumberFormat, Progress, TokenBatch, silent},
     policy::Policy,
     settings::{ComputedIn, Scan, Settings, TapCheck},
     target::TargetStates,
@@ -23,7 +23,7 @@ use super::{
         Inverter,
         branch::Branch,
         calibrate::nothing_fits,
-        exact::is_exact_before,
+        exact::{is_exact_before, is_in_16_bits_before},
         recovery::Recovery,
         trial::{Trial, is_moved_sink},
     },
@@ -42,17 +42,39 @@ const WIDTHS: [(NumberFormat, &[NumberFormat]); 2] = [
 
 impl Inverter<'_> {
     /// Whether rounded weights explain the first states. They must verify the tokens of the first two open positions, and their states of
-    /// these tokens must be nearer than those of the weights given.
+    /// these tokens must be nearer than those of the weights given. Returns the setting of the format under which they do.
+    ///
+    /// States on the grid of a 16-bit format say themselves that they have its noise. Others are compared as computed in f32 first, and
+    /// then under the noise of bf16: a program that rounds activations too, or embeddings, writes states of no grid.
     pub(super) fn explains(
         &self,
         rounded: &Rounded,
         target: &TargetStates,
         policy: &Policy,
         cost: &mut Cost,
+    ) -> Result<Option<ComputedIn>, InvertError> {
+        for computed_in in [ComputedIn::Auto, ComputedIn::Format(FloatFormat::Bf16.into())] {
+            if self.explains_in(rounded, computed_in, target, policy, cost)? {
+                return Ok(Some(computed_in));
+            }
+            if target.grid().is_some() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    fn explains_in(
+        &self,
+        rounded: &Rounded,
+        computed_in: ComputedIn,
+        target: &TargetStates,
+        policy: &Policy,
+        cost: &mut Cost,
     ) -> Result<bool, InvertError> {
         // Most weights are given up at the first position.
         for positions in 1..=ROUNDED_POSITIONS {
-            let settings = self.trial(ROUNDED_CANDIDATES).with_computed_in(ComputedIn::Auto);
+            let settings = self.trial(ROUNDED_CANDIDATES).with_computed_in(computed_in);
             let inverter = self.with_weights(rounded, settings);
             let beginning = beginning(target, positions);
             let inversion = inverter.invert(&beginning, &mut inverter.searcher(policy), &mut silent)?;
@@ -130,19 +152,21 @@ impl Recovery<'_, '_> {
         let is_first = at < target.given().len() + ROUNDED_POSITIONS;
         let doubts = inverter.settings.computed_in == ComputedIn::Auto && inverter.doubts_weights(target);
         let many = tested >= ROUNDED_CANDIDATES.min(vocab_size) && self.comparison.producer.is_some();
-        if self.weights_doubted || !is_first || !doubts || !many || is_exact_before(branches, target) {
+        if !is_first || !doubts || !many || is_exact_before(branches, target) {
             return Ok(());
         }
         let left = self.comparison.watch.left();
         let budget = inverter.settings.budget.with_time(left);
         let inverter = inverter.with_settings(inverter.settings.clone().with_budget(budget))?;
         let mut found = None;
-        let nearest = branches[0].trial.tested.ranking().nearest().map(|nearest| nearest.id);
-        if self.rounded_at.is_none() || (tested >= vocab_size && nearest != self.rounded_at) {
+        // A second position may show the sign where the first, an attention sink, did not.
+        let nearest = branches[0].trial.tested.ranking().nearest().map(|nearest| (at, nearest.id));
+        let is_new = self.rounded_at.is_none_or(|(tried, _)| tried != at);
+        if is_new || (tested >= vocab_size && nearest != self.rounded_at) {
             self.rounded_at = nearest;
-            found = self.find_rounded(&inverter, &branches[0])?.map(Weights::Rounded);
+            found = self.find_rounded(&inverter, &branches[0])?;
         }
-        if found.is_none() && tested >= vocab_size {
+        if found.is_none() && tested >= vocab_size && !self.weights_doubted {
             self.weights_doubted = true;
             found = self.find_near(&inverter, branches)?.map(Weights::Near);
         }
@@ -160,7 +184,7 @@ impl Recovery<'_, '_> {
         &mut self,
         inverter: &Inverter<'_>,
         branch: &Branch,
-    ) -> Result<Option<Rounded>, InvertError> {
+    ) -> Result<Option<Weights>, InvertError> {
         let (target, policy) = (self.comparison.target, self.searcher.policy());
         let Trial { at, tested, yardstick, .. } = &branch.trial;
         let Some(nearest) = tested.ranking().nearest() else { return Ok(None) };
@@ -172,10 +196,12 @@ impl Recovery<'_, '_> {
             let states = rounded.states_after(&branch.hypothesis.ids(), &ids, target)?;
             let distance = |state: &[f64]| yardstick.measure(state, target.state(*at)).distance;
             let moved = states.chunks(target.d_model()).map(distance).fold(f64::INFINITY, f64::min);
-            if ROUNDED_NEARER * moved <= nearest.distance
-                && inverter.explains(&rounded, target, policy, &mut self.comparison.cost)?
-            {
-                return Ok(Some(rounded));
+            if ROUNDED_NEARER * moved > nearest.distance {
+                continue;
+            }
+            let explained = inverter.explains(&rounded, target, policy, &mut self.comparison.cost)?;
+            if let Some(computed_in) = explained {
+                return Ok(Some(Weights::Rounded(rounded, computed_in)));
             }
         }
         Ok(None)
@@ -188,8 +214,9 @@ impl Recovery<'_, '_> {
         branches: &[Branch],
     ) -> Result<Option<NumberFormat>, InvertError> {
         let (target, policy) = (self.comparison.target, self.searcher.policy());
-        for (format, _) in WIDTHS {
-            let Some(calibration) = self.calibration(format)? else { continue };
+        let in_16_bits = is_in_16_bits_before(branches, &self.comparison);
+        for (format, _) in WIDTHS.iter().filter(|(format, _)| !in_16_bits || format.bits() > 4) {
+            let Some(calibration) = self.calibration(*format)? else { continue };
             let is_near = branches.iter().map(|branch| &branch.trial).any(|Trial { at, tested, .. }| {
                 let state = target.state(*at);
                 let yardstick = Yardstick::of_producer(calibration.of(*at, state), 0.0, target, *at);
@@ -197,8 +224,8 @@ impl Recovery<'_, '_> {
                 let moved = nearest.is_some_and(|nearest| is_moved_sink(nearest.distance, state));
                 (moved && calibration.moves_sink(*at, state)) || tested.any_fits(&yardstick, state)
             });
-            if is_near && inverter.are_near(format, target, policy, &mut self.comparison.cost)? {
-                return Ok(Some(format));
+            if is_near && inverter.are_near(*format, target, policy, &mut self.comparison.cost)? {
+                return Ok(Some(*format));
             }
         }
         Ok(None)
@@ -250,4 +277,50 @@ fn error(decoder: &Decoder, target: &TargetStates, inversion: &Inversion) -> Res
         sum += state.iter().zip(target.state(position)).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
     }
     Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::{
+        calibration::LogNormal,
+        models::{FloatFormat, Tap},
+    };
+
+    #[test]
+    fn after_a_moved_sink_tokens_within_two_deviations_explain_rounded_weights() {
+        let (tap, format, prompt) = (Tap::Block(1), NumberFormat::Int4, [11, 5, 63, 30]);
+        let decoder = inject_testing::models::random("llama", 31, &Device::flex());
+        let exact = TargetStates::of_prompt(&decoder, tap, &prompt).unwrap();
+        let mut states = exact.states().to_owned();
+        let width = (states.ncols() as f64).sqrt();
+        for (at, mut row) in states.outer_iter_mut().enumerate() {
+            let length = 0.1 * norm(exact.state(at)) / width;
+            let signs = (0..).map(|i| if (i * i + i / 3 + at * i) % 2 == 0 { 1.0 } else { -1.0 });
+            row.iter_mut().zip(signs).for_each(|(value, sign)| *value += sign * length);
+        }
+        let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
+        let inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
+        let measured = Calibration::clone(&inverter.calibration(format).unwrap().unwrap());
+        let logarithm = |at: usize| {
+            let (state, computed) = (target.state(at), exact.state(at));
+            let error: Vec<f64> = state.iter().zip(computed).map(|(a, b)| a - b).collect();
+            (measured.of(at, state).length(&error) / norm(state)).ln()
+        };
+        let mean = (1..prompt.len()).map(logarithm).sum::<f64>() / (prompt.len() - 1) as f64;
+        let are_near = |deviations: f64, first_norm: f64| {
+            let noise = LogNormal { mean: mean - deviations * 0.2, spread: 0.2 };
+            inverter.know(measured.clone().expecting(first_norm, noise));
+            inverter.are_near(format, &target, &Policy::new(), &mut Cost::default()).unwrap()
+        };
+        let sink = 1e6;
+        assert_eq!(
+            [0.0, 1.9, 2.1, 4.0].map(|deviations| are_near(deviations, sink)),
+            [true, true, false, false]
+        );
+        // Where the first state is no sink, nothing verified is no evidence.
+        assert!(!are_near(0.0, 1.0));
+    }
 }
