@@ -8,13 +8,13 @@ mod report;
 use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 
 use clap::Args;
-use inject_sipit::{Inverter, TargetStates, models::Progress};
+use inject_sipit::{TargetStates, models::Progress};
 use inject_studies::{StudyName, fingerprint, journal::Description};
 
 use crate::{
     depth::Kind,
     forward::forward_seconds,
-    interrupt,
+    interrupt, inverter,
     lenses::check_lenses,
     options::{LoadedModel, ModelOptions, PromptOptions, StudyOptions, TapOption},
     outcome::{Failure, Outcome},
@@ -174,7 +174,7 @@ fn measure(
     done: &mut dyn FnMut(f64),
 ) -> Result<Measured, Failure> {
     let start = Instant::now();
-    let inverter = Inverter::new(&terms.model.decoder, terms.tap, contender.settings(terms)?)?;
+    let inverter = inverter::prepared(&terms.model.decoder, terms.tap, contender.settings(terms)?)?;
     let first = contender.choice(terms, 0)?;
     let mut learning = inverter.searcher(&first.policy);
     let ready_seconds = start.elapsed().as_secs_f64();

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, time::Instant};
 
 use clap::Args;
 use inject_sipit::{
-    Inverter, TargetStates,
+    TargetStates,
     models::{FloatFormat, Tap},
     states::{Disturbance, Rounding, States, prompt_states},
 };
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     forward::forward_seconds,
+    inverter,
     lenses::check_lenses,
     options::{
         FileFormat, LoadedModel, ModelOptions, PolicyOptions, PromptOptions, StudyOptions, TapsOption,
@@ -178,7 +179,7 @@ fn at_tap(
     done: &mut dyn FnMut(f64),
 ) -> Result<Vec<Record>, Failure> {
     let start = Instant::now();
-    let inverter = Inverter::new(&model.decoder, tap, options.policy.settings()?)?;
+    let inverter = inverter::prepared(&model.decoder, tap, options.policy.settings()?)?;
     let choice = options.policy.choose(model, tap, prompts[0].1.len())?;
     let mut searcher = inverter.searcher(&choice.policy);
     let ready_seconds = start.elapsed().as_secs_f64();

@@ -17,6 +17,7 @@ mod fetch;
 mod forward;
 mod interrupt;
 mod invert;
+mod inverter;
 mod lens;
 mod lenses;
 mod median;

@@ -5,8 +5,8 @@ use crate::{
     sources::Tested,
     tuning::{
         CHANCE_DIMENSIONS, CHANCE_MARGIN, CHANCE_MOST, CHANCE_NEGLIGIBLE, CHANCE_OF_OUTLIER, CHANCE_OF_TWIN,
-        CHANCE_SAMPLE, CHANCE_SINK_DIMENSIONS, CHANCE_SINK_MARGIN, DUPLICATE_WITHIN, NEIGHBOURS_SAMPLE,
-        NEIGHBOURS_TESTED,
+        CHANCE_SAMPLE, CHANCE_SINK_DIMENSIONS, CHANCE_SINK_MARGIN, CHANCE_UNSAMPLED, DUPLICATE_WITHIN,
+        NEIGHBOURS_SAMPLE, NEIGHBOURS_TESTED,
     },
     yardstick::Yardstick,
 };
@@ -36,8 +36,9 @@ pub(crate) enum Basis {
 /// Wrong tokens are taken to be no denser near a state than at the distance `R` of the nearest one.
 ///
 /// So of `V` tokens at most `V (F / R)^k` lie within the floor `F`, in `k` dimensions: the number of known coordinates, at most 12.
-/// `R` is a tenth of the state's length. Once enough candidates are tested, it is the distance of the nearest one that does not fit,
-/// which then stands for all tokens that were not tested. At an attention sink states lie nearer to each other, and along few dimensions.
+/// `R` is a tenth of the state's length, or the distance of another token that was tested, if that is less. Once enough candidates are
+/// tested, the nearest one that does not fit may also stand for the untested ones. At an attention sink states lie nearer to each
+/// other, and along few dimensions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Volume {
     /// The distance within which a candidate fits.
@@ -56,20 +57,30 @@ impl Volume {
         self.length * if self.sink { CHANCE_SINK_MARGIN } else { CHANCE_MARGIN }
     }
 
-    /// The number of tokens, out of so many, that are expected within a distance if one lies at the expected margin divided by `nearer`.
-    fn expected(&self, distance: f64, nearer: f64, tokens: f64) -> f64 {
-        let power = self.known.min(CHANCE_DIMENSIONS) as i32;
-        tokens * (distance * nearer / self.margin()).powi(power)
+    /// The number of tokens, out of so many, that are expected within a distance if one lies at `radius`.
+    fn expected(&self, distance: f64, radius: f64, tokens: f64) -> f64 {
+        tokens * (distance / radius).powi(self.known.min(CHANCE_DIMENSIONS) as i32)
+    }
+
+    /// The distance of the nearest wrong token, if it is not at the expected margin divided by `nearer` but where a tested token lies.
+    fn radius(&self, nearer: f64, other: Option<f64>) -> f64 {
+        (self.margin() / nearer).min(other.unwrap_or(f64::INFINITY))
+    }
+
+    /// The distance of the nearest tested token that does not fit.
+    fn wrong(&self, tested: &Tested) -> Option<f64> {
+        let kept = tested.ranking().kept();
+        Some(kept.iter().find(|ranked| ranked.distance > self.floor)?.distance)
     }
 
     /// The number of untested tokens that are expected to fit, if the nearest tested token that does not fit is typical of all. Infinite
     /// if few were tested.
     fn expected_by_sample(&self, tested: &Tested, untested: f64) -> f64 {
-        let wrong = tested.ranking().kept().iter().find(|ranked| ranked.distance > self.floor);
+        let wrong = self.wrong(tested);
         let Some(wrong) = wrong.filter(|_| tested.len() >= CHANCE_SAMPLE) else { return f64::INFINITY };
         let most = if self.sink { CHANCE_SINK_DIMENSIONS } else { CHANCE_DIMENSIONS };
         let power = self.known.min(most) as i32;
-        untested / tested.len() as f64 * (self.floor / wrong.distance).powi(power)
+        untested / tested.len() as f64 * (self.floor / wrong).powi(power)
     }
 }
 
@@ -85,15 +96,21 @@ pub(crate) enum Beside {
 }
 
 /// Returns the tokens that have to be tested before one that fits at this distance counts as the right one.
-pub(crate) fn beside(yardstick: &Yardstick, state: &[f64], distance: f64, others: Others) -> Beside {
+pub(crate) fn beside(
+    yardstick: &Yardstick,
+    state: &[f64],
+    distance: f64,
+    tested: &Tested,
+    others: Others,
+) -> Beside {
     match yardstick.basis(state) {
         Basis::Volume(volume) => {
-            let share = volume.floor / volume.margin().max(f64::MIN_POSITIVE);
+            let wrong = volume.wrong(tested);
+            let share = volume.floor / volume.radius(1.0, wrong).max(f64::MIN_POSITIVE);
+            let radius = volume.radius(others.nearer(volume.known), wrong);
             if share <= CHANCE_NEGLIGIBLE {
                 Beside::Duplicates { within: DUPLICATE_WITHIN * share }
-            } else if volume.expected(volume.floor, others.nearer(volume.known), others.vocab_size as f64)
-                <= CHANCE_MOST
-            {
+            } else if volume.expected(volume.floor, radius, others.vocab_size as f64) <= CHANCE_MOST {
                 Beside::Twins
             } else {
                 Beside::Neighbours
@@ -101,7 +118,7 @@ pub(crate) fn beside(yardstick: &Yardstick, state: &[f64], distance: f64, others
         }
         // A token that is so near that its distance is evidence by itself.
         _ if yardstick.is_likely(distance)
-            && is_enough_alone(yardstick, state, distance, others.vocab_size) =>
+            && is_enough_alone(yardstick, state, distance, None, others.vocab_size) =>
         {
             Beside::Twins
         }
@@ -118,11 +135,12 @@ pub(crate) fn separation(factor: f64, known: usize) -> f64 {
 }
 
 /// Whether one fit at this distance is enough evidence, even if the prefix may be wrong. After a wrong prefix all tokens are wrong,
-/// the tested ones too.
+/// the tested ones too. `other` is the distance of the nearest other token tested.
 pub(crate) fn is_enough_alone(
     yardstick: &Yardstick,
     state: &[f64],
     distance: f64,
+    other: Option<f64>,
     vocab_size: usize,
 ) -> bool {
     match yardstick.basis(state) {
@@ -130,7 +148,9 @@ pub(crate) fn is_enough_alone(
         Basis::Twins { length, noise, margin, .. } => {
             margin.chance_within(distance / length) <= chance_allowed(noise, distance / length)
         }
-        Basis::Volume(volume) => volume.expected(distance, 1.0, vocab_size as f64) <= CHANCE_MOST,
+        Basis::Volume(volume) => {
+            volume.expected(distance, volume.radius(1.0, other), vocab_size as f64) <= CHANCE_MOST
+        }
     }
 }
 
@@ -211,7 +231,11 @@ pub(crate) fn is_enough(yardstick: &Yardstick, state: &[f64], tested: &Tested, o
                 || chance_by_sample(tested, nearest, untested) <= allowed
         }
         Basis::Volume(volume) => {
-            volume.expected(volume.floor, others.nearer(volume.known), untested) <= CHANCE_MOST
+            // The expected margin is that of trained models. Where the floor is not far below it, tested tokens have to confirm it.
+            let is_confirmed =
+                volume.floor <= CHANCE_UNSAMPLED * volume.margin() || tested.len() >= CHANCE_SAMPLE;
+            let radius = volume.radius(others.nearer(volume.known), volume.wrong(tested));
+            is_confirmed && volume.expected(volume.floor, radius, untested) <= CHANCE_MOST
                 || volume.expected_by_sample(tested, untested) <= CHANCE_MOST
         }
     }

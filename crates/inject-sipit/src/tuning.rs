@@ -196,6 +196,9 @@ pub(crate) const CHANCE_SINK_MARGIN: f64 = 0.002;
 /// Dimensions in which the states of tokens spread at an attention sink, at most: far from a state they lie along few. Measured: the same
 /// table.
 pub(crate) const CHANCE_SINK_DIMENSIONS: usize = 4;
+/// The floor, as a share of the expected distance of the nearest wrong token, up to which no tested token need confirm that distance: just
+/// above the rounding of BF16. Derived in docs/numerics.md, section 6.
+pub(crate) const CHANCE_UNSAMPLED: f64 = 0.03;
 /// The floor, as a share of the distance of the nearest wrong token, up to which only tokens with equal or nearly equal embeddings fit
 /// beside the right one. Derived in docs/numerics.md, section 6.
 pub(crate) const CHANCE_NEGLIGIBLE: f64 = 0.01;

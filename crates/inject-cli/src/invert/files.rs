@@ -7,7 +7,7 @@ use std::{
 };
 
 use inject_sipit::{
-    InvertError, Inverter, TargetStates,
+    InvertError, TargetStates,
     models::{FloatFormat, Model, Tap},
     states::foreign::{ColumnChoice, StatesFile},
 };
@@ -24,6 +24,7 @@ use super::{
     single, tap,
 };
 use crate::{
+    inverter,
     number::counted,
     options::LoadedModel,
     outcome::{Failure, Outcome},
@@ -134,7 +135,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
     let (mut output, mut tally) = jsonl::open(out, &job, own.clone(), "files")?;
     let choice = options.policy.choose(&model, tap, rows)?;
     let settings = tap::doubting(options, &model, settings);
-    let inverter = Inverter::new(&model.decoder, tap, settings)?;
+    let inverter = inverter::prepared(&model.decoder, tap, settings)?;
     note(&format!("{} at {tap}, policy: {}; {}", counted(own.len(), "prompt"), choice.policy, choice.reason));
     announce_scan(&inverter, rows * own.len());
     calibrations::read(options, &model, &inverter)?;

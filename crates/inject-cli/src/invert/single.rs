@@ -3,7 +3,7 @@
 use std::{collections::HashSet, path::Path, time::Instant};
 
 use inject_sipit::{
-    Inverter, TargetStates,
+    TargetStates,
     models::{Model, Progress, Tap},
     ndarray::{Array2, ArrayView1, Axis},
     states::{
@@ -19,6 +19,7 @@ use super::{
     tap,
 };
 use crate::{
+    inverter,
     number::counted,
     options::room,
     outcome::{Failure, Outcome},
@@ -36,7 +37,7 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     let Given { target, prompt, rows, column } = given(options, &model)?;
     let tap = target.tap();
     let choice = options.policy.choose(&model, tap, target.positions())?;
-    let inverter = Inverter::new(&model.decoder, tap, settings)?;
+    let inverter = inverter::prepared(&model.decoder, tap, settings)?;
     calibrations::read(options, &model, &inverter)?;
     announce_scan(&inverter, target.positions());
     let mut meter = Meter::new();

@@ -23,7 +23,7 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    number,
+    inverter, number,
     number::counted,
     options::LoadedModel,
     outcome::{Failure, Outcome},
@@ -46,7 +46,7 @@ pub(super) fn run(options: &Options, folder: &Path) -> Result<Outcome, Failure> 
     let share = match options.share {
         None => None,
         Some(share) => {
-            let inverter = Inverter::new(&model.decoder, states.tap(), settings.clone())?;
+            let inverter = inverter::prepared(&model.decoder, states.tap(), settings.clone())?;
             let groups =
                 GroupLimits::of(&inverter, &options.policy).groups(store.prompts().map(<[u32]>::len));
             let share = ResultShare::of(share, &groups);
@@ -141,7 +141,7 @@ impl Run<'_> {
         let tap = self.states.tap();
         let mean_len = manifest.token_count / manifest.prompt_count;
         let choice = self.options.policy.choose(self.model, tap, mean_len)?;
-        let inverter = Inverter::new(&self.model.decoder, tap, self.settings.clone())?;
+        let inverter = inverter::prepared(&self.model.decoder, tap, self.settings.clone())?;
         let missing = tally.next_prompt()..self.own.end;
         let left: usize = missing.clone().map(|prompt| self.store.prompt(prompt).len()).sum();
         note(&format!(

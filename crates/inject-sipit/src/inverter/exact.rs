@@ -62,7 +62,8 @@ impl Inverter<'_> {
             target.transformation().apply(&mut computed, target.d_model());
             let yardstick = Yardstick::new(Acceptance::default(), &self.noise, target, at, None);
             let measured = yardstick.measure(&computed, target.state(at));
-            measured.fits && is_enough_alone(&yardstick, target.state(at), measured.distance, vocab_size)
+            measured.fits
+                && is_enough_alone(&yardstick, target.state(at), measured.distance, None, vocab_size)
         }))
     }
 }

@@ -160,14 +160,15 @@ impl Trial {
     pub(super) fn untested_neighbours(&self, comparison: &Comparison<'_>) -> Result<Vec<u32>, InvertError> {
         let Some(nearest) = self.tested.fitting().first() else { return Ok(Vec::new()) };
         let (inverter, state) = (comparison.inverter, comparison.target.state(self.at));
-        let mut wanted = match beside(&self.yardstick, state, nearest.distance, comparison.others()) {
-            Beside::Duplicates { within } => inverter.vocabulary.duplicates(nearest.id, within)?,
-            Beside::Twins => inverter.neighbours(nearest.id)?.twins.clone(),
-            Beside::Neighbours => {
-                let found = inverter.neighbours(nearest.id)?;
-                [&found.twins[..], &found.nearest].concat()
-            }
-        };
+        let mut wanted =
+            match beside(&self.yardstick, state, nearest.distance, &self.tested, comparison.others()) {
+                Beside::Duplicates { within } => inverter.vocabulary.duplicates(nearest.id, within)?,
+                Beside::Twins => inverter.neighbours(nearest.id)?.twins.clone(),
+                Beside::Neighbours => {
+                    let found = inverter.neighbours(nearest.id)?;
+                    [&found.twins[..], &found.nearest].concat()
+                }
+            };
         wanted.retain(|&id| !self.tested.contains(id));
         wanted.sort_unstable();
         wanted.dedup();
@@ -196,7 +197,8 @@ impl Trial {
     /// The position, with a tested candidate taken.
     pub(super) fn settled(&self, kept: Kept, verdict: Verdict, comparison: &Comparison<'_>) -> Settled {
         let (state, candidates_tested) = (comparison.target.state(self.at), self.tested.len());
-        let weak = !is_enough_alone(&self.yardstick, state, kept.distance, comparison.vocab_size());
+        let other = kept.runner_up.map(|other| other.distance);
+        let weak = !is_enough_alone(&self.yardstick, state, kept.distance, other, comparison.vocab_size());
         Settled { verdict, kept, candidates_tested, weak, ruled_out: Vec::new() }
     }
 }

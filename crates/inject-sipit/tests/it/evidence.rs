@@ -104,6 +104,40 @@ fn nothing_wrong_is_verified_on_little_evidence() {
 }
 
 #[test]
+fn nothing_wrong_is_verified_where_all_states_lie_near_each_other() {
+    let device = inject_testing::any_device();
+    let (mut near, mut exact_ones) = (Counts::default(), Counts::default());
+    for (number, case) in FAMILIES.into_iter().enumerate() {
+        // All embeddings share a part that is a hundred times as long as they are.
+        let decoder =
+            of_vocabulary(case, 600, 31, &device).map_matrices(&mut |matrix, values| match matrix {
+                Matrix::Embedding => {
+                    let length = values.clone().powi_scalar(2).sum_dim(1).sqrt().mean().into_scalar::<f32>();
+                    let [rows, width] = values.dims();
+                    let shared = Tensor::ones([rows, 3], &values.device()).mul_scalar(58.0 * length);
+                    let others = Tensor::zeros([rows, width - 3], &values.device());
+                    values + Tensor::cat(vec![shared, others], 1)
+                }
+                _ => values,
+            });
+        let exact = target(&decoder, &PROMPT, Tap::Block(1));
+        count(&decoder, &exact, 0.0, Budget::unlimited(), &mut exact_ones);
+        for ten_thousandths in [10, 30, 60, 90, 120, 150] {
+            for seed in 0..4 {
+                let share = f64::from(ten_thousandths) / 10_000.0;
+                let (target, added) = disturbed(&exact, share, exact.d_model(), 10 * number as u64 + seed);
+                count(&decoder, &target, added, Budget::unlimited(), &mut near);
+                count(&decoder, &target, added, Budget::unlimited().with_candidates(200), &mut near);
+            }
+        }
+    }
+    println!("near each other: {near:?}");
+    assert_eq!(near[1], 0, "{near:?}");
+    assert_eq!(exact_ones[1..], [0, 0]);
+    assert!(near[0] > 0);
+}
+
+#[test]
 fn a_token_is_not_verified_before_those_with_equal_embeddings_are_tested() {
     for device in inject_testing::compiled() {
         for case in FAMILIES {
