@@ -30,7 +30,7 @@ use std::{
 use crate::{
     cost::Cost,
     error::InvertError,
-    inversion::{Inversion, Verdict},
+    inversion::Inversion,
     models::{Decoder, ModelError, Progress, Tap, config::NormConfig},
     noise::NoiseModel,
     policy::{Policy, Searcher},
@@ -282,7 +282,7 @@ fn complete(
     let (target, quiet) = (comparison.target.clone().scaled(factor.by, factor.within)?, OnceCell::new());
     let again = Recovery::begin(comparison.inverter, &target, searcher, &quiet)?;
     let mut inversion = complete(again, progress)?;
-    if !factor.is_sure() && is_refuted(&inversion, target.given().len()) {
+    if factor.is_refuted(&inversion, target.given().len()) {
         // It was no factor. Neither the unit nor the tap is doubted again.
         let (refuted, quiet) = (inversion, OnceCell::new());
         let mut again = Recovery::begin(comparison.inverter, comparison.target, searcher, &quiet)?;
@@ -292,12 +292,4 @@ fn complete(
     }
     inversion.cost.add(&comparison.cost);
     Ok(inversion)
-}
-
-/// Whether what explained the first open position explains nothing after it, although there is more.
-fn is_refuted(inversion: &Inversion, first: usize) -> bool {
-    let open = inversion.positions.iter().skip(first);
-    let settled = open.take_while(|position| position.verdict.is_verified()).count();
-    settled <= 1
-        && inversion.positions.get(first + settled).is_some_and(|next| next.verdict == Verdict::Failed)
 }

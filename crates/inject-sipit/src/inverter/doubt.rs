@@ -6,6 +6,7 @@ use crate::{
     acceptance::Acceptance,
     cost::Cost,
     error::InvertError,
+    inversion::{Inversion, Verdict},
     likely_tap::another_tap,
     models::{Progress, Unit},
     policy::PolicyChoice,
@@ -30,8 +31,16 @@ pub(super) struct Factor {
 
 impl Factor {
     /// Whether states computed in f32 showed it, which nothing else explains.
-    pub(super) fn is_sure(self) -> bool {
+    fn is_sure(self) -> bool {
         self.within < SURELY_SCALED
+    }
+
+    /// Whether it explains the first open state alone, although there are more.
+    pub(super) fn is_refuted(self, inversion: &Inversion, first: usize) -> bool {
+        let open = inversion.positions.iter().skip(first);
+        let settled = open.take_while(|position| position.verdict.is_verified()).count();
+        let next = inversion.positions.get(first + settled);
+        !self.is_sure() && settled <= 1 && next.is_some_and(|next| next.verdict == Verdict::Failed)
     }
 }
 

@@ -4,12 +4,13 @@
 
 use crate::{
     acceptance::{Acceptance, NoiseOrigin},
+    calibration::Calibration,
     chance::is_enough_alone,
     collisions::norm,
     error::InvertError,
     hypothesis::Settled,
-    inversion::{Inversion, Position, Verdict},
-    models::{NumberFormat, Tap},
+    inversion::{Inversion, Kept, Position, Verdict},
+    models::{FloatFormat, NumberFormat, Tap},
     target::TargetStates,
     tuning::LIKELY_DEVIATIONS,
     yardstick::Yardstick,
@@ -31,20 +32,32 @@ pub(super) fn is_exact_before(branches: &[Branch], target: &TargetStates) -> boo
 /// many times as far.
 pub(super) fn is_in_16_bits_before(branches: &[Branch], comparison: &Comparison<'_>) -> bool {
     let Some(producer) = &comparison.producer else { return false };
-    let calibration = &producer.calibration;
-    let near = |(at, settled): (usize, &Settled)| {
-        let state = comparison.target.state(at);
-        let length = settled.kept.distance / norm(state);
+    branches.iter().flat_map(|branch| branch.hypothesis.positions.iter().enumerate()).any(|(at, settled)| {
         settled.verdict.is_verified()
-            && settled.kept.noise == NoiseOrigin::Producer
-            && !calibration.is_partial_sink(at, state)
-            && calibration.of(at, state).noise.deviations(length) <= LIKELY_DEVIATIONS
-    };
+            && is_in_16_bits(&producer.calibration, comparison.target, at, &settled.kept)
+    })
+}
+
+fn is_in_16_bits(calibration: &Calibration, target: &TargetStates, at: usize, kept: &Kept) -> bool {
+    let state = target.state(at);
     matches!(calibration.format(), NumberFormat::Float(_))
-        && branches.iter().any(|branch| branch.hypothesis.positions.iter().enumerate().any(near))
+        && kept.noise == NoiseOrigin::Producer
+        && !calibration.is_partial_sink(at, state)
+        && calibration.of(at, state).noise.deviations(kept.distance / norm(state)) <= LIKELY_DEVIATIONS
 }
 
 impl Inverter<'_> {
+    /// Whether some state of a prompt that these weights explain is as near as computing in f32 or in bf16 usually moves it.
+    pub(super) fn tells(&self, target: &TargetStates, inversion: &Inversion) -> Result<bool, InvertError> {
+        let calibration = self.calibration(FloatFormat::Bf16.into())?;
+        let verified = inversion.positions.iter().filter(|found| found.verdict.is_verified());
+        let mut kept = verified.filter_map(|found| Some((found.position, found.kept.as_ref()?)));
+        Ok(kept.any(|(at, kept)| {
+            kept.noise == NoiseOrigin::Computing
+                || calibration.as_ref().is_some_and(|bf16| is_in_16_bits(bf16, target, at, kept))
+        }))
+    }
+
     /// Whether the weights given compute some state of a prompt exactly, although other weights or noise explained the prompt.
     pub(super) fn computes_exactly(
         &self,

@@ -31,6 +31,8 @@ pub(super) struct Recovery<'r, 'p> {
     pub(super) rounded_at: Option<(usize, u32)>,
     /// Whether other weights were tried as noise too.
     pub(super) weights_doubted: bool,
+    /// The beginning that rounded weights gave, which explained no more. It is the result if nothing explains more.
+    pub(super) refuted: Option<Inversion>,
     /// The prompt that other weights gave. The recovery is then over.
     pub(super) by_other_weights: Option<Inversion>,
     /// The factor of all states, if they turned out to have one. The recovery then begins again without it.
@@ -71,6 +73,7 @@ impl<'r, 'p> Recovery<'r, 'p> {
             doubted: false,
             rounded_at: None,
             weights_doubted: false,
+            refuted: None,
             by_other_weights: None,
             factor: None,
             beam: vec![hypothesis],

@@ -4,6 +4,7 @@
 //! and its states then lie within the noise of computing in 16 bits, a tenth of what the rounding of weights to 4 bits adds. If
 //! the weights were rounded in another way, they are as far from these as from the given ones, and that distance is noise.
 
+mod doubted;
 mod evidence;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -181,6 +181,48 @@ fn rounded_weights_are_recognised_in_states_of_no_16_bit_grid() {
 }
 
 #[test]
+fn a_rounding_that_explains_the_first_two_states_alone_is_dropped() {
+    let mut dropped = 0;
+    for device in inject_testing::compiled() {
+        for case in FAMILIES {
+            let decoder = random(case, 31, &device);
+            let tap = Tap::Block(decoder.config().n_layers());
+            let rounded = |format| produced(decoder.clone().with_weights_in(format).unwrap(), tap);
+            let (first, mut states) =
+                (rounded(NumberFormat::Q4_0), rounded(NumberFormat::Nf4).states().to_owned());
+            // Farther from the first states than noise of 16 bits usually is.
+            for (i, (to, from)) in states.iter_mut().zip(first.states()).take(2 * first.d_model()).enumerate()
+            {
+                *to = from * (1.0 + 0.03 * (i as f64 * 12.9898).sin());
+            }
+            let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
+            let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
+            assert_honest(&inversion, case);
+            dropped += usize::from(inversion.producer == Some(Producer::Noise(NumberFormat::Int4)));
+        }
+    }
+    assert!(dropped > 0);
+}
+
+#[test]
+fn noise_of_4_bits_does_not_explain_states_of_16_bits_without_a_row() {
+    for device in inject_testing::compiled() {
+        for case in FAMILIES {
+            let decoder = random(case, 31, &device);
+            for tap in [Tap::Block(decoder.config().n_layers()), Tap::FinalNorm] {
+                let whole = produced(decoder.clone(), tap);
+                let rows: Vec<usize> = (0..PROMPT.len()).filter(|&row| row != 1).collect();
+                let states = whole.states().select(ndarray::Axis(0), &rows);
+                let target = TargetStates::new(states, tap, FloatFormat::Bf16).unwrap();
+                let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
+                let noise = Some(Producer::Noise(FloatFormat::Bf16.into()));
+                assert_eq!(inversion.producer, noise, "{case}, {tap}: {inversion:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn states_of_another_model_fail_whatever_the_rounding() {
     for device in inject_testing::compiled() {
         for case in FAMILIES {
