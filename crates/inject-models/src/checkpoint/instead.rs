@@ -35,6 +35,11 @@ pub enum Instead {
         /// Names of the repositories' folders.
         folders: Vec<String>,
     },
+    /// The checkpoints of a training run, each in a folder of its own.
+    Checkpoints {
+        /// Names of these folders, in the order of their steps.
+        folders: Vec<String>,
+    },
     /// The files of Meta's own releases, or of Mistral's.
     Original {
         /// Name of a file that gives the format away.
@@ -78,12 +83,16 @@ impl Instead {
             return Some(Instead::Gguf { files });
         }
         if let Some(snapshots) = snapshots(folder) {
-            return Some(Instead::HubCache { snapshots: self::names(&snapshots) });
+            return Some(Instead::HubCache { snapshots: filled(&snapshots) });
         }
         let folders: Vec<String> =
             names.iter().filter(|name| name.starts_with("models--")).cloned().collect();
         if !folders.is_empty() {
             return Some(Instead::HubRepositories { folders });
+        }
+        let folders = checkpoints_of_training(folder, &names);
+        if !folders.is_empty() {
+            return Some(Instead::Checkpoints { folders });
         }
         let original = names.iter().find(|name| *name == "params.json" || name.starts_with("consolidated."));
         if let Some(file) = original {
@@ -137,6 +146,11 @@ impl fmt::Display for Instead {
             Instead::HubRepositories { folders } => {
                 write!(f, "the Hub's cache: give the path of one of its models: {}", folders.join(", "))
             }
+            Instead::Checkpoints { folders } => write!(
+                f,
+                "the checkpoints of a training run: give the path of one of them, such as the last, {}",
+                folders.last().map_or("", String::as_str)
+            ),
             Instead::Original { file } => write!(
                 f,
                 "{file}, the format of the original release: give the checkpoint in the format of Hugging Face transformers"
@@ -160,7 +174,7 @@ impl fmt::Display for Instead {
     }
 }
 
-/// Returns the snapshot that a folder of the Hub's cache stands for: that of `main`, or the only one.
+/// Returns the snapshot that a folder of the Hub's cache stands for: that of `main`, or the only one with files.
 pub(crate) fn hub_snapshot(folder: &Path) -> Option<HubSnapshot> {
     let name = folder.canonicalize().ok()?.file_name()?.to_string_lossy().into_owned();
     let id = name.strip_prefix("models--")?.replace("--", "/");
@@ -172,7 +186,7 @@ pub(crate) fn hub_snapshot(folder: &Path) -> Option<HubSnapshot> {
         named.filter(|commit| commit.chars().all(|c| c.is_ascii_alphanumeric()) && !commit.is_empty());
     let commit = match named.filter(|commit| snapshots.join(commit).is_dir()) {
         Some(commit) => commit,
-        None => match names(&snapshots).as_slice() {
+        None => match filled(&snapshots).as_slice() {
             [only] => only.clone(),
             _ => return None,
         },
@@ -197,6 +211,27 @@ pub(crate) struct HubSnapshot {
     pub(crate) id: String,
     pub(crate) commit: String,
     pub(crate) folder: PathBuf,
+}
+
+/// Returns the folders that the `Trainer` of transformers writes in a folder, in the order of their steps.
+fn checkpoints_of_training(folder: &Path, names: &[String]) -> Vec<String> {
+    let step = |name: &String| name.strip_prefix("checkpoint-")?.parse::<u64>().ok();
+    let has_one = |name: &String| {
+        let place = folder.join(name);
+        ["config.json", "adapter_config.json"].iter().any(|file| place.join(file).is_file())
+    };
+    let mut found: Vec<(u64, String)> = names
+        .iter()
+        .filter(|name| has_one(name))
+        .filter_map(|name| Some((step(name)?, name.clone())))
+        .collect();
+    found.sort();
+    found.into_iter().map(|(_, name)| name).collect()
+}
+
+/// Returns the names of the folders in a folder that are not empty, in order.
+fn filled(folder: &Path) -> Vec<String> {
+    names(folder).into_iter().filter(|name| !names(&folder.join(name)).is_empty()).collect()
 }
 
 /// Returns the names in a folder, in order.

@@ -115,13 +115,8 @@ fn rebuilt(text: &[u8], beside: &Beside, class: &Class, parts: OwnParts) -> toke
         .then(|| Note::PartsReplaced { class: class.name().to_owned(), parts: replaced });
 
     // The class has the special token that the files name, whatever the model has.
-    model.unk_token = match class {
-        Class::Gemma => {
-            let special = AddedTokens::of(beside, BTreeMap::new(), None, class.special_tokens());
-            special.named("unk_token").map(str::to_owned)
-        }
-        _ => None,
-    };
+    let special = AddedTokens::of(beside, BTreeMap::new(), None, class.special_tokens());
+    model.unk_token = class.unknown(&special).map(str::to_owned);
     model.unk_token.as_deref().map_or(Ok(()), limits::check_unknown)?;
     model.byte_fallback = parts.byte_fallback;
     model.fuse_unk = parts.byte_fallback;

@@ -132,6 +132,36 @@ fn a_folder_of_the_hubs_cache_stands_for_its_snapshot() {
     assert!(text.contains("give the path of one of its snapshots: 0123, 4567"), "{text}");
 }
 
+#[test]
+fn an_empty_snapshot_stands_for_nothing() {
+    let cache = tempfile::tempdir().unwrap();
+    let repo = cache.path().join("models--owner--name");
+    let snapshots = ["0123", "4567"].map(|commit| repo.join("snapshots").join(commit));
+    for folder in &snapshots {
+        fs::create_dir_all(folder).unwrap();
+    }
+    assert_eq!(Origin::of_folder(&repo).folder, repo);
+    fs::write(snapshots[1].join("config.json"), "{}").unwrap();
+    assert_eq!(Origin::of_folder(&repo).folder, snapshots[1]);
+}
+
+#[test]
+fn the_folder_of_a_training_run_is_named_with_its_last_checkpoint() {
+    let run = llama().without_file("config.json").without_file(FILE);
+    for step in ["checkpoint-1000", "checkpoint-200", "checkpoint-3000-old", "checkpoint-4000"] {
+        fs::create_dir(run.path(step)).unwrap();
+    }
+    for step in ["checkpoint-1000", "checkpoint-200", "checkpoint-3000-old"] {
+        fs::write(run.path(step).join("config.json"), "{}").unwrap();
+    }
+    let error = run.error("", &["the checkpoints of a training run", "the last, checkpoint-1000"]);
+    let folders = ["checkpoint-200", "checkpoint-1000"].map(str::to_owned).to_vec();
+    assert!(
+        matches!(&error, ModelError::Instead { found: Instead::Checkpoints { folders: found }, .. } if *found == folders),
+        "{error:?}"
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_in_the_place_of_a_config_that_leads_nowhere_is_named() {
