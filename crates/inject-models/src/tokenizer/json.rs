@@ -89,6 +89,13 @@ fn read(text: &[u8], beside: &Beside) -> tokenizers::Result<Read> {
     }
     let note = (class != Class::Plain).then(|| Note::OtherTokenizerClass { class: class.name().to_owned() });
     let tokenizer = tokenizers::Tokenizer::from_bytes(text)?;
+    if let ModelWrapper::BPE(model) = tokenizer.get_model()
+        && let Some(dropout) = model.dropout.filter(|share| *share > 0.0)
+    {
+        return Err(
+            format!("`model.dropout` is {dropout}, expected 0: the ids of a text would be random").into()
+        );
+    }
     let added = tokenizer.get_added_tokens_decoder().into_iter().collect();
     Ok(Read { tokenizer, added, defaults: &[], forgets: false, note })
 }
