@@ -40,6 +40,13 @@ pub enum Instead {
         /// Names of these folders, in the order of their steps.
         folders: Vec<String>,
     },
+    /// The parts into which a training divided the model.
+    Divided {
+        /// Name of a file or folder that gives the kind away.
+        name: &'static str,
+        /// The way to join them.
+        advice: &'static str,
+    },
     /// The files of Meta's own releases, or of Mistral's.
     Original {
         /// Name of a file that gives the format away.
@@ -67,6 +74,16 @@ pub enum Instead {
     },
 }
 
+/// Names that stand for a model in parts, and the way to join them: of DeepSpeed, and of FSDP.
+const DIVIDED: &[(&str, &str)] = &[
+    ("zero_to_fp32.py", "join them with it (`python zero_to_fp32.py . OUT`)"),
+    ("pytorch_model_fsdp_0", "join them with `accelerate merge-weights`"),
+];
+
+/// Beginnings of the names of files that hold the state of a training and no weights.
+const OF_TRAINING: &[&str] =
+    &["optimizer", "scheduler", "scaler", "rng_state", "random_states", "training_args"];
+
 impl Instead {
     /// Looks into a folder that lacks a config or weights.
     pub(crate) fn look(folder: &Path) -> Option<Self> {
@@ -85,8 +102,11 @@ impl Instead {
         if let Some(snapshots) = snapshots(folder) {
             return Some(Instead::HubCache { snapshots: filled(&snapshots) });
         }
-        let folders: Vec<String> =
-            names.iter().filter(|name| name.starts_with("models--")).cloned().collect();
+        // The cache, or the folder that it is in.
+        let in_cache = self::names(&folder.join("hub")).into_iter().map(|name| ("hub/", name));
+        let in_cache = names.iter().map(|name| ("", name.clone())).chain(in_cache);
+        let in_cache = in_cache.filter(|(_, name)| name.starts_with("models--"));
+        let folders: Vec<String> = in_cache.map(|(place, name)| format!("{place}{name}")).collect();
         if !folders.is_empty() {
             return Some(Instead::HubRepositories { folders });
         }
@@ -98,7 +118,8 @@ impl Instead {
         if let Some(file) = original {
             return Some(Instead::Original { file: file.clone() });
         }
-        let files = ending(&[".safetensors", ".bin", ".pt", ".pth", ".ckpt"]);
+        let mut files = ending(&[".safetensors", ".bin", ".pt", ".pth", ".ckpt"]);
+        files.retain(|name| !OF_TRAINING.iter().any(|beginning| name.starts_with(beginning)));
         let broken = |name: &&String| folder.join(name).is_symlink() && !folder.join(name).exists();
         let config = names.iter().filter(|name| *name == "config.json");
         let links: Vec<String> = config.chain(&files).filter(broken).cloned().collect();
@@ -112,6 +133,9 @@ impl Instead {
             }
         }
         if files.is_empty() {
+            if let Some(&(name, advice)) = DIVIDED.iter().find(|(name, _)| folder.join(name).exists()) {
+                return Some(Instead::Divided { name, advice });
+            }
             let file = ending(&[".h5", ".msgpack", ".onnx"]).into_iter().next()?;
             return Some(Instead::OtherFramework { file });
         }
@@ -151,6 +175,9 @@ impl fmt::Display for Instead {
                 "the checkpoints of a training run: give the path of one of them, such as the last, {}",
                 folders.last().map_or("", String::as_str)
             ),
+            Instead::Divided { name, advice } => {
+                write!(f, "a model in the parts of its training ({name}): {advice}")
+            }
             Instead::Original { file } => write!(
                 f,
                 "{file}, the format of the original release: give the checkpoint in the format of Hugging Face transformers"
@@ -167,7 +194,7 @@ impl fmt::Display for Instead {
             ),
             Instead::OtherNames { files } => write!(
                 f,
-                "weights under other names: rename the one to load, or leave out its variant: {}",
+                "weights under other names: call the one to load model.safetensors or pytorch_model.bin: {}",
                 files.join(", ")
             ),
         }

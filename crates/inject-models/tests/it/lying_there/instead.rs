@@ -118,6 +118,12 @@ fn a_folder_of_the_hubs_cache_stands_for_its_snapshot() {
     let text = error.map(|_| ()).unwrap_err().to_string();
     assert!(text.contains("give the path of one of its models: models--owner--name"), "{text}");
 
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir_all(home.path().join("hub/models--owner--name")).unwrap();
+    let error = Model::load(Origin::of_folder(home.path()), FloatFormat::F32, &inject_testing::any_device());
+    let text = error.map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("give the path of one of its models: hub/models--owner--name"), "{text}");
+
     // The folder of the snapshots does not say which.
     let snapshots = repo.join("snapshots");
     let error = Model::load(Origin::of_folder(&snapshots), FloatFormat::F32, &inject_testing::any_device());
@@ -143,6 +149,18 @@ fn an_empty_snapshot_stands_for_nothing() {
     assert_eq!(Origin::of_folder(&repo).folder, repo);
     fs::write(snapshots[1].join("config.json"), "{}").unwrap();
     assert_eq!(Origin::of_folder(&repo).folder, snapshots[1]);
+}
+
+#[test]
+fn a_model_in_the_parts_of_its_training_is_named() {
+    for (name, says) in [
+        ("zero_to_fp32.py", "python zero_to_fp32.py . OUT"),
+        ("pytorch_model_fsdp_0", "accelerate merge-weights"),
+    ] {
+        let parts = llama().without_file(FILE).with_file(name, "").with_file("rng_state_0.pth", "");
+        let error = parts.with_file("training_args.bin", "").error("", &[name, says]);
+        assert!(matches!(error, ModelError::Instead { found: Instead::Divided { .. }, .. }), "{error:?}");
+    }
 }
 
 #[test]
