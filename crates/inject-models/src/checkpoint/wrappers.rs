@@ -40,6 +40,7 @@ const BESIDE: &[&str] = &[
     "grad_scaler",
     "amp",
     "ema",
+    "model_ema",
     "rng",
     "torch_rng",
     "cuda_rng",
