@@ -121,8 +121,13 @@ impl Unwrapped {
         else {
             return false;
         };
+        // Of two models, either may be meant.
+        let mut within = BTreeSet::new();
+        if !DICTIONARIES.iter().flat_map(|dictionary| self.within(dictionary)).all(|own| within.insert(own)) {
+            return false;
+        }
         let names: BTreeSet<&str> = self.own.values().map(String::as_str).collect();
-        if names.iter().any(|name| name.strip_prefix(wrapper).is_some_and(|own| names.contains(own))) {
+        if self.within(wrapper).any(|own| names.contains(own)) {
             return false;
         }
         self.note(wrapper.trim_end_matches('.'));
@@ -133,6 +138,11 @@ impl Unwrapped {
             name.drain(..wrapper.len());
         }
         true
+    }
+
+    /// The names that begin with a wrapper, without it.
+    fn within(&self, wrapper: &str) -> impl Iterator<Item = &str> {
+        self.own.values().filter_map(move |name| name.strip_prefix(wrapper))
     }
 
     fn note(&mut self, wrapper: &'static str) {
@@ -244,5 +254,8 @@ mod tests {
     fn names_stay_where_two_would_become_one() {
         let stay = (vec!["a".to_owned(), "module.a".to_owned()], Vec::new(), Vec::new());
         assert_eq!(names(&["module.a", "a"]), stay);
+        for two in [["model.model.a.w", "module.model.a.w"], ["model.norm.w", "state_dict.norm.w"]] {
+            assert_eq!(names(&two), (two.map(str::to_owned).to_vec(), Vec::new(), Vec::new()));
+        }
     }
 }
