@@ -167,7 +167,9 @@ mod tests {
     /// The names in order, the wrappers, and what is left out.
     fn names(names: &[&str]) -> (Vec<String>, Vec<&'static str>, Vec<String>) {
         let Some(Unwrapped { own, wrappers, left_out }) = unwrap(names.iter().copied()) else {
-            return (names.iter().map(|name| (*name).to_owned()).collect(), Vec::new(), Vec::new());
+            let mut names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            names.sort();
+            return (names, Vec::new(), Vec::new());
         };
         let own: BTreeSet<String> = own.into_values().collect();
         (own.into_iter().collect(), wrappers, left_out)
