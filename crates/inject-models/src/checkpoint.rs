@@ -164,13 +164,19 @@ impl Checkpoint {
     }
 
     /// Takes the names of wrappers off the names of tensors, and notes these wrappers.
-    pub(crate) fn unwrapped(self) -> (Self, Option<Note>) {
-        let Unwrapped { tensors, wrappers, left_out } = wrappers::unwrap(self.tensors);
-        if wrappers.is_empty() {
-            return (Checkpoint { tensors, ..self }, None);
+    pub(crate) fn unwrapped(mut self) -> (Self, Option<Note>) {
+        let Some(Unwrapped { own, wrappers, left_out }) =
+            wrappers::unwrap(self.tensors.keys().map(String::as_str))
+        else {
+            return (self, None);
+        };
+        rename(&mut self.tensors, &own);
+        for file in &mut self.files {
+            if let Values::Pytorch(tensors) = &mut file.values {
+                rename(tensors, &own);
+            }
         }
-        let files = self.files.into_iter().map(WeightFile::unwrapped).collect();
-        (Checkpoint { tensors, files, ..self }, Some(Note::Unwrapped { wrappers, left_out }))
+        (self, Some(Note::Unwrapped { wrappers, left_out }))
     }
 
     /// Checks that no tensor belongs to an adapter that is to be added to the others.
@@ -263,17 +269,10 @@ impl WeightFile {
     fn new(path: PathBuf, values: Values) -> Self {
         WeightFile { path, values, map: OnceLock::new() }
     }
+}
 
-    /// The same file with the names of wrappers taken off.
-    fn unwrapped(self) -> Self {
-        match self.values {
-            Values::Pytorch(tensors) => {
-                let values = Values::Pytorch(wrappers::unwrap(tensors).tensors);
-                WeightFile { path: self.path, values, map: self.map }
-            }
-            values @ (Values::Safetensors(_) | Values::Gguf(_)) => {
-                WeightFile { path: self.path, values, map: self.map }
-            }
-        }
-    }
+/// Gives each tensor the name in the table, and removes those that are not there.
+fn rename<T>(tensors: &mut BTreeMap<String, T>, names: &BTreeMap<String, String>) {
+    let renamed = std::mem::take(tensors).into_iter();
+    *tensors = renamed.filter_map(|(name, tensor)| Some((names.get(&name)?.clone(), tensor))).collect();
 }

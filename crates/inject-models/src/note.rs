@@ -29,11 +29,11 @@ pub enum Note {
         /// The part of the config from which the family follows.
         evidence: Evidence,
     },
-    /// The names of the tensors had those of wrappers in them.
+    /// The names of the tensors had those of wrappers in them, or something stands beside the model.
     Unwrapped {
         /// The names of the wrappers.
         wrappers: Vec<&'static str>,
-        /// The contents beside the model's dictionary that are not read, such as the state of an optimiser.
+        /// The contents beside the model that are not read, such as the state of an optimiser.
         left_out: Vec<String>,
     },
     /// The checkpoint has no head.
@@ -135,6 +135,9 @@ impl fmt::Display for Note {
                 "config.json: tie_last_hidden_states is false: the last of transformers' hidden_states is that of the last block, and \
                  not `final-norm`",
             ),
+            Note::Unwrapped { wrappers, left_out } if wrappers.is_empty() => {
+                write!(f, "not read beside the model's tensors: {}", left_out.join(", "))
+            }
             Note::Unwrapped { wrappers, left_out } => {
                 write!(f, "tensors are read without the names of wrappers: {}", wrappers.join(", "))?;
                 match left_out.as_slice() {

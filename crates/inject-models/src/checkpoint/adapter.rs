@@ -237,6 +237,12 @@ fn other_contents(place: &Path) -> Option<AdapterError> {
     if place.is_file() {
         return Some(AdapterError::File);
     }
+    if let Some(
+        found @ (Instead::HubCache { .. } | Instead::HubRepositories { .. } | Instead::Checkpoints { .. }),
+    ) = Instead::look(place)
+    {
+        return Some(AdapterError::Instead(found));
+    }
     let entries = fs::read_dir(place).into_iter().flatten().flatten();
     let adapters = entries.filter(|entry| entry.path().join(SETTINGS).is_file());
     let mut folders: Vec<String> =

@@ -35,6 +35,18 @@ pub enum Instead {
         /// Names of the repositories' folders.
         folders: Vec<String>,
     },
+    /// The checkpoints of a training run, each in a folder of its own.
+    Checkpoints {
+        /// Names of these folders, in the order of their steps.
+        folders: Vec<String>,
+    },
+    /// The parts into which a training divided the model.
+    Divided {
+        /// Name of a file or folder that gives the kind away.
+        name: &'static str,
+        /// The way to join them.
+        advice: &'static str,
+    },
     /// The files of Meta's own releases, or of Mistral's.
     Original {
         /// Name of a file that gives the format away.
@@ -62,6 +74,16 @@ pub enum Instead {
     },
 }
 
+/// Names that stand for a model in parts, and the way to join them: of DeepSpeed, and of FSDP.
+const DIVIDED: &[(&str, &str)] = &[
+    ("zero_to_fp32.py", "join them with it (`python zero_to_fp32.py . OUT`)"),
+    ("pytorch_model_fsdp_0", "join them with `accelerate merge-weights`"),
+];
+
+/// Beginnings of the names of files that hold the state of a training and no weights.
+const OF_TRAINING: &[&str] =
+    &["optimizer", "scheduler", "scaler", "rng_state", "random_states", "training_args"];
+
 impl Instead {
     /// Looks into a folder that lacks a config or weights.
     pub(crate) fn look(folder: &Path) -> Option<Self> {
@@ -78,18 +100,26 @@ impl Instead {
             return Some(Instead::Gguf { files });
         }
         if let Some(snapshots) = snapshots(folder) {
-            return Some(Instead::HubCache { snapshots: self::names(&snapshots) });
+            return Some(Instead::HubCache { snapshots: filled(&snapshots) });
         }
-        let folders: Vec<String> =
-            names.iter().filter(|name| name.starts_with("models--")).cloned().collect();
+        // The cache, or the folder that it is in.
+        let in_cache = self::names(&folder.join("hub")).into_iter().map(|name| ("hub/", name));
+        let in_cache = names.iter().map(|name| ("", name.clone())).chain(in_cache);
+        let in_cache = in_cache.filter(|(_, name)| name.starts_with("models--"));
+        let folders: Vec<String> = in_cache.map(|(place, name)| format!("{place}{name}")).collect();
         if !folders.is_empty() {
             return Some(Instead::HubRepositories { folders });
+        }
+        let folders = checkpoints_of_training(folder, &names);
+        if !folders.is_empty() {
+            return Some(Instead::Checkpoints { folders });
         }
         let original = names.iter().find(|name| *name == "params.json" || name.starts_with("consolidated."));
         if let Some(file) = original {
             return Some(Instead::Original { file: file.clone() });
         }
-        let files = ending(&[".safetensors", ".bin", ".pt", ".pth", ".ckpt"]);
+        let mut files = ending(&[".safetensors", ".bin", ".pt", ".pth", ".ckpt"]);
+        files.retain(|name| !OF_TRAINING.iter().any(|beginning| name.starts_with(beginning)));
         let broken = |name: &&String| folder.join(name).is_symlink() && !folder.join(name).exists();
         let config = names.iter().filter(|name| *name == "config.json");
         let links: Vec<String> = config.chain(&files).filter(broken).cloned().collect();
@@ -103,6 +133,9 @@ impl Instead {
             }
         }
         if files.is_empty() {
+            if let Some(&(name, advice)) = DIVIDED.iter().find(|(name, _)| folder.join(name).exists()) {
+                return Some(Instead::Divided { name, advice });
+            }
             let file = ending(&[".h5", ".msgpack", ".onnx"]).into_iter().next()?;
             return Some(Instead::OtherFramework { file });
         }
@@ -137,6 +170,14 @@ impl fmt::Display for Instead {
             Instead::HubRepositories { folders } => {
                 write!(f, "the Hub's cache: give the path of one of its models: {}", folders.join(", "))
             }
+            Instead::Checkpoints { folders } => write!(
+                f,
+                "the checkpoints of a training run: give the path of one of them, such as the last, {}",
+                folders.last().map_or("", String::as_str)
+            ),
+            Instead::Divided { name, advice } => {
+                write!(f, "a model in the parts of its training ({name}): {advice}")
+            }
             Instead::Original { file } => write!(
                 f,
                 "{file}, the format of the original release: give the checkpoint in the format of Hugging Face transformers"
@@ -153,14 +194,14 @@ impl fmt::Display for Instead {
             ),
             Instead::OtherNames { files } => write!(
                 f,
-                "weights under other names: rename the one to load, or leave out its variant: {}",
+                "weights under other names: call the one to load model.safetensors or pytorch_model.bin: {}",
                 files.join(", ")
             ),
         }
     }
 }
 
-/// Returns the snapshot that a folder of the Hub's cache stands for: that of `main`, or the only one.
+/// Returns the snapshot that a folder of the Hub's cache stands for: that of `main`, or the only one with files.
 pub(crate) fn hub_snapshot(folder: &Path) -> Option<HubSnapshot> {
     let name = folder.canonicalize().ok()?.file_name()?.to_string_lossy().into_owned();
     let id = name.strip_prefix("models--")?.replace("--", "/");
@@ -172,7 +213,7 @@ pub(crate) fn hub_snapshot(folder: &Path) -> Option<HubSnapshot> {
         named.filter(|commit| commit.chars().all(|c| c.is_ascii_alphanumeric()) && !commit.is_empty());
     let commit = match named.filter(|commit| snapshots.join(commit).is_dir()) {
         Some(commit) => commit,
-        None => match names(&snapshots).as_slice() {
+        None => match filled(&snapshots).as_slice() {
             [only] => only.clone(),
             _ => return None,
         },
@@ -197,6 +238,27 @@ pub(crate) struct HubSnapshot {
     pub(crate) id: String,
     pub(crate) commit: String,
     pub(crate) folder: PathBuf,
+}
+
+/// Returns the folders that the `Trainer` of transformers writes in a folder, in the order of their steps.
+fn checkpoints_of_training(folder: &Path, names: &[String]) -> Vec<String> {
+    let step = |name: &String| name.strip_prefix("checkpoint-")?.parse::<u64>().ok();
+    let has_one = |name: &String| {
+        let place = folder.join(name);
+        ["config.json", "adapter_config.json"].iter().any(|file| place.join(file).is_file())
+    };
+    let mut found: Vec<(u64, String)> = names
+        .iter()
+        .filter(|name| has_one(name))
+        .filter_map(|name| Some((step(name)?, name.clone())))
+        .collect();
+    found.sort();
+    found.into_iter().map(|(_, name)| name).collect()
+}
+
+/// Returns the names of the folders in a folder that are not empty, in order.
+fn filled(folder: &Path) -> Vec<String> {
+    names(folder).into_iter().filter(|name| !names(&folder.join(name)).is_empty()).collect()
 }
 
 /// Returns the names in a folder, in order.

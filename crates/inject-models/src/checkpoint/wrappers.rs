@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Steps of a name that stand for a wrapper, wherever they are: `torch.compile`, FSDP and activation checkpointing.
 const ANYWHERE: &[&str] = &["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 
-/// Beginnings of a name that stand for a wrapper: data parallel training, PEFT, and dictionaries in a pickle.
-const AT_THE_BEGINNING: &[&str] =
-    &["module.", "net.", "base_model.model.", "pretrained_model.", "state_dict.", "model_state_dict."];
+/// Beginnings of the names of a model that stand for a wrapper: PEFT's, and TRL's. Other names may stand beside them.
+const AT_THE_BEGINNING: &[&str] = &["base_model.model.", "pretrained_model."];
+
+/// Dictionaries of a checkpoint of training that hold the whole model, and the wrappers of data parallel training.
+const DICTIONARIES: &[&str] =
+    &["state_dict.", "model_state_dict.", "model_state.", "module.", "net.", "model."];
 
 /// Beginnings of names of a model that is the field `model` of another one, or of a dictionary.
 const MODEL_WITHIN: &[&str] = &[
@@ -26,72 +29,134 @@ const MODEL_WITHIN: &[&str] = &[
     "model.ln_f.",
 ];
 
-/// Dictionaries of a checkpoint of training that hold the whole model.
-const DICTIONARIES: &[&str] = &["state_dict.", "model_state_dict.", "module.", "net.", "model."];
+/// Beginnings of names that a checkpoint of training has beside those of a model, and no model has.
+const BESIDE: &[&str] = &[
+    "optim",
+    "opt.",
+    "opt_",
+    "lr_",
+    "sched",
+    "scaler",
+    "grad_scaler",
+    "amp",
+    "ema",
+    "model_ema",
+    "rng",
+    "torch_rng",
+    "cuda_rng",
+    "cpu_rng",
+    "random",
+    "epoch",
+    "step",
+    "global_step",
+    "iter",
+    "loss",
+    "best_",
+    "callbacks",
+    "loops",
+    "hyper_parameters",
+    "hparams",
+    "args",
+    "config",
+];
 
-/// The tensors of a model under their own names.
-pub(super) struct Unwrapped<T> {
-    pub(super) tensors: BTreeMap<String, T>,
+/// The most wrappers at the beginning of a name. Real ones have three.
+const DEEPEST: usize = 8;
+
+/// The names of a model's tensors without those of wrappers.
+#[derive(Debug, Default)]
+pub(super) struct Unwrapped {
+    /// The own name of each tensor of the model, by its name in the file.
+    pub(super) own: BTreeMap<String, String>,
     /// The wrappers that the names had.
     pub(super) wrappers: Vec<&'static str>,
-    /// The contents beside the model, by the first steps of its names.
+    /// The contents beside the model, by the first steps of their names.
     pub(super) left_out: Vec<String>,
 }
 
-/// Takes the names of wrappers off the names of tensors.
+/// Takes the names of wrappers off the names of tensors. Returns `None` if nothing changes.
 ///
 /// Training keeps the model in a dictionary of a usual name, and the state of the optimiser and the like beside it. Where there is
-/// such a dictionary, what stands beside it is left out. Nothing changes if two tensors would get the same name.
-pub(super) fn unwrap<T>(tensors: BTreeMap<String, T>) -> Unwrapped<T> {
-    let mut wrappers = Vec::new();
-    let names: Vec<String> = tensors.keys().map(|name| own_name(name, &mut wrappers)).collect();
-    let distinct: BTreeSet<&String> = names.iter().collect();
-    if wrappers.is_empty() || distinct.len() < names.len() {
-        return Unwrapped { tensors, wrappers: Vec::new(), left_out: Vec::new() };
+/// such a dictionary, what stands beside it is left out. Without one, only what no model has is left out. Nothing changes if two
+/// tensors would get the same name.
+pub(super) fn unwrap<'n>(names: impl Iterator<Item = &'n str>) -> Option<Unwrapped> {
+    let mut unwrapped = Unwrapped::default();
+    for name in names {
+        let own = unwrapped.without_steps(name);
+        unwrapped.own.insert(name.to_owned(), own);
     }
-    let dictionary =
-        DICTIONARIES.iter().find(|dictionary| tensors.keys().any(|name| is_in(dictionary, name)));
-    let mut left_out = BTreeSet::new();
-    let mut kept = BTreeMap::new();
-    for (own, (name, tensor)) in names.into_iter().zip(tensors) {
-        if dictionary.is_none_or(|dictionary| name.starts_with(dictionary)) {
-            kept.insert(own, tensor);
-        } else {
-            left_out.insert(name.split('.').next().unwrap_or_default().to_owned());
+    for _ in 0..DEEPEST {
+        if !unwrapped.take_one_off() {
+            break;
         }
     }
-    Unwrapped { tensors: kept, wrappers, left_out: left_out.into_iter().collect() }
+    unwrapped.leave_out(|name| BESIDE.iter().any(|beginning| name.starts_with(beginning)));
+    let distinct: BTreeSet<&String> = unwrapped.own.values().collect();
+    let changes = !unwrapped.wrappers.is_empty() || !unwrapped.left_out.is_empty();
+    (changes && distinct.len() == unwrapped.own.len()).then_some(unwrapped)
 }
 
-/// Whether a name shows that a dictionary holds a model. Many models have a part of the name `model` themselves.
-fn is_in(dictionary: &str, name: &str) -> bool {
-    match dictionary {
-        "model." => MODEL_WITHIN.iter().any(|beginning| name.starts_with(beginning)),
-        _ => name.starts_with(dictionary),
+impl Unwrapped {
+    /// Returns a name without the wrappers that may stand anywhere, and lists them.
+    fn without_steps(&mut self, name: &str) -> String {
+        let steps = name.split('.').filter(|step| match ANYWHERE.iter().find(|wrapper| *wrapper == step) {
+            None => true,
+            Some(wrapper) => {
+                self.note(wrapper);
+                false
+            }
+        });
+        steps.collect::<Vec<_>>().join(".")
     }
-}
 
-/// Returns a name without wrappers, and lists those that it had.
-fn own_name(name: &str, wrappers: &mut Vec<&'static str>) -> String {
-    let mut note = |wrapper: &'static str| {
-        if !wrappers.contains(&wrapper) {
-            wrappers.push(wrapper);
+    /// Takes the outermost wrapper off, if there is one.
+    fn take_one_off(&mut self) -> bool {
+        let has = |beginning: &str| self.own.values().any(|name| name.starts_with(beginning));
+        let dictionary = DICTIONARIES.iter().find(|dictionary| match **dictionary {
+            // Many models have a part of the name `model` themselves.
+            "model." => MODEL_WITHIN.iter().any(|beginning| has(beginning)),
+            dictionary => has(dictionary),
+        });
+        let Some(&wrapper) = dictionary.or_else(|| AT_THE_BEGINNING.iter().find(|wrapper| has(wrapper)))
+        else {
+            return false;
+        };
+        // Of two models, either may be meant.
+        let mut within = BTreeSet::new();
+        if !DICTIONARIES.iter().flat_map(|dictionary| self.within(dictionary)).all(|own| within.insert(own)) {
+            return false;
         }
-    };
-    let steps = name.split('.').filter(|step| match ANYWHERE.iter().find(|wrapper| *wrapper == step) {
-        None => true,
-        Some(wrapper) => {
-            note(wrapper);
-            false
+        let names: BTreeSet<&str> = self.own.values().map(String::as_str).collect();
+        if self.within(wrapper).any(|own| names.contains(own)) {
+            return false;
         }
-    });
-    let mut name = steps.collect::<Vec<_>>().join(".");
-    loop {
-        let within = MODEL_WITHIN.iter().any(|beginning| name.starts_with(beginning)).then_some("model.");
-        let wrapper = AT_THE_BEGINNING.iter().copied().find(|wrapper| name.starts_with(wrapper)).or(within);
-        let Some(wrapper) = wrapper else { return name };
-        note(wrapper.trim_end_matches('.'));
-        name.drain(..wrapper.len());
+        self.note(wrapper.trim_end_matches('.'));
+        if dictionary.is_some() {
+            self.leave_out(|name| !name.starts_with(wrapper));
+        }
+        for name in self.own.values_mut().filter(|name| name.starts_with(wrapper)) {
+            name.drain(..wrapper.len());
+        }
+        true
+    }
+
+    /// The names that begin with a wrapper, without it.
+    fn within(&self, wrapper: &str) -> impl Iterator<Item = &str> {
+        self.own.values().filter_map(move |name| name.strip_prefix(wrapper))
+    }
+
+    fn note(&mut self, wrapper: &'static str) {
+        if !self.wrappers.contains(&wrapper) {
+            self.wrappers.push(wrapper);
+        }
+    }
+
+    fn leave_out(&mut self, is_beside: impl Fn(&str) -> bool) {
+        let first_step = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+        let steps: BTreeSet<String> =
+            self.own.values().filter(|name| is_beside(name)).map(|name| first_step(name)).collect();
+        self.own.retain(|_, name| !is_beside(name));
+        self.left_out.extend(steps);
     }
 }
 
@@ -99,10 +164,15 @@ fn own_name(name: &str, wrappers: &mut Vec<&'static str>) -> String {
 mod tests {
     use super::*;
 
-    /// The names, the wrappers, and what is left out.
+    /// The names in order, the wrappers, and what is left out.
     fn names(names: &[&str]) -> (Vec<String>, Vec<&'static str>, Vec<String>) {
-        let unwrapped = unwrap(names.iter().map(|name| ((*name).to_owned(), ())).collect());
-        (unwrapped.tensors.into_keys().collect(), unwrapped.wrappers, unwrapped.left_out)
+        let Some(Unwrapped { own, wrappers, left_out }) = unwrap(names.iter().copied()) else {
+            let mut names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            names.sort();
+            return (names, Vec::new(), Vec::new());
+        };
+        let own: BTreeSet<String> = own.into_values().collect();
+        (own.into_iter().collect(), wrappers, left_out)
     }
 
     #[test]
@@ -120,7 +190,7 @@ mod tests {
     #[test]
     fn what_stands_beside_the_dictionary_of_the_model_is_left_out_and_named() {
         let beside = ["optimizer.state.0.exp_avg", "rng_state", "ema.model.a.w", "callbacks.best"];
-        for dictionary in ["state_dict", "model_state_dict", "model", "module", "net"] {
+        for dictionary in ["state_dict", "model_state_dict", "model_state", "model", "module", "net"] {
             let model = ["lm_head.w", "model.a.w"].map(|name| format!("{dictionary}.{name}"));
             let (found, wrappers, left_out) = names(&[&[&*model[0], &*model[1]], &beside[..]].concat());
             assert_eq!(
@@ -157,8 +227,37 @@ mod tests {
     }
 
     #[test]
+    fn the_state_of_training_beside_a_model_without_a_dictionary_is_left_out() {
+        let beside = ["ema.embed_tokens.w", "loss", "optimizer_state_dict.state.0.exp_avg", "rng", "step"];
+        // A model without a head in `model`: its own names begin with `model.` too.
+        let model = ["model.embed_tokens.w", "model.layers.0.w", "model.norm.w", "score.w"];
+        let (found, wrappers, left_out) = names(&[&beside[..], &model].concat());
+        assert_eq!((found, wrappers), (model.map(str::to_owned).to_vec(), Vec::new()));
+        assert_eq!(left_out, ["ema", "loss", "optimizer_state_dict", "rng", "step"]);
+    }
+
+    #[test]
+    fn a_name_that_shows_the_dictionary_counts_for_all_names_in_it() {
+        let beside = ["optimizer.state.0.step"];
+        let model = ["model.embed_in.w", "model.layers.0.w"];
+        let (found, wrappers, left_out) = names(&[&model[..], &beside].concat());
+        assert_eq!(
+            (found, wrappers),
+            (vec!["embed_in.w".to_owned(), "layers.0.w".to_owned()], vec!["model"])
+        );
+        assert_eq!(left_out, ["optimizer"]);
+        let compiled = ["model._orig_mod.lm_head.w", "model._orig_mod.model.a.w"];
+        let (found, wrappers, left_out) = names(&[&compiled[..], &beside].concat());
+        assert_eq!(found, ["lm_head.w", "model.a.w"]);
+        assert_eq!((wrappers, left_out), (vec!["_orig_mod", "model"], vec!["optimizer".to_owned()]));
+    }
+
+    #[test]
     fn names_stay_where_two_would_become_one() {
         let stay = (vec!["a".to_owned(), "module.a".to_owned()], Vec::new(), Vec::new());
         assert_eq!(names(&["module.a", "a"]), stay);
+        for two in [["model.model.a.w", "module.model.a.w"], ["model.norm.w", "state_dict.norm.w"]] {
+            assert_eq!(names(&two), (two.map(str::to_owned).to_vec(), Vec::new(), Vec::new()));
+        }
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    added_tokens::Defaults,
+    added_tokens::{AddedTokens, Defaults},
     beside::Beside,
     cuts::{Cuts, QWEN2},
     pieces::{SPACE, spaces_for_signs},
@@ -136,6 +136,12 @@ impl Class {
         };
         let decoder = spaces_for_signs(begins_with_space);
         Some(OwnParts { normalizer, pre_tokenizer, decoder, byte_fallback: true, keeps_ends: true })
+    }
+
+    /// Returns the token for signs that the vocabulary does not have, if the class puts its own in place of the model's.
+    pub(super) fn unknown<'a>(&self, special: &'a AddedTokens) -> Option<&'a str> {
+        // The class takes `str` of it, so `null` is a token of this name.
+        (*self == Class::Gemma).then(|| special.named("unk_token").unwrap_or("None"))
     }
 
     /// Returns the special tokens that the class has if the files do not name others, by their keys.

@@ -89,6 +89,13 @@ fn read(text: &[u8], beside: &Beside) -> tokenizers::Result<Read> {
     }
     let note = (class != Class::Plain).then(|| Note::OtherTokenizerClass { class: class.name().to_owned() });
     let tokenizer = tokenizers::Tokenizer::from_bytes(text)?;
+    if let ModelWrapper::BPE(model) = tokenizer.get_model()
+        && let Some(dropout) = model.dropout.filter(|share| *share > 0.0)
+    {
+        return Err(
+            format!("`model.dropout` is {dropout}, expected 0: the ids of a text would be random").into()
+        );
+    }
     let added = tokenizer.get_added_tokens_decoder().into_iter().collect();
     Ok(Read { tokenizer, added, defaults: &[], forgets: false, note })
 }
@@ -115,13 +122,8 @@ fn rebuilt(text: &[u8], beside: &Beside, class: &Class, parts: OwnParts) -> toke
         .then(|| Note::PartsReplaced { class: class.name().to_owned(), parts: replaced });
 
     // The class has the special token that the files name, whatever the model has.
-    model.unk_token = match class {
-        Class::Gemma => {
-            let special = AddedTokens::of(beside, BTreeMap::new(), None, class.special_tokens());
-            special.named("unk_token").map(str::to_owned)
-        }
-        _ => None,
-    };
+    let special = AddedTokens::of(beside, BTreeMap::new(), None, class.special_tokens());
+    model.unk_token = class.unknown(&special).map(str::to_owned);
     model.unk_token.as_deref().map_or(Ok(()), limits::check_unknown)?;
     model.byte_fallback = parts.byte_fallback;
     model.fuse_unk = parts.byte_fallback;

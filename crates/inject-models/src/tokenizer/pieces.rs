@@ -23,7 +23,7 @@ pub(crate) const SPACE: char = '\u{2581}';
 pub(crate) enum Kind {
     /// An ordinary token, which is part of texts.
     Plain,
-    /// Represents text that no token covers.
+    /// Represents text that no token covers. Its own text stands for it too.
     Unknown,
     /// Never part of a text.
     Control,
@@ -175,7 +175,7 @@ impl Pieces {
         limits::check_added(self.added().map(|(_, token)| token))?;
         let added = self
             .added()
-            .map(|(kind, token)| AddedToken::from(token, kind == Kind::Control).normalized(false));
+            .map(|(kind, token)| AddedToken::from(token, kind != Kind::UserDefined).normalized(false));
         let (special, plain): (Vec<AddedToken>, Vec<AddedToken>) = added.partition(|token| token.special);
         guarded(|| {
             let mut tokenizer = parts.build()?;
@@ -192,9 +192,9 @@ impl Pieces {
         let is_spaces = |token: &str| token.chars().all(|sign| sign == SPACE);
         let tokens = self.kinds.iter().copied().zip(self.tokens.iter().map(String::as_str));
         tokens.filter(move |(kind, token)| match *kind {
-            Kind::Control => true,
+            Kind::Control | Kind::Unknown => true,
             Kind::UserDefined => !is_spaces(token),
-            Kind::Plain | Kind::Unknown | Kind::Unmerged => false,
+            Kind::Plain | Kind::Unmerged => false,
         })
     }
 }

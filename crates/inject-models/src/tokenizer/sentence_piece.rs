@@ -211,7 +211,7 @@ impl Read {
         let tokens = self.pieces.ids().map(|(id, _)| id);
         let merges = self.pieces.merges(tokens, Splits::ShortestFirst, |part| table.contains_key(part))?;
         let mut model = BPE::builder().vocab_and_merges(table, merges).fuse_unk(true);
-        if let (Class::Gemma, Some(unknown)) = (class, added.named("unk_token")) {
+        if let Some(unknown) = class.unknown(added) {
             limits::check_unknown(unknown)?;
             model = model.unk_token(unknown.to_owned());
         }

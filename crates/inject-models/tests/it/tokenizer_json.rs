@@ -102,6 +102,22 @@ fn a_class_that_does_not_follow_tokenizer_json_is_noted_with_the_parts() {
 }
 
 #[test]
+fn merges_that_are_left_out_at_random_are_refused() {
+    let with = |dropout: f64| {
+        let mut model = json_of("tokenizer-json/spaces.json")["model"].take();
+        model["dropout"] = json!(dropout);
+        let files = json!({"tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast"}});
+        self::model().with_tokenizer(folder(&"spaces".into(), &json!({ "model": model }), &files).path())
+    };
+    assert!(with(0.0).is_ok());
+    let error = with(0.5).unwrap_err();
+    assert!(
+        std::error::Error::source(&error).unwrap().to_string().contains("`model.dropout` is 0.5"),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn a_class_that_is_not_known_or_does_not_fit_is_noted_and_the_file_counts() {
     let text = "The fox was in the garden of 12 foxes.";
     for (tokenizer, class) in

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::checkpoint::GgufContents;
+use crate::checkpoint::{GgufContents, Instead};
 
 /// A fault of an adapter, or a kind of adapter that is not merged.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,9 @@ pub enum AdapterError {
         /// Names of these folders.
         folders: Vec<String>,
     },
+    /// The folder is one of the Hub's cache, or of a training run.
+    #[error("it holds {0}")]
+    Instead(Instead),
     /// There is no file of weights under its usual name.
     #[error("it holds no weights: expected adapter_model.safetensors or adapter_model.bin")]
     NoWeights,

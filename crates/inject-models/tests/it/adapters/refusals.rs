@@ -128,6 +128,31 @@ fn a_folder_of_the_hubs_cache_stands_for_its_adapter() {
 }
 
 #[test]
+fn a_folder_of_folders_says_which_to_give() {
+    let place = tempfile::tempdir().unwrap();
+    for (folders, says) in [
+        (&["run/checkpoint-900", "run/checkpoint-1000"][..], "such as the last, checkpoint-1000"),
+        (
+            &["hub/models--o--a/snapshots/01", "hub/models--o--a/snapshots/23"],
+            "give the path of one of its models: models--o--a",
+        ),
+        (&["models--o--b/snapshots/01", "models--o--b/snapshots/23"], "one of its snapshots: 01, 23"),
+    ] {
+        for folder in folders {
+            fs::create_dir_all(place.path().join(folder)).unwrap();
+            fs::write(place.path().join(folder).join("adapter_config.json"), "{}").unwrap();
+        }
+        let folder = place.path().join(folders[0].split('/').next().unwrap());
+        let origin = Origin::of_folder(&fixture::folder("llama")).with_adapter(&folder);
+        let error = Model::load(origin, FloatFormat::F32, &device()).map(|_| ()).unwrap_err();
+        let ModelError::Adapter { source: AdapterError::Instead(_), .. } = &error else {
+            panic!("{error:?}")
+        };
+        assert!(error.source().unwrap().to_string().contains(says), "{says}");
+    }
+}
+
+#[test]
 fn a_folder_of_several_adapters_is_named() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["second", "first"] {

@@ -118,6 +118,12 @@ fn a_folder_of_the_hubs_cache_stands_for_its_snapshot() {
     let text = error.map(|_| ()).unwrap_err().to_string();
     assert!(text.contains("give the path of one of its models: models--owner--name"), "{text}");
 
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir_all(home.path().join("hub/models--owner--name")).unwrap();
+    let error = Model::load(Origin::of_folder(home.path()), FloatFormat::F32, &inject_testing::any_device());
+    let text = error.map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("give the path of one of its models: hub/models--owner--name"), "{text}");
+
     // The folder of the snapshots does not say which.
     let snapshots = repo.join("snapshots");
     let error = Model::load(Origin::of_folder(&snapshots), FloatFormat::F32, &inject_testing::any_device());
@@ -130,6 +136,48 @@ fn a_folder_of_the_hubs_cache_stands_for_its_snapshot() {
     let error = Model::load(Origin::of_folder(&repo), FloatFormat::F32, &inject_testing::any_device());
     let text = error.map(|_| ()).unwrap_err().to_string();
     assert!(text.contains("give the path of one of its snapshots: 0123, 4567"), "{text}");
+}
+
+#[test]
+fn an_empty_snapshot_stands_for_nothing() {
+    let cache = tempfile::tempdir().unwrap();
+    let repo = cache.path().join("models--owner--name");
+    let snapshots = ["0123", "4567"].map(|commit| repo.join("snapshots").join(commit));
+    for folder in &snapshots {
+        fs::create_dir_all(folder).unwrap();
+    }
+    assert_eq!(Origin::of_folder(&repo).folder, repo);
+    fs::write(snapshots[1].join("config.json"), "{}").unwrap();
+    assert_eq!(Origin::of_folder(&repo).folder, snapshots[1]);
+}
+
+#[test]
+fn a_model_in_the_parts_of_its_training_is_named() {
+    for (name, says) in [
+        ("zero_to_fp32.py", "python zero_to_fp32.py . OUT"),
+        ("pytorch_model_fsdp_0", "accelerate merge-weights"),
+    ] {
+        let parts = llama().without_file(FILE).with_file(name, "").with_file("rng_state_0.pth", "");
+        let error = parts.with_file("training_args.bin", "").error("", &[name, says]);
+        assert!(matches!(error, ModelError::Instead { found: Instead::Divided { .. }, .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn the_folder_of_a_training_run_is_named_with_its_last_checkpoint() {
+    let run = llama().without_file("config.json").without_file(FILE);
+    for step in ["checkpoint-1000", "checkpoint-200", "checkpoint-3000-old", "checkpoint-4000"] {
+        fs::create_dir(run.path(step)).unwrap();
+    }
+    for step in ["checkpoint-1000", "checkpoint-200", "checkpoint-3000-old"] {
+        fs::write(run.path(step).join("config.json"), "{}").unwrap();
+    }
+    let error = run.error("", &["the checkpoints of a training run", "the last, checkpoint-1000"]);
+    let folders = ["checkpoint-200", "checkpoint-1000"].map(str::to_owned).to_vec();
+    assert!(
+        matches!(&error, ModelError::Instead { found: Instead::Checkpoints { folders: found }, .. } if *found == folders),
+        "{error:?}"
+    );
 }
 
 #[cfg(unix)]

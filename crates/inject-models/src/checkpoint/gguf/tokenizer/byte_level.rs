@@ -30,19 +30,22 @@ struct Cutting {
 
 const CUTTINGS: [Cutting; 7] = [
     Cutting {
-        names: &["gpt-2", "phi-2", "jina-es", "jina-de", "gigachat", "jais", "olmo", "mpt"],
+        names: &[
+            "gpt-2", "phi-2", "jina-es", "jina-de", "gigachat", "a.x-4.0", "mellum", "exaone4", "jais",
+            "olmo", "mpt",
+        ],
         cuts: Cuts::Gpt2 { normal: None },
         begins_with_bos: false,
         ignore_merges: false,
     },
     Cutting {
-        names: &["smollm", "starcoder", "refact", "command-r", "codeshell"],
+        names: &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"],
         cuts: Cuts::DigitsThenGpt2,
         begins_with_bos: false,
         ignore_merges: false,
     },
     Cutting {
-        names: &["llama-bpe", "llama3", "llama-v3", "falcon3"],
+        names: &["llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"],
         cuts: Cuts::Expression { normal: None, expression: LLAMA3 },
         begins_with_bos: true,
         ignore_merges: true,
@@ -60,7 +63,7 @@ const CUTTINGS: [Cutting; 7] = [
         ignore_merges: false,
     },
     Cutting {
-        names: &["gpt-4o"],
+        names: &["gpt-4o", "llama4", "kanana2"],
         cuts: Cuts::Expression { normal: None, expression: GPT4O },
         begins_with_bos: false,
         ignore_merges: false,
@@ -122,6 +125,21 @@ mod tests {
     use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper};
 
     use super::*;
+
+    #[test]
+    fn names_that_mean_the_same_are_known_once() {
+        let mut names: Vec<&str> = CUTTINGS.iter().flat_map(|cutting| cutting.names).copied().collect();
+        names.sort_unstable();
+        let listed = names.len();
+        names.dedup();
+        assert_eq!(names.len(), listed);
+        for (name, other) in
+            [("exaone4", "gpt-2"), ("minerva-7b", "smollm"), ("pixtral", "llama-bpe"), ("llama4", "gpt-4o")]
+        {
+            let of = |name: &str| CUTTINGS.iter().position(|cutting| cutting.names.contains(&name)).unwrap();
+            assert_eq!(of(name), of(other), "{name}");
+        }
+    }
 
     /// The expected pieces are those of another engine of expressions.
     #[test]
