@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import importlib.util
 import lzma
 import os
 import shutil
@@ -116,8 +117,10 @@ def wanted(all_steps, names):
 
 
 class Run:
-    def __init__(self, out, programs, stub, device):
+    def __init__(self, out, programs, stub, device, ours):
         self.out, self.programs, self.stub, self.device = out, programs, stub, device
+        # The variables of our programs alone: PyTorch has libraries of its own.
+        self.ours = ours
         # A second run adds to it.
         self.log = out / "log.txt"
         self.log.touch()
@@ -130,6 +133,7 @@ class Run:
         environment = dict(os.environ, INJECT_DEVICE=self.device, PYTHONUNBUFFERED="1")
         ours = self.programs / command[0]
         if ours.is_file():
+            environment |= self.ours
             # Only they need the symbols of the library that they were linked without.
             if self.stub:
                 environment["LD_PRELOAD"] = str(self.stub)
@@ -234,11 +238,22 @@ def unpack(carry, work):
     return work, stub if stub.is_file() else None, failures
 
 
-def library_path():
-    """The folders of CUDA's libraries, which kernels are compiled with."""
-    cuda = os.environ.setdefault("CUDA_PATH", "/usr/local/cuda")
-    folders = [f"{cuda}/lib64", f"{cuda}/targets/x86_64-linux/lib", os.environ.get("LD_LIBRARY_PATH", "")]
-    os.environ["LD_LIBRARY_PATH"] = ":".join(folder for folder in folders if folder)
+def cuda(homes):
+    """The variables by which our programs find CUDA's headers and NVRTC, in the first of these folders that has each."""
+    homes = [home for home in map(Path, homes) if (home / "include/cuda_fp16.h").is_file()]
+    folders = [str(home / folder) for home in homes for folder in ("lib64", "targets/x86_64-linux/lib", "lib")]
+    # A container has the driver there.
+    path = ":".join([*folders, *filter(None, [os.environ.get("LD_LIBRARY_PATH")]), "/usr/local/nvidia/lib64"])
+    return {"LD_LIBRARY_PATH": path} | ({"CUDA_PATH": str(homes[0])} if homes else {})
+
+
+def homes_of_cuda():
+    """Where CUDA may be: where it is said to be, where it usually is, beside its compiler, and in the wheels that PyTorch needs."""
+    named = filter(None, map(os.environ.get, ("CUDA_PATH", "CUDA_HOME")))
+    compiler = [Path(found).resolve().parents[1] for found in filter(None, [shutil.which("nvcc")])]
+    spec = importlib.util.find_spec("nvidia")
+    wheels = [home for folder in (spec.submodule_search_locations if spec else []) for home in Path(folder).glob("cu[0-9]*")]
+    return [*named, "/usr/local/cuda", *compiler, *wheels]
 
 
 def main():
@@ -257,12 +272,9 @@ def main():
     work = Path(tempfile.mkdtemp())
     try:
         programs, stub, failures = unpack(carry, work)
-        run = Run(out, programs, stub, device)
+        run = Run(out, programs, stub, device, cuda(homes_of_cuda()) if device == "cuda" else {})
         for failure in failures:
             run.note(failure)
-        if device == "cuda":
-            library_path()
-
         def cut_off(*_):
             if run.group:
                 run.stop()
