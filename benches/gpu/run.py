@@ -239,8 +239,10 @@ def unpack(carry, work):
 
 
 def cuda(homes):
-    """The variables by which our programs find CUDA's headers and NVRTC, in the first of these folders that has each."""
+    """The variables by which our programs find CUDA's headers and NVRTC: in the first of these folders that has each."""
     homes = [home for home in map(Path, homes) if (home / "include/cuda_fp16.h").is_file()]
+    # A wheel may lack what kernels for tensor cores include.
+    homes.sort(key=lambda home: not (home / "include/crt/mma.h").is_file())
     folders = [str(home / folder) for home in homes for folder in ("lib64", "targets/x86_64-linux/lib", "lib")]
     # A container has the driver there.
     path = ":".join([*folders, *filter(None, [os.environ.get("LD_LIBRARY_PATH")]), "/usr/local/nvidia/lib64"])
