@@ -26,33 +26,37 @@ fi
 programs="$(mktemp -d)"
 trap 'rm -rf "$programs"' EXIT
 
-# built NAME CARGO_ARGUMENTS...: the executable that cargo makes, stripped, under a name.
+# built CARGO_ARGUMENTS...: the executables that cargo makes, stripped, each under its name.
 built() {
-    local name="$1" found
-    shift
-    found="$(${CARGO:-cargo} "$@" --release --message-format=json-render-diagnostics | python3 -c '
-import json, sys
-found = [json.loads(line).get("executable") for line in sys.stdin]
-print(*[path for path in found if path], sep="\n")')"
-    if [ "$(wc -l <<< "$found")" != 1 ] || [ -z "$found" ]; then
-        echo "$name: expected one executable, found: $found" >&2
-        exit 1
-    fi
-    nm -D --undefined-only "$found" | awk '$1 == "U" && $2 ~ /^(LLVM|cubecl_)/ { print $2 }' >> "$programs/symbols"
-    strip -o "$programs/$name" "$found"
+    local name path
+    ${CARGO:-cargo} "$@" --release --message-format=json-render-diagnostics | python3 -c '
+import json, pathlib, sys
+for message in map(json.loads, sys.stdin):
+    if path := message.get("executable"):
+        crate = pathlib.Path(message["manifest_path"]).parent.name.removeprefix("inject-")
+        name = message["target"]["name"]
+        names = {"bin": name, "bench": f"{name}-bench", "test": f"{crate}-tests", "lib": f"{crate}-unit-tests"}
+        print(names[message["target"]["kind"][0]], path)' > "$programs/built"
+    while read -r name path; do
+        nm -D --undefined-only "$path" | awk '$1 == "U" && $2 ~ /^(LLVM|cubecl_)/ { print $2 }' >> "$programs/symbols"
+        strip -o "$programs/$name" "$path"
+    done < "$programs/built"
+    rm "$programs/built"
 }
 
-# tests NAME CRATE TARGET...: an executable of tests.
-tests() { built "$1-tests" test --no-run -p "inject-$2" "${@:3}" --features "inject-testing/$feature"; }
-
-built inject build -p inject-cli --bin inject --features "$feature"
-built gpu-bench build -p inject-benches --bench gpu --features "$feature"
-tests models models --test it
-tests models-unit models --lib
-tests sipit sipit --test it
-tests sipit-unit sipit --lib
-tests collisions collisions --test it
-tests states states --test it
+# Tests want features of some dependencies that a program alone does without. They are united if a benchmark is built beside it, and
+# the tests of a crate are among the packages, so that burn is compiled once.
+built build -p inject-cli -p inject-benches -p inject-models --bin inject --bench gpu \
+    --features "inject-cli/$feature,inject-benches/$feature"
+built test --no-run -p inject-models -p inject-sipit -p inject-collisions -p inject-states --test it \
+    --features "inject-testing/$feature"
+built test --no-run -p inject-models -p inject-sipit --lib --features "inject-testing/$feature"
+for name in inject gpu-bench {models,sipit,collisions,states}-tests {models,sipit}-unit-tests; do
+    if [ ! -x "$programs/$name" ]; then
+        echo "cargo made no $name" >&2
+        exit 1
+    fi
+done
 
 if [ -s "$programs/symbols" ]; then
     sort -u "$programs/symbols" | awk '{ print "void " $1 "(void) { __builtin_trap(); }" }' |

@@ -201,6 +201,29 @@ def archives(folder, work):
         expect("is not whole" in (out / "log.txt").read_text(), True, "its archive is named")
 
 
+def cuda_is_found(work):
+    """In whole toolkits, and in those of which a part is elsewhere."""
+    toolkit, wheel, other = work / "toolkit", work / "wheel", work / "other"
+    for home in (toolkit, wheel):
+        (home / "include").mkdir(parents=True)
+        (home / "include/cuda_fp16.h").write_text("")
+    other.mkdir()
+    expect(run.cuda([wheel, toolkit])["CUDA_PATH"], str(wheel), "the first of two alike")
+    (toolkit / "include/crt").mkdir()
+    (toolkit / "include/crt/mma.h").write_text("")
+    found = run.cuda([other, wheel, toolkit])
+    expect(found["CUDA_PATH"], str(toolkit), "the headers of CUDA")
+    folders = found["LD_LIBRARY_PATH"].split(":")
+    expect(folders.index(f"{toolkit}/lib64") < folders.index(f"{wheel}/lib"), True, "NVRTC of the toolkit before that of a wheel")
+    expect(str(other) in found["LD_LIBRARY_PATH"], False, "a folder without headers")
+    expect("CUDA_PATH" in run.cuda([other]), False, "no headers")
+    (work / "programs-of-cuda").mkdir()
+    (work / "programs-of-cuda/inject").write_text("")
+    of_cuda = run.Run(work / "programs-of-cuda", work / "programs-of-cuda", None, "cuda", found)
+    for command, expected in (("inject", str(toolkit)), ("python3", os.environ.get("CUDA_PATH"))):
+        expect(of_cuda.command([command])[1].get("CUDA_PATH"), expected, f"the CUDA of {command}")
+
+
 def every_step_before_the_tests_has_its_time():
     names = [step.name for step in run.steps("cuda", run.REAL)]
     asked = names[: names.index("models")]
@@ -222,6 +245,7 @@ def main():
         nothing_is_left_running(folder)
         an_unknown_step_is_an_error(folder, work / "unknown")
         archives(folder, work)
+        cuda_is_found(work)
         a_run_that_is_killed(folder, work / "terminated", signal.SIGTERM)
         nothing_is_left_running(folder)
         a_run_that_is_killed(folder, work / "killed", signal.SIGKILL)

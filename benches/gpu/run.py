@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import importlib.util
 import lzma
 import os
 import shutil
@@ -54,7 +55,7 @@ class Sizes:
 
 REAL = Sizes(
     small="gpt2", shapes="gpt2,gemma-3-1b", large="llama-3.1-8b", formats="f32,bf16", peer_formats="f32,tf32,bf16",
-    large_formats="bf16,f32", long=20, short=10, rows=100_000, width=768, product=8192, batches=10_000, seconds=1,
+    large_formats="f32,bf16", long=20, short=10, rows=100_000, width=768, product=8192, batches=10_000, seconds=1,
 )
 TINY = "benches/gpu/tiny.json"
 REHEARSED = Sizes(
@@ -88,7 +89,8 @@ def steps(device, sizes):
         Step("probe", 40, [*card, [sys.executable, "-c", torch], ["inject", "invert", "--device", device]]),
         Step("parity", 80, [tests("models", "parity::")]),
         Step("scan", 60, [scan(sizes.small, "f32", sizes.long)]),
-        Step("ours", 60, [[*bench, "--shapes", sizes.shapes, "--formats", sizes.formats]]),
+        # Kernels of BF16 may take NVRTC minutes, so what is asked in F32 comes before.
+        Step("ours", 60, [[*bench, "--shapes", sizes.shapes, "--formats", format] for format in sizes.formats.split(",")]),
         Step("theirs", 45, [
             [*peer, "--shapes", sizes.shapes, "--formats", sizes.peer_formats, "--questions", "gemm,forward,step", *product],
         ]),
@@ -116,8 +118,10 @@ def wanted(all_steps, names):
 
 
 class Run:
-    def __init__(self, out, programs, stub, device):
+    def __init__(self, out, programs, stub, device, ours):
         self.out, self.programs, self.stub, self.device = out, programs, stub, device
+        # The variables of our programs alone: PyTorch has libraries of its own.
+        self.ours = ours
         # A second run adds to it.
         self.log = out / "log.txt"
         self.log.touch()
@@ -130,6 +134,7 @@ class Run:
         environment = dict(os.environ, INJECT_DEVICE=self.device, PYTHONUNBUFFERED="1")
         ours = self.programs / command[0]
         if ours.is_file():
+            environment |= self.ours
             # Only they need the symbols of the library that they were linked without.
             if self.stub:
                 environment["LD_PRELOAD"] = str(self.stub)
@@ -234,11 +239,24 @@ def unpack(carry, work):
     return work, stub if stub.is_file() else None, failures
 
 
-def library_path():
-    """The folders of CUDA's libraries, which kernels are compiled with."""
-    cuda = os.environ.setdefault("CUDA_PATH", "/usr/local/cuda")
-    folders = [f"{cuda}/lib64", f"{cuda}/targets/x86_64-linux/lib", os.environ.get("LD_LIBRARY_PATH", "")]
-    os.environ["LD_LIBRARY_PATH"] = ":".join(folder for folder in folders if folder)
+def cuda(homes):
+    """The variables by which our programs find CUDA's headers and NVRTC: in the first of these folders that has each."""
+    homes = [home for home in map(Path, homes) if (home / "include/cuda_fp16.h").is_file()]
+    # A wheel may lack what kernels for tensor cores include.
+    homes.sort(key=lambda home: not (home / "include/crt/mma.h").is_file())
+    folders = [str(home / folder) for home in homes for folder in ("lib64", "targets/x86_64-linux/lib", "lib")]
+    # A container has the driver there.
+    path = ":".join([*folders, *filter(None, [os.environ.get("LD_LIBRARY_PATH")]), "/usr/local/nvidia/lib64"])
+    return {"LD_LIBRARY_PATH": path} | ({"CUDA_PATH": str(homes[0])} if homes else {})
+
+
+def homes_of_cuda():
+    """Where CUDA may be: where it is said to be, where it usually is, beside its compiler, and in the wheels that PyTorch needs."""
+    named = filter(None, map(os.environ.get, ("CUDA_PATH", "CUDA_HOME")))
+    compiler = [Path(found).resolve().parents[1] for found in filter(None, [shutil.which("nvcc")])]
+    spec = importlib.util.find_spec("nvidia")
+    wheels = [home for folder in (spec.submodule_search_locations if spec else []) for home in Path(folder).glob("cu[0-9]*")]
+    return [*named, "/usr/local/cuda", *compiler, *wheels]
 
 
 def main():
@@ -257,12 +275,9 @@ def main():
     work = Path(tempfile.mkdtemp())
     try:
         programs, stub, failures = unpack(carry, work)
-        run = Run(out, programs, stub, device)
+        run = Run(out, programs, stub, device, cuda(homes_of_cuda()) if device == "cuda" else {})
         for failure in failures:
             run.note(failure)
-        if device == "cuda":
-            library_path()
-
         def cut_off(*_):
             if run.group:
                 run.stop()

@@ -83,6 +83,11 @@ fn parts<const D: usize>(x: Tensor<D>) -> (Tensor<D>, Tensor<D>) {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+    };
+
     use burn::tensor::Distribution;
 
     use super::*;
@@ -154,6 +159,21 @@ mod tests {
             let a = Tensor::<2>::from_data([[1.0, 2.0], [3.0, 4.0]], (&device, DType::F32));
             let found = host::to_host::<f32, 2>(matmul(a.clone(), a)).unwrap();
             assert_eq!(found, [7.0, 10.0, 15.0, 22.0]);
+        }
+    }
+
+    /// Only a device that rounds would show a product that is computed elsewhere.
+    #[test]
+    fn every_product_of_this_crate_is_computed_here() {
+        fn sources(folder: &Path) -> Vec<PathBuf> {
+            let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+            paths.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+        }
+        let files = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+        assert!(files.len() > 50, "{} files", files.len());
+        for file in files.iter().filter(|file| !file.ends_with("full_precision.rs")) {
+            let text = fs::read_to_string(file).unwrap();
+            assert!(!text.contains(".matmul("), "{}: use full_precision::matmul", file.display());
         }
     }
 }

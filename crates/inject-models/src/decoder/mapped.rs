@@ -21,6 +21,7 @@ pub(crate) use self::{
     coded::{CODES_TOGETHER, Codes},
     plain::{PlainMatrix, Segment},
 };
+use super::full_precision::matmul;
 use crate::{decoder::Instructions, format::FloatFormat, tuning::DECODED_TOGETHER};
 
 /// A matrix in a mapped file. A clone shares it.
@@ -124,7 +125,7 @@ impl Mapped {
         // The gradient of `x` needs tensors all the way, and other formats the products of the device.
         if device.is_autodiff() || x.dtype() != DType::F32 {
             let weight = self.tensor(&device, x.dtype());
-            return x.matmul(weight.narrow(0, outputs.start, outputs.len()).transpose());
+            return matmul(x, weight.narrow(0, outputs.start, outputs.len()).transpose());
         }
         let [rows, _] = x.dims();
         let x = x.into_data();

@@ -7,7 +7,7 @@ use burn::{
     tensor::{Tensor, TensorData},
 };
 
-use super::{Decoder, by_head};
+use super::{Decoder, by_head, full_precision::matmul};
 use crate::{
     checkpoint::{Adapter, AdapterError, Factors, Module},
     config::Head,
@@ -258,5 +258,5 @@ fn change(like: &Param<Tensor<2>>, factors: &Factors, [d_in, d_out]: [usize; 2])
     };
     let a = tensor(&factors.a, [factors.rank, d_in]);
     let b = tensor(&factors.b, [d_out, factors.rank]);
-    a.transpose().matmul(b.transpose()).mul_scalar(factors.scale)
+    matmul(a.transpose(), b.transpose()).mul_scalar(factors.scale)
 }
