@@ -30,7 +30,7 @@ use std::{
 use crate::{
     cost::Cost,
     error::InvertError,
-    inversion::Inversion,
+    inversion::{Inversion, Verdict},
     models::{Decoder, ModelError, Progress, Tap, config::NormConfig},
     noise::NoiseModel,
     policy::{Policy, Searcher},
@@ -41,9 +41,10 @@ use crate::{
     vocabulary::Vocabulary,
 };
 
+pub(crate) use self::weights::weights_known;
 use self::{
-    calibrate::Calibrations, doubt::Factor, neighbours::KnownNeighbours, recovery::Recovery,
-    sieve::Comparing, watch::Watch, weights::DoubtedWeights,
+    calibrate::Calibrations, neighbours::KnownNeighbours, recovery::Recovery, sieve::Comparing, watch::Watch,
+    weights::DoubtedWeights,
 };
 pub use self::{certify::ScanCost, shuffled::Unshuffled};
 
@@ -277,11 +278,17 @@ fn complete(
         inversion.cost.add_as_calibration(&recovery.comparison.cost);
         return Ok(inversion);
     }
-    let Some(Factor { by, within }) = recovery.factor else { return recovery.conclude(progress) };
-    let comparison = recovery.comparison;
-    let (target, quiet) = (comparison.target.clone().scaled(by, within)?, OnceCell::new());
+    let Some(factor) = recovery.factor.take() else { return recovery.conclude(progress) };
+    let comparison = &mut recovery.comparison;
+    let (target, quiet) = (comparison.target.clone().scaled(factor.by, factor.within)?, OnceCell::new());
     let again = Recovery::begin(comparison.inverter, &target, recovery.searcher, &quiet)?;
     let mut inversion = complete(again, progress)?;
+    // The state from which a noisy factor was computed fits by it in any case.
+    let second = inversion.positions.get(target.given().len() + 1);
+    if !factor.is_sure() && second.is_some_and(|second| second.verdict == Verdict::Failed) {
+        comparison.cost.add(&inversion.cost);
+        return complete(recovery, progress);
+    }
     inversion.cost.add(&comparison.cost);
     Ok(inversion)
 }

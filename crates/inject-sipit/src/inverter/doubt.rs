@@ -28,6 +28,13 @@ pub(super) struct Factor {
     pub(super) within: f64,
 }
 
+impl Factor {
+    /// Whether no other explanation of the states is looked for.
+    pub(super) fn is_sure(&self) -> bool {
+        self.within < SURELY_SCALED
+    }
+}
+
 impl Recovery<'_, '_> {
     /// Doubts the unit and the tap of the states once, if many candidates were tested at the first position and none fits.
     pub(super) fn doubt(
@@ -50,7 +57,7 @@ impl Recovery<'_, '_> {
         // The final norm hardly changes the direction of some first states: they fit at the last block, with noise, if they are multiplied.
         // States at another tap that need no factor explain more.
         match self.factor {
-            Some(factor) if factor.within < SURELY_SCALED => Ok(()),
+            Some(factor) if factor.is_sure() => Ok(()),
             _ => self.doubt_tap(progress),
         }
     }

@@ -23,6 +23,7 @@ use crate::{
     vocabulary::Vocabulary,
 };
 
+pub(crate) use self::evidence::weights_known;
 use super::{Inverter, calibrate::Calibrations};
 
 /// The weights of the producer, as the states of a prompt told.

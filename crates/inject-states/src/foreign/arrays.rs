@@ -91,6 +91,31 @@ impl Archive {
         }
     }
 
+    /// Names the states of a list of dictionaries, one for each prompt, as those of a list: `0.hidden_states` is `hidden_states.0`.
+    pub(super) fn states_of_dictionaries(&mut self) {
+        for array in &mut self.arrays {
+            if let Some((index, "states" | "hidden_states")) = array.name.split_once('.')
+                && index.parse::<usize>().is_ok()
+            {
+                array.name = format!("hidden_states.{index}");
+            }
+        }
+    }
+
+    /// The full names of integers of this name: the one at the top of the file, or else those within its lists and dictionaries, in order.
+    pub(super) fn full_names(&self, name: &str) -> Vec<String> {
+        let arrays = self.arrays.iter().filter(|array| array.encoding().is_none()).map(|array| &array.name);
+        let all = || arrays.clone().chain(self.lists.keys());
+        if all().any(|full| full == name) {
+            return vec![name.to_owned()];
+        }
+        let is_within = |full: &&String| full.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
+        let mut within: Vec<String> = all().filter(is_within).cloned().collect();
+        let number = |full: &str| full.split('.').next().and_then(|first| first.parse::<usize>().ok());
+        within.sort_by(|a, b| number(a).cmp(&number(b)).then_with(|| a.cmp(b)));
+        within
+    }
+
     /// Whether the arrays are named as vLLM names them.
     pub(super) fn is_of_vllm(&self) -> bool {
         let has_ids = self.position("token_ids").is_some() || self.lists.contains_key("token_ids");
@@ -154,6 +179,11 @@ impl Array {
     /// The length of the axis before the last, which is that of the rows in a batch of one. 0 if there is none.
     pub(super) fn rows(&self) -> usize {
         self.axes.len().checked_sub(2).map_or(0, |place| self.axes[place].length)
+    }
+
+    /// Whether it is `[token, d_model]`, or the same with a batch axis of length 1.
+    pub(super) fn rows_of_one_prompt(&self) -> bool {
+        matches!(self.shape()[..], [_, _] | [1, _, _])
     }
 
     /// The encoding of its floats, if it holds floats.

@@ -29,6 +29,7 @@ impl TapName {
     /// | `blocks.2.hook_resid_pre` | block-2 |
     /// | `layer_2`, `hidden_states.2`, `2` | the third of a list |
     /// | `hidden_states.4.2` | the third of the list of the fifth step |
+    /// | `outputs.hidden_states.2` | the third of a list |
     ///
     /// # Source
     ///
@@ -39,6 +40,10 @@ impl TapName {
         }
         let name = name.strip_suffix(".output").unwrap_or(name);
         let parts: Vec<&str> = name.split('.').collect();
+        // The names of the dictionaries around a list of transformers say nothing of its entries.
+        let list = parts.iter().position(|part| ["hidden_states", "all_hidden_states"].contains(part));
+        let parts = parts[list.filter(|at| at + 1 < parts.len()).unwrap_or(0)..].to_vec();
+        let name = &parts.join(".")[..];
         if let [.., "blocks", block, hook] = parts[..] {
             let block = number(block)?;
             return match hook {
@@ -106,6 +111,9 @@ mod tests {
             ("7", Some(Listed(7))),
             ("hidden_states.4.2", Some(Step(4, 2))),
             ("4.2", Some(Step(4, 2))),
+            ("outputs.hidden_states.3", Some(Listed(3))),
+            ("run.outputs.hidden_states.4.2", Some(Step(4, 2))),
+            ("outputs.hidden_states", None),
             ("model.layers.2.input_layernorm", None),
             ("hidden_states", None),
             ("layer_99999999999999999999", None),

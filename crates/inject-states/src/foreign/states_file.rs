@@ -6,7 +6,7 @@ use inject_models::{FloatFormat, Tap};
 
 use super::{
     arrays::Archive,
-    beside::Beside,
+    beside::{Beside, Within},
     container,
     encoding::Encoding,
     error::{ForeignError, ForeignProblem},
@@ -61,10 +61,15 @@ impl StatesFile {
         let path = path.as_ref();
         let read = || -> Result<StatesFile, ForeignProblem> {
             let mut archive = container::open(path, options.most_unpacked)?;
+            archive.states_of_dictionaries();
             archive.rows_of_lists();
             let sidecar = Sidecar::beside(path)?;
-            let beside = Beside::read(&mut archive, sidecar.as_ref())?;
-            let reading = Reading::of(&archive, beside, options)?;
+            let mut read = |within| {
+                let beside = Beside::read(&mut archive, sidecar.as_ref(), within)?;
+                Reading::of(&archive, beside, options)
+            };
+            // Ids within dictionaries may be those of something else.
+            let reading = read(Within::Read).or_else(|problem| read(Within::LeftOut).map_err(|_| problem))?;
             let (prompt, prompts) = (options.row.unwrap_or(0), reading.prompts.len());
             if prompt >= prompts {
                 return Err(ForeignProblem::NoSuchPrompt { found: prompt, prompts });
@@ -154,7 +159,8 @@ impl StatesFile {
         self.reading.taps.as_deref()
     }
 
-    /// Returns whether only the shape says that the columns are taps, and which. A batch of as many prompts has the same shape.
+    /// Returns whether only the shape of a tensor or the length of a list says that the columns are taps, and which. A batch or a list of as
+    /// many prompts has the same.
     pub fn are_taps_guessed(&self) -> bool {
         self.reading.guessed
     }
