@@ -47,7 +47,7 @@ pub struct LikelyTap {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum FoundTap {
-    /// A token fits the first state at this tap.
+    /// A token fits the first state at this tap, or is much nearer to it than all others tested.
     Fits(Tap),
     /// No token tested fits at any tap tried. None if no candidate could be compared.
     Nowhere(Option<NearMiss>),
@@ -111,7 +111,8 @@ pub struct TapSearch<'a> {
 ///
 /// Where nothing fits at a tap, the direction of the state is compared too, at the tap that is likeliest by directions: the states
 /// may have been multiplied by a number. The final norm hardly changes some directions, so noise lets a token fit before and after it. Of such
-/// taps the one is found at which the token is nearest. Where nothing fits at any tap, rounded weights are tried.
+/// taps the one is found at which the token is nearest. Where nothing fits at any tap, a token that is much nearer than all others tells
+/// the tap, or else rounded weights are tried.
 ///
 /// # Shapes
 ///
@@ -174,6 +175,7 @@ pub fn find_tap(
         return Ok(FoundTap::Fits(tap));
     }
     let rounded = match &nowhere {
+        Some(nearest) if nearest.stands_out && scalable => Some(nearest.miss.tap),
         Some(nearest) if nearest.miss.is_of_other_weights() => find_rounded(&trial, nearest, progress)?,
         _ => None,
     };

@@ -1,6 +1,6 @@
 //! The tap of a file of states: named by an option, by the file, or found from the states.
 
-use std::num::NonZeroUsize;
+use std::{collections::HashSet, num::NonZeroUsize};
 
 use inject_sipit::{
     FoundTap, InvertError, NearMiss, Settings, TapSearch, find_tap,
@@ -122,10 +122,14 @@ fn no_tap(options: &Options, file: &StatesFile, nearest: Option<NearMiss>) -> St
     }
 }
 
-/// Refuses columns that were found at one tap, or at another than the shape of the tensor says: they are those of several prompts, and one
-/// of them would be taken for the only one.
+/// Refuses columns that were found at one tap, or one at another tap than the shape says: they are those of several prompts, and one of them
+/// would be taken for the only one.
 fn check_found(options: &Options, file: &StatesFile, found: &[(usize, Tap)]) -> Result<(), Failure> {
+    // Columns at different taps are those of one prompt, whatever the number says.
+    let all: HashSet<Tap> = found.iter().map(|&(_, tap)| tap).collect();
+    let differ = found.len() > 1 && all.len() == found.len();
     if file.are_taps_guessed()
+        && !differ
         && let Some(names) = file.taps()
         && let Some(&(column, tap)) = found.iter().find(|&&(column, tap)| names[column] != tap)
     {

@@ -5,6 +5,7 @@ use ndarray::Array2;
 use super::{NearMiss, samples::Samples};
 use crate::{
     acceptance::NoiseOrigin,
+    chance::separation,
     collisions::norm,
     error::InvertError,
     inverter::Inverter,
@@ -13,7 +14,7 @@ use crate::{
     settings::{Budget, Scan, Settings, TapCheck},
     target::TargetStates,
     transformation::Transformation,
-    tuning::TAP_CANDIDATES,
+    tuning::{ALONE_BY_SAMPLE, NEIGHBOURS_SAMPLE, TAP_CANDIDATES},
 };
 
 /// A first state, and what is known of it, to try taps for.
@@ -53,6 +54,8 @@ pub(super) struct Fit {
 pub(super) struct Nearest {
     pub(super) token: u32,
     pub(super) miss: NearMiss,
+    /// Whether it is so much nearer than all others tested that it is the token, and noise that is not known hides it.
+    pub(super) stands_out: bool,
 }
 
 impl Trial<'_> {
@@ -109,6 +112,10 @@ impl Trial<'_> {
             return Ok(Trialled::Fits(Fit { share, is_exact, by_direction }));
         }
         let miss = NearMiss { tap, distance: kept.distance, floor: kept.noise_floor, share };
-        Ok(Trialled::Nearest(Nearest { token: kept.token_id, miss }))
+        let apart = separation(ALONE_BY_SAMPLE, self.first.ncols());
+        let is_sample = last.candidates_tested >= NEIGHBOURS_SAMPLE.min(self.decoder.config().vocab_size);
+        let stands_out =
+            is_sample && kept.runner_up.is_some_and(|other| other.distance >= apart * kept.distance);
+        Ok(Trialled::Nearest(Nearest { token: kept.token_id, miss, stands_out }))
     }
 }

@@ -94,9 +94,8 @@ impl Archive {
     /// Names the states of a list of dictionaries, one for each prompt, as those of a list: `0.hidden_states` is `hidden_states.0`.
     pub(super) fn states_of_dictionaries(&mut self) {
         for array in &mut self.arrays {
-            if let Some((index, "states" | "hidden_states")) = array.name.split_once('.')
-                && index.parse::<usize>().is_ok()
-            {
+            let is_states = |name: &str| matches!(name.rsplit('.').next(), Some("states" | "hidden_states"));
+            if let Some(index) = number_of_dictionary(&array.name).filter(|_| is_states(&array.name)) {
                 array.name = format!("hidden_states.{index}");
             }
         }
@@ -104,15 +103,13 @@ impl Archive {
 
     /// The full names of integers of this name: the one at the top of the file, or else those within its lists and dictionaries, in order.
     pub(super) fn full_names(&self, name: &str) -> Vec<String> {
-        let arrays = self.arrays.iter().filter(|array| array.encoding().is_none()).map(|array| &array.name);
-        let all = || arrays.clone().chain(self.lists.keys());
-        if all().any(|full| full == name) {
+        if self.lists.contains_key(name) || self.position(name).is_some() {
             return vec![name.to_owned()];
         }
+        let integers = self.arrays.iter().filter(|array| array.encoding().is_none()).map(|array| &array.name);
         let is_within = |full: &&String| full.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
-        let mut within: Vec<String> = all().filter(is_within).cloned().collect();
-        let number = |full: &str| full.split('.').next().and_then(|first| first.parse::<usize>().ok());
-        within.sort_by(|a, b| number(a).cmp(&number(b)).then_with(|| a.cmp(b)));
+        let mut within: Vec<String> = integers.chain(self.lists.keys()).filter(is_within).cloned().collect();
+        within.sort_by(|a, b| number_of_dictionary(a).cmp(&number_of_dictionary(b)).then_with(|| a.cmp(b)));
         within
     }
 
@@ -279,6 +276,11 @@ impl Seek for Content {
             Content::Memory(bytes) => bytes.seek(to),
         }
     }
+}
+
+/// The number of the dictionary in a list that an entry is directly in: 3 of `outputs.3.input_ids`.
+pub(super) fn number_of_dictionary(name: &str) -> Option<usize> {
+    name.rsplit('.').nth(1)?.parse().ok()
 }
 
 /// Returns an integer of one to eight bytes.

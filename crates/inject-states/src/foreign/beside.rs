@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     ForeignProblem,
-    arrays::{Archive, Elements},
+    arrays::{Archive, Elements, number_of_dictionary},
     sidecar::Sidecar,
 };
 
@@ -30,7 +30,7 @@ pub(super) struct Beside {
     pub(super) positions: Option<Vec<Vec<i128>>>,
     /// The length of the mask.
     pub(super) masked: Option<usize>,
-    /// The names of ids within dictionaries that are not read.
+    /// The names of ids and masks within dictionaries that are not read.
     pub(super) left_out: Vec<String>,
 }
 
@@ -60,7 +60,11 @@ impl Beside {
         }
         beside.positions = numbers(archive, POSITIONS)?;
         let masks = archive.full_names(MASK);
-        if !masks.is_empty() && is_read(&masks, within) {
+        let are_read = !masks.is_empty() && is_read(&masks, within);
+        if !are_read {
+            beside.left_out.extend_from_slice(&masks);
+        }
+        if are_read {
             let mask = joined(archive, &masks)?;
             let spans = mask.iter().enumerate().map(|(prompt, mask)| attended(prompt, mask));
             beside.rows = Some(spans.collect::<Result<_, _>>()?);
@@ -94,7 +98,7 @@ impl Beside {
 /// Whether the integers of these full names are read: the only ones, or one for each entry of a list.
 fn is_read(found: &[String], within: Within) -> bool {
     let is_top = |full: &String| !full.contains('.');
-    let is_entry = |(at, full): (usize, &String)| full.split('.').next() == Some(&at.to_string());
+    let is_entry = |(at, full): (usize, &String)| number_of_dictionary(full) == Some(at);
     match found {
         [only] => is_top(only) || within == Within::Read,
         several => within == Within::Read && several.iter().enumerate().all(is_entry),

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// The meaning of the arrays of a file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Reading {
     /// The states of all prompts, one entry for each tap.
     pub(super) columns: Vec<Column>,
@@ -81,15 +81,19 @@ impl Reading {
         let mut axes_of_first = None;
         for source in &sources {
             let mut of_source: Vec<Column> = Vec::new();
+            let mut of_first: Option<Axes> = None;
             for &index in &source.arrays {
                 let array = &archive.arrays[index];
                 let width = array.axes[array.axes.len() - 1].length;
                 let of_entry = match (single_rows, array.axes.len()) {
                     _ if are_prompts => None,
                     // The steps of several prompts.
-                    (true, 3) => Some(Axes::BatchToken),
+                    (true, 3) if source.arrays.len() > 1 => Some(Axes::BatchToken),
                     (true, _) => None,
-                    (false, _) => options.axes,
+                    // A step has the axes of the prompt before it.
+                    (false, axes) => {
+                        of_first.filter(|first| first.roles().len() + 1 == axes).or(options.axes)
+                    }
                 };
                 let facts = Facts {
                     // A step of a generation has fewer tokens than the prompt.
@@ -109,6 +113,7 @@ impl Reading {
                 };
                 let shape = array.shape();
                 let axes = facts.axes_of(&array.name, &shape[..shape.len() - 1])?;
+                of_first.get_or_insert(axes);
                 axes_of_first.get_or_insert(axes);
                 append(&mut of_source, columns_of(index, array, axes, d_model))?;
             }
@@ -240,11 +245,11 @@ fn metadata_taps(archive: &Archive) -> Result<Option<Vec<Tap>>, ForeignProblem> 
     }
 }
 
-/// Adds to a reading in words the ids that were left out.
+/// Adds to a reading in words the ids and masks that were left out.
 fn with_left_out(taken: Option<String>, left_out: &[String]) -> Option<String> {
     let [first, others @ ..] = left_out else { return taken };
-    let others = if others.is_empty() { String::new() } else { format!(" and {} like it", others.len()) };
-    let note = format!("`{first}`{others} left out: nothing says whose ids these are");
+    let others = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+    let note = format!("`{first}`{others} left out, because it does not fit or nothing says whose it is");
     Some(taken.map_or(note.clone(), |taken| format!("{taken}; {note}")))
 }
 

@@ -64,22 +64,32 @@ impl StatesFile {
             archive.states_of_dictionaries();
             archive.rows_of_lists();
             let sidecar = Sidecar::beside(path)?;
-            let mut read = |within| {
-                let beside = Beside::read(&mut archive, sidecar.as_ref(), within)?;
-                Reading::of(&archive, beside, options)
-            };
+            let reading = Reading::default();
+            let mut file = StatesFile { path: path.to_owned(), archive, reading, prompt: 0, chosen: false };
             // Ids within dictionaries may be those of something else.
-            let reading = read(Within::Read).or_else(|problem| read(Within::LeftOut).map_err(|_| problem))?;
-            let (prompt, prompts) = (options.row.unwrap_or(0), reading.prompts.len());
-            if prompt >= prompts {
-                return Err(ForeignProblem::NoSuchPrompt { found: prompt, prompts });
+            if let Err(problem) = file.interpret(sidecar.as_ref(), options, Within::Read) {
+                file.interpret(sidecar.as_ref(), options, Within::LeftOut).map_err(|_| problem)?;
             }
-            let chosen = options.row.is_some() || prompts == 1;
-            let mut file = StatesFile { path: path.to_owned(), archive, reading, prompt, chosen };
-            (0..prompts).try_for_each(|prompt| file.cut_padding(prompt))?;
             Ok(file)
         };
         read().map_err(|problem| ForeignError { path: path.to_owned(), problem })
+    }
+
+    /// Finds the meaning of the arrays.
+    fn interpret(
+        &mut self,
+        sidecar: Option<&Sidecar>,
+        options: &ReadOptions,
+        within: Within,
+    ) -> Result<(), ForeignProblem> {
+        let beside = Beside::read(&mut self.archive, sidecar, within)?;
+        self.reading = Reading::of(&self.archive, beside, options)?;
+        let (prompt, prompts) = (options.row.unwrap_or(0), self.prompts());
+        if prompt >= prompts {
+            return Err(ForeignProblem::NoSuchPrompt { found: prompt, prompts });
+        }
+        (self.prompt, self.chosen) = (prompt, options.row.is_some() || prompts == 1);
+        (0..prompts).try_for_each(|prompt| self.cut_padding(prompt))
     }
 
     /// Returns whether the name of a file has an ending that is read.

@@ -262,6 +262,12 @@ fn the_steps_of_several_prompts_are_read() {
     let mut file = read(&steps, ReadOptions::new().model(shape()).row(1)).unwrap();
     assert_eq!((file.prompts(), file.rows(), file.columns()), (2, 5, 1));
     assert_eq!(rows(&mut file, 0), [1.001, 2.001, 3.001, 4.001, 5.001]);
+    // At several taps, without ids.
+    let steps: [(&str, &[usize]); 4] =
+        [("0.0", &[2, 3, WIDTH]), ("0.1", &[2, 3, WIDTH]), ("1.0", &[2, 1, WIDTH]), ("1.1", &[2, 1, WIDTH])];
+    let mut file = read(&steps, ReadOptions::new().model(shape()).row(1)).unwrap();
+    assert_eq!((file.prompts(), file.rows(), file.columns()), (2, 4, 2));
+    assert_eq!(rows(&mut file, 1), [2.003, 2.004, 2.005, 4.001]);
 }
 
 #[test]
@@ -277,7 +283,7 @@ fn ids_within_dictionaries_are_read_where_they_fit() {
     for integers in [
         &[("a.input_ids", &[7, 8, 9][..]), ("b.input_ids", &[7, 8, 9])][..],
         // Fewer ids than rows are those of other states.
-        &[("inputs.input_ids", &[7, 8])],
+        &[("inputs.input_ids", &[7, 8][..])],
     ] {
         let file = read(integers);
         assert_eq!(file.token_ids(), None, "{integers:?}");
@@ -289,8 +295,8 @@ fn ids_within_dictionaries_are_read_where_they_fit() {
 #[test]
 fn a_list_of_dictionaries_is_one_of_prompts() {
     let mut file = read_beside(
-        &[("0.hidden_states", &[3, WIDTH]), ("1.hidden_states", &[2, WIDTH])],
-        &[("0.input_ids", &[7, 8, 9]), ("1.input_ids", &[4, 5])],
+        &[("outputs.0.hidden_states", &[3, WIDTH]), ("outputs.1.hidden_states", &[2, WIDTH])],
+        &[("outputs.0.input_ids", &[7, 8, 9]), ("outputs.1.input_ids", &[4, 5])],
         ReadOptions::new().model(shape()).row(1),
     )
     .unwrap();
