@@ -286,6 +286,17 @@ pub enum ForeignProblem {
         /// The number of taps of the model.
         most_taps: usize,
     },
+    /// Lists of layers that are steps of a generation, or prompts.
+    #[error(
+        "`{tensor}` has {rows} rows, and a step of a generation has one: say by `axes` whether the lists are those of prompts \
+         (batch-tap-token) or of steps (token)"
+    )]
+    StepOfRows {
+        /// Name of a tensor of the last step.
+        tensor: String,
+        /// The number of its rows.
+        rows: usize,
+    },
     /// Two columns have different numbers of rows.
     #[error(
         "the number of rows of {tensor} is {found}, expected {expected} as at the first tap; if these are prompts, say so by `axes`: \

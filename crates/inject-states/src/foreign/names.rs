@@ -28,7 +28,7 @@ impl TapName {
     /// | `model.layers.2`, `transformer.h.2` (the output of a module), `blocks.2.hook_resid_post` | block-3 |
     /// | `blocks.2.hook_resid_pre` | block-2 |
     /// | `layer_2`, `hidden_states.2`, `2` | the third of a list |
-    /// | `hidden_states.4.2` | the third of the list of the fifth step |
+    /// | `hidden_states.4.2`, `4.hidden_states.2` | the third of the list of the fifth step, or of the fifth prompt |
     /// | `outputs.hidden_states.2` | the third of a list |
     ///
     /// # Source
@@ -40,6 +40,12 @@ impl TapName {
         }
         let name = name.strip_suffix(".output").unwrap_or(name);
         let parts: Vec<&str> = name.split('.').collect();
+        if let [.., step, list, layer] = parts[..]
+            && ["hidden_states", "all_hidden_states"].contains(&list)
+            && let (Some(step), Some(layer)) = (number(step), number(layer))
+        {
+            return Some(TapName::Step(step, layer));
+        }
         // The names of the dictionaries around a list of transformers say nothing of its entries.
         let list = parts.iter().position(|part| ["hidden_states", "all_hidden_states"].contains(part));
         let parts = parts[list.filter(|at| at + 1 < parts.len()).unwrap_or(0)..].to_vec();
@@ -123,6 +129,7 @@ mod tests {
             ("outputs.hidden_states.3", Some(Listed(3))),
             ("run.outputs.hidden_states.4.2", Some(Step(4, 2))),
             ("outputs.hidden_states", None),
+            ("1.hidden_states.3", Some(Step(1, 3))),
             ("hidden_states.layer_2", Some(Listed(2))),
             ("hidden_states.block-3", Some(Known(Tap::Block(3)))),
             ("transformer.h.2.0", Some(Known(Tap::Block(3)))),

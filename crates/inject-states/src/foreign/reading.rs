@@ -90,6 +90,8 @@ impl Reading {
                     // The steps of several prompts.
                     (true, 3) if source.arrays.len() > 1 => Some(Axes::BatchToken),
                     (true, _) => None,
+                    // That its entries are steps says nothing of their axes.
+                    (false, _) if options.axes == Some(Axes::Token) && source.arrays.len() > 1 => of_first,
                     // A step has the axes of the prompt before it.
                     (false, axes) => {
                         of_first.filter(|first| first.roles().len() + 1 == axes).or(options.axes)

@@ -303,3 +303,27 @@ fn a_list_of_dictionaries_is_one_of_prompts() {
     assert_eq!((file.prompts(), file.token_ids()), (2, Some(&[4, 5][..])));
     assert_eq!(rows(&mut file, 0), [2.0, 2.001]);
 }
+
+#[test]
+fn lists_of_layers_with_several_rows_each_are_those_of_prompts_or_steps() {
+    let lists: [(&str, &[usize]); 4] =
+        [("0.0", &[1, 3, WIDTH]), ("0.1", &[1, 3, WIDTH]), ("1.0", &[1, 2, WIDTH]), ("1.1", &[1, 2, WIDTH])];
+    let options = || ReadOptions::new().model(shape());
+    let problem = read(&lists, options()).unwrap_err();
+    assert!(matches!(problem, ForeignProblem::StepOfRows { rows: 2, .. }), "{problem}");
+    let mut prompts = read(&lists, options().axes(Axes::BatchTapToken).row(1)).unwrap();
+    assert_eq!((prompts.prompts(), prompts.columns()), (2, 2));
+    assert_eq!(rows(&mut prompts, 1), [4.0, 4.001]);
+    let mut steps = read(&lists, options().axes(Axes::Token)).unwrap();
+    assert_eq!(rows(&mut steps, 1), [2.0, 2.001, 2.002, 4.0, 4.001]);
+    let dictionaries: [(&str, &[usize]); 4] = [
+        ("0.hidden_states.0", &[1, 3, WIDTH]),
+        ("0.hidden_states.1", &[1, 3, WIDTH]),
+        ("1.hidden_states.0", &[1, 2, WIDTH]),
+        ("1.hidden_states.1", &[1, 2, WIDTH]),
+    ];
+    let ids: [(&str, &[i64]); 2] = [("0.input_ids", &[7, 8, 9]), ("1.input_ids", &[4, 5])];
+    let mut file = read_beside(&dictionaries, &ids, options().row(1)).unwrap();
+    assert_eq!((file.prompts(), file.token_ids()), (2, Some(&[4, 5][..])));
+    assert_eq!(rows(&mut file, 0), [3.0, 3.001]);
+}

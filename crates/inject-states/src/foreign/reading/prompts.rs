@@ -49,6 +49,12 @@ pub(super) fn of_list(
     options: &ReadOptions,
 ) -> Result<Vec<Prompt>, ForeignProblem> {
     let Some(first) = columns.first() else { return Ok(Vec::new()) };
+    let lengths =
+        |column: &Column| -> Vec<usize> { column.pieces.iter().map(|piece| piece.rows.length).collect() };
+    if let Some(other) = columns.iter().find(|column| lengths(column) != lengths(first)) {
+        let [found, expected] = [other, first].map(|column| lengths(column).iter().sum());
+        return Err(ForeignProblem::UnequalRows { tensor: other.origin.clone(), found, expected });
+    }
     let mut begin = 0;
     let prompts = first.pieces.iter().enumerate().map(|(index, piece)| {
         let own = prompt(index, piece.rows.length, piece.rows.length, beside, options)?;

@@ -121,6 +121,7 @@ fn layers(
         return Ok(vec![Source { arrays, name: None, each }]);
     }
     can_be_layers(archive, &named, options)?;
+    let each = each_of_steps(archive, &named, beside, options)?;
     let mut layers: Vec<Source> = Vec::new();
     for &(name, index) in &named {
         match name {
@@ -128,7 +129,7 @@ fn layers(
                 let listed = Some(TapName::Listed(layer));
                 match layers.iter_mut().find(|source| source.name == listed) {
                     Some(source) => source.arrays.push(index),
-                    None => layers.push(Source::steps(vec![index], listed)),
+                    None => layers.push(Source { arrays: vec![index], name: listed, each }),
                 }
             }
             name => layers.push(Source::steps(vec![index], Some(name))),
@@ -172,6 +173,34 @@ fn can_be_layers(
         return Err(ForeignProblem::MoreEntries { tensor, shape, entries, most_taps });
     }
     Ok(())
+}
+
+/// The meaning of the entries of a list of lists of layers: steps of a generation, the first with the rows of its prompt, or prompts. A step
+/// has one row, unless tokens were drafted.
+fn each_of_steps(
+    archive: &Archive,
+    named: &[(TapName, usize)],
+    beside: &Beside,
+    options: &ReadOptions,
+) -> Result<Each, ForeignProblem> {
+    let step = |&(name, index): &(TapName, usize)| match name {
+        TapName::Step(step, _) => Some((step, index)),
+        _ => None,
+    };
+    let steps: Vec<(usize, usize)> = named.iter().filter_map(step).collect();
+    let Some(&(last, index)) = steps.last() else { return Ok(Each::Step) };
+    let one_each = steps.iter().all(|&(_, index)| archive.arrays[index].rows_of_one_prompt());
+    let mut later = steps.iter().filter(|(step, _)| *step > 0);
+    let several = last > 0 && later.all(|&(_, index)| archive.arrays[index].rows() > 1);
+    match options.axes {
+        Some(Axes::BatchTapToken) if one_each => Ok(Each::Prompt),
+        _ if one_each && beside.prompts()? == Some(last + 1) && last > 0 => Ok(Each::Prompt),
+        None if several => {
+            let array = &archive.arrays[index];
+            Err(ForeignProblem::StepOfRows { tensor: array.name.clone(), rows: array.rows() })
+        }
+        _ => Ok(Each::Step),
+    }
 }
 
 /// Whether a list is one of the steps of a generation at one tap: the rows of the prompt, then single rows. Layers have equally many, and
