@@ -41,6 +41,7 @@ use crate::{
     vocabulary::Vocabulary,
 };
 
+pub(crate) use self::weights::weights_known;
 use self::{
     calibrate::Calibrations, neighbours::KnownNeighbours, recovery::Recovery, sieve::Comparing, watch::Watch,
     weights::DoubtedWeights,

@@ -3,26 +3,32 @@
 //! Every tap's states of a few hundred tokens are computed in one pass. A state that lies next to one of them names its tap at once,
 //! as BOS does. Otherwise the taps are ranked by the likelihood of the state under a normal distribution fitted to each tap's sample.
 //! The ranking only decides the order in which taps are tried: a tap is found when some token fits there.
+//!
+//! If none fits, and a token is yet nearer than those of another model are, its weights may have been rounded. Then the weights are rounded as
+//! the usual programs do it, and the tap is looked for with them.
 
 mod normal;
+mod rounded;
 mod samples;
+mod trial;
 
 use std::num::NonZeroUsize;
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{ArrayView2, s};
 
-use self::samples::Samples;
+use self::{
+    rounded::find_rounded,
+    samples::Samples,
+    trial::{Fit, Nearest, Trial, Trialled},
+};
 use crate::{
     acceptance::Acceptance,
-    collisions::norm,
     error::InvertError,
-    inverter::Inverter,
-    models::{Decoder, FloatFormat, Progress, Tap, Unit, config::NormConfig},
-    policy::PolicyChoice,
-    settings::{Budget, Scan, Settings, TapCheck},
+    models::{Decoder, FloatFormat, Progress, Tap, Unit},
+    settings::Settings,
     target::TargetStates,
     transformation::Transformation,
-    tuning::TAP_CANDIDATES,
+    tuning::TAP_DIRECTIONS,
 };
 
 /// A tap, with the likelihood that a state was read there.
@@ -41,7 +47,7 @@ pub struct LikelyTap {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum FoundTap {
-    /// A token fits the first state at this tap.
+    /// A token fits the first state at this tap, or is much nearer to it than all others tested.
     Fits(Tap),
     /// No token tested fits at any tap tried. None if no candidate could be compared.
     Nowhere(Option<NearMiss>),
@@ -57,6 +63,18 @@ pub struct NearMiss {
     pub distance: f64,
     /// The distance within which it would fit.
     pub floor: f64,
+    /// The distance as a share of the length of the state.
+    pub share: f64,
+}
+
+impl NearMiss {
+    /// Whether the states are probably those of the same model with other weights, such as rounded ones.
+    ///
+    /// The states of another model are about as far from those of all tokens as they are long. Weights rounded to 4 bits moved those of
+    /// SmolLM2 by up to 0.38 of their length, weights with as much noise as they have themselves by 0.76 and more.
+    pub fn is_of_other_weights(&self) -> bool {
+        self.share < 0.5
+    }
 }
 
 /// Ranks the taps of a model by the likelihood that a state after the tokens `given` was read there, the likeliest first. `begins` is a token
@@ -92,7 +110,9 @@ pub struct TapSearch<'a> {
 /// the given ones. `progress` is called after every batch of candidates.
 ///
 /// Where nothing fits at a tap, the direction of the state is compared too, at the tap that is likeliest by directions: the states
-/// may have been multiplied by a number.
+/// may have been multiplied by a number. The final norm hardly changes some directions, so noise lets a token fit before and after it. Of such
+/// taps the one is found at which the token is nearest. Where nothing fits at any tap, a token that is much nearer than all others tells
+/// the tap, or else rounded weights are tried.
 ///
 /// # Shapes
 ///
@@ -113,120 +133,58 @@ pub fn find_tap(
     let trial = Trial { decoder, first, dtype, given, begins, settings };
     check_width(decoder, trial.first.ncols())?;
     let samples = Samples::compute(decoder, given, begins)?;
-    let ranked = trial.ranked(&samples, &trial.unscaled()?)?;
+    let shown = trial.shown_change()?;
+    let ranked = trial.ranked(&samples, &shown)?;
     // A tolerance of the user's is not one of directions.
     let scalable = matches!(settings.acceptance, Acceptance::NoiseFloor { .. });
     let mut by_direction = Vec::new();
     let mut nowhere: Option<Nearest> = None;
+    let mut noisy: Vec<(Fit, Tap)> = Vec::new();
+    let mut turns_after = 0;
     let all = ranked.len().min(most.get()) as u64;
     for (turn, tap) in ranked.into_iter().take(most.get()).enumerate() {
         let mut tried = |inner: Progress<'_>| {
             let report = Progress::new("look for the tap", Unit::Taps, turn as u64, all);
             progress(report.with_part(inner.fraction()));
         };
-        match trial.fits(tap, &Transformation::None, &mut tried)? {
-            Trialled::Fits => return Ok(FoundTap::Fits(tap)),
-            Trialled::Nearest(found) if nowhere.is_none_or(|least| found.share < least.share) => {
-                nowhere = Some(found);
-            }
-            _ => {}
-        }
         // States that were multiplied by a number fit at no tap, and their lengths rank the taps wrongly.
-        if turn == 0 && scalable {
+        if turn == 0 && scalable && shown != Transformation::Direction {
             by_direction = trial.ranked(&samples, &Transformation::Direction)?;
         }
-        if let Some(&tap) = by_direction.get(turn)
-            && matches!(trial.fits(tap, &Transformation::Direction, &mut tried)?, Trialled::Fits)
-        {
-            return Ok(FoundTap::Fits(tap));
+        let changed = by_direction.get(turn).map(|&tap| (tap, Transformation::Direction));
+        for (tap, change) in std::iter::once((tap, Transformation::None)).chain(changed) {
+            match trial.fits(tap, &change, &mut tried)? {
+                Trialled::Fits(fit) if fit.is_exact || !fit.by_direction => return Ok(FoundTap::Fits(tap)),
+                Trialled::Fits(fit) => noisy.push((fit, tap)),
+                Trialled::Nearest(found)
+                    if change == Transformation::None
+                        && nowhere.as_ref().is_none_or(|least| found.miss.share < least.miss.share) =>
+                {
+                    nowhere = Some(found);
+                }
+                _ => {}
+            }
+        }
+        turns_after += usize::from(!noisy.is_empty());
+        if turns_after == TAP_DIRECTIONS {
+            break;
         }
     }
-    Ok(FoundTap::Nowhere(nowhere.map(|nearest| nearest.miss)))
+    let nearest = noisy.iter().min_by(|(a, _), (b, _)| a.share.total_cmp(&b.share));
+    if let Some(&(_, tap)) = nearest {
+        return Ok(FoundTap::Fits(tap));
+    }
+    let rounded = match &nowhere {
+        Some(nearest) if nearest.stands_out && scalable => Some(nearest.miss.tap),
+        Some(nearest) if nearest.miss.is_of_other_weights() => find_rounded(&trial, nearest, progress)?,
+        _ => None,
+    };
+    Ok(rounded.map_or(FoundTap::Nowhere(nowhere.map(|nearest| nearest.miss)), FoundTap::Fits))
 }
 
 fn check_width(decoder: &Decoder, found: usize) -> Result<(), InvertError> {
     let expected = decoder.config().d_model;
     if found == expected { Ok(()) } else { Err(InvertError::Width { found, expected }) }
-}
-
-/// A first state, and what is known of it, to try taps for.
-struct Trial<'a> {
-    decoder: &'a Decoder,
-    /// The state of the first position. Shape `[1, d_model]`.
-    first: Array2<f64>,
-    dtype: FloatFormat,
-    given: &'a [u32],
-    begins: Option<u32>,
-    settings: &'a Settings,
-}
-
-/// The result of one tap.
-enum Trialled {
-    /// A token fits the state at the tap.
-    Fits,
-    /// No token tested fits, and this one came nearest.
-    Nearest(Nearest),
-    /// No candidate was compared with the state.
-    Nothing,
-}
-
-/// The nearest token at a tap where none fits.
-#[derive(Clone, Copy)]
-struct Nearest {
-    /// Its distance, as a share of the length of the state.
-    share: f64,
-    miss: NearMiss,
-}
-
-impl Trial<'_> {
-    /// The state at a tap, compared by its direction if `change` says so.
-    fn target(&self, tap: Tap, change: &Transformation) -> Result<TargetStates, InvertError> {
-        let target = TargetStates::new(self.first.clone(), tap, self.dtype)?;
-        Ok(if *change == Transformation::Direction { target.by_direction() } else { target })
-    }
-
-    /// The change of a state that was not multiplied: it may lack its mean.
-    fn unscaled(&self) -> Result<Transformation, InvertError> {
-        let blind = matches!(self.decoder.config().final_norm, NormConfig::Layer { .. });
-        let centred = blind && self.target(Tap::Embedding, &Transformation::None)?.has_no_means();
-        Ok(if centred { Transformation::Centred } else { Transformation::None })
-    }
-
-    /// The taps, the likeliest first.
-    fn ranked(&self, samples: &Samples, change: &Transformation) -> Result<Vec<Tap>, InvertError> {
-        let mut state = self.target(Tap::Embedding, change)?.state(0).to_vec();
-        change.apply(&mut state, self.first.ncols());
-        Ok(samples.ranked(&state, change)?.into_iter().map(|likely| likely.tap).collect())
-    }
-
-    /// Looks for a token whose state at a tap is the one given.
-    fn fits(
-        &self,
-        tap: Tap,
-        change: &Transformation,
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Trialled, InvertError> {
-        let candidates = TAP_CANDIDATES.min(self.decoder.config().vocab_size);
-        let settings = self
-            .settings
-            .clone()
-            .with_scan(Scan::AsNeeded)
-            .with_tap_check(TapCheck::Never)
-            .with_budget(Budget::unlimited().with_candidates(candidates));
-        let target = self.target(tap, change)?.after(self.decoder, self.given)?;
-        let inverter = Inverter::new(self.decoder, tap, settings)?.with_weights_as_given();
-        let choice = PolicyChoice::auto(self.decoder, tap, target.positions(), None, self.begins);
-        let inversion = inverter.invert(&target, &mut inverter.searcher(&choice.policy), progress)?;
-        let Some(last) = inversion.positions.last() else { return Ok(Trialled::Nothing) };
-        if last.verdict.is_verified() {
-            return Ok(Trialled::Fits);
-        }
-        let length = norm(target.state(target.positions() - 1)).max(f64::MIN_POSITIVE);
-        Ok(last.kept.map_or(Trialled::Nothing, |kept| {
-            let miss = NearMiss { tap, distance: kept.distance, floor: kept.noise_floor };
-            Trialled::Nearest(Nearest { share: miss.distance / length, miss })
-        }))
-    }
 }
 
 /// Finds another tap at which a token fits the first state that is not given. None if `own` is the likeliest, or nothing fits.
@@ -242,10 +200,18 @@ pub(crate) fn another_tap(
     let first = target.states().slice(s![at..=at, ..]).to_owned();
     let trial = Trial { decoder, first, dtype: target.dtype(), given, begins, settings };
     let samples = Samples::compute(decoder, given, begins)?;
-    let ranked = trial.ranked(&samples, target.transformation())?;
-    for tap in ranked.into_iter().take_while(|tap| *tap != own).take(most) {
-        if matches!(trial.fits(tap, target.transformation(), progress)?, Trialled::Fits) {
-            return Ok(Some(tap));
+    let change = target.transformation();
+    let scalable =
+        *change == Transformation::None && matches!(settings.acceptance, Acceptance::NoiseFloor { .. });
+    for change in std::iter::once(change).chain(scalable.then_some(&Transformation::Direction)) {
+        let ranked = trial.ranked(&samples, change)?;
+        for tap in ranked.into_iter().take_while(|tap| *tap != own).take(most) {
+            // Noise lets a token fit at several taps by its direction.
+            if let Trialled::Fits(fit) = trial.fits(tap, change, progress)?
+                && (fit.is_exact || change == target.transformation())
+            {
+                return Ok(Some(tap));
+            }
         }
     }
     Ok(None)
@@ -256,7 +222,7 @@ mod tests {
     use inject_testing::models::{FAMILIES, random};
 
     use super::*;
-    use crate::models::silent;
+    use crate::models::{NumberFormat, config::NormConfig, silent};
 
     fn found(decoder: &Decoder, states: ArrayView2<'_, f64>, given: &[u32]) -> FoundTap {
         let search = TapSearch { given, begins: None, settings: &Settings::new(), most: every_tap(decoder) };
@@ -330,6 +296,19 @@ mod tests {
                         assert_eq!(found, FoundTap::Fits(tap), "{case}");
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_tap_of_rounded_weights_is_found() {
+        let device = inject_testing::compiled().swap_remove(0);
+        let decoder = random("llama", 31, &device);
+        for format in [NumberFormat::Int8, NumberFormat::Q8_0, NumberFormat::Nf4, NumberFormat::Q4_0] {
+            let producer = decoder.clone().with_weights_in(format).unwrap();
+            for tap in [Tap::Block(1), Tap::Block(2), Tap::FinalNorm] {
+                let states = TargetStates::of_prompt(&producer, tap, &[5, 41, 7]).unwrap();
+                assert_eq!(found(&decoder, states.states(), &[]), FoundTap::Fits(tap), "{format}");
             }
         }
     }

@@ -98,6 +98,8 @@ pub(crate) const TAP_RIDGE: f64 = 0.1;
 pub(crate) const TAP_CANDIDATES: usize = 4096;
 /// Candidates of a first position after which the tap is doubted, if none fitted. The doubt costs a tenth of them.
 pub(crate) const TAP_DOUBTED: usize = 2048;
+/// Taps tried by direction from the first at which a direction fits with noise. A first choice.
+pub(crate) const TAP_DIRECTIONS: usize = 3;
 /// Taps tried when the given one is doubted.
 pub(crate) const TAP_OTHERS: usize = 3;
 

@@ -1,6 +1,6 @@
 //! The tap of a file of states: named by an option, by the file, or found from the states.
 
-use std::num::NonZeroUsize;
+use std::{collections::HashSet, num::NonZeroUsize};
 
 use inject_sipit::{
     FoundTap, InvertError, NearMiss, Settings, TapSearch, find_tap,
@@ -71,25 +71,11 @@ pub(super) fn choose(
                 found.push((column, tap));
             }
             FoundTap::Nowhere(nearest) => {
-                let nearest =
-                    nearest.map_or_else(String::new, |NearMiss { tap, distance, floor, .. }| {
-                        let (distance, times) = (measured(distance), measured(distance / floor));
-                        format!(" The nearest lies {distance} away at {tap}, {times} times the noise floor.")
-                    });
                 if several {
+                    let nearest = nearest.map_or_else(String::new, where_nearest);
                     note(&format!("{name}none, because no token tested has its first state.{nearest}"));
                 }
-                nowhere = format!(
-                    "no token tested has the first state of {} at any likely tap.{nearest} Most likely the states are those of another \
-                     model, do not begin with the first token ({}), or are those of the last token of each \
-                     prompt alone, which determine no prompt",
-                    file.path().display(),
-                    if options.input.prefix.is_some() || options.input.prefix_ids.is_some() {
-                        "or have rows for the tokens of the prefix too: then leave it out"
-                    } else {
-                        "then give --prefix-ids or --prefix"
-                    }
-                );
+                nowhere = no_tap(options, file, nearest);
             }
             _ => {}
         }
@@ -104,10 +90,46 @@ pub(super) fn choose(
     }
 }
 
-/// Refuses columns that were found at one tap, or at another than the shape of the tensor says: they are those of several prompts, and one
-/// of them would be taken for the only one.
+/// The nearest token, and how near it is.
+fn where_nearest(NearMiss { tap, distance, floor, share, .. }: NearMiss) -> String {
+    let [distance, share, times] = [distance, share, distance / floor].map(measured);
+    format!(
+        " The nearest lies {distance} away at {tap}: {share} of the state's length, and {times} times the noise floor."
+    )
+}
+
+/// The words for a first state that no token tested has, and its likeliest causes.
+fn no_tap(options: &Options, file: &StatesFile, nearest: Option<NearMiss>) -> String {
+    let prefix = match options.input.prefix.is_some() || options.input.prefix_ids.is_some() {
+        true => "or have rows for the tokens of the prefix too: then leave it out",
+        false => "then give --prefix-ids or --prefix",
+    };
+    let seen = format!(
+        "no token tested has the first state of {} at any likely tap.{}",
+        file.path().display(),
+        nearest.map_or_else(String::new, where_nearest)
+    );
+    match nearest.filter(NearMiss::is_of_other_weights) {
+        Some(NearMiss { tap, .. }) => format!(
+            "{seen} States of another model are about as far away as they are long. So most likely these are those of other weights of this model, \
+             such as fine-tuned or rounded ones (--tap {tap} fits best, and tries rounded weights whole; taps near it may fit as well), or they \
+             do not begin with the first token ({prefix})"
+        ),
+        None => format!(
+            "{seen} Most likely the states are those of another model, do not begin with the first token ({prefix}), or are those of the last \
+             token of each prompt alone, which determine no prompt"
+        ),
+    }
+}
+
+/// Refuses columns that were found at one tap, or one at another tap than the shape says: they are those of several prompts, and one of them
+/// would be taken for the only one.
 fn check_found(options: &Options, file: &StatesFile, found: &[(usize, Tap)]) -> Result<(), Failure> {
+    // Columns at different taps are those of one prompt, whatever the number says.
+    let all: HashSet<Tap> = found.iter().map(|&(_, tap)| tap).collect();
+    let differ = found.len() > 1 && all.len() == found.len();
     if file.are_taps_guessed()
+        && !differ
         && let Some(names) = file.taps()
         && let Some(&(column, tap)) = found.iter().find(|&&(column, tap)| names[column] != tap)
     {
@@ -130,8 +152,8 @@ fn check_found(options: &Options, file: &StatesFile, found: &[(usize, Tap)]) -> 
     }
 }
 
-/// Refuses a batch that is as long as the list of all taps: where the shape alone says that a tensor is a stack, a column other than
-/// `tap` is compared with its name.
+/// Refuses a batch that is as long as the list of all taps: where the shape or the length alone says that a tensor is a stack, or that a list
+/// is one of layers, a column other than `tap` is compared with its name.
 fn check_guess(options: &Options, model: &Model, file: &mut StatesFile, tap: Tap) -> Result<(), Failure> {
     if !file.are_taps_guessed() {
         return Ok(());
@@ -156,8 +178,9 @@ fn not_a_stack(file: &StatesFile, column: usize, name: Tap, found: Option<Tap>) 
         None => format!("holds no state of {name} of a token tested"),
     };
     Failure::new(format!(
-        "{} was read as a stack of {} taps, because the model has as many, but column {column} {found}: most likely it holds \
-         as many prompts; give --axes, such as --axes batch-token for [prompt, token, d_model] or --axes tap-token for [tap, token, d_model]",
+        "{} was read as a stack or a list of {} taps, because the model has as many, but column {column} {found}: most likely it holds \
+         as many prompts; give --axes, such as --axes batch-token for [prompt, token, d_model] or a list of prompts, or --axes tap-token for \
+         [tap, token, d_model] or a list of layers",
         file.path().display(),
         file.columns()
     ))

@@ -2,6 +2,7 @@
 
 mod advice;
 mod chat_template;
+mod likely_tap;
 
 use std::path::{Path, PathBuf};
 
@@ -68,6 +69,8 @@ fn every_layout_gives_its_prompt_back() {
         ("tuple.pt", ""),
         ("list.pth", ""),
         ("output.pt", ""),
+        ("nested.pt", ""),
+        ("dictionaries.pt", "--row 0"),
         ("specforge.ckpt", "--column 1"),
         ("specforge.ckpt.gz", "--column 1"),
     ];
@@ -80,6 +83,7 @@ fn every_layout_gives_its_prompt_back() {
         "batch-lengths.safetensors",
         "vllm-hook.safetensors",
         "left-padded.safetensors",
+        "dictionaries.pt",
     ] {
         let recovered = recovered(file, "--tap block-2 --row 1", 0);
         assert_eq!(recovered["token_ids"], Value::from(&SECOND[..]), "{file}");
@@ -111,13 +115,17 @@ fn rows_of_a_generation_follow_the_prompt_whose_ids_the_file_has() {
 #[test]
 fn a_batch_of_as_many_prompts_as_taps_is_no_stack() {
     for options in ["--tap block-2", "--tap auto", "--tap embedding", "--tap auto --column 1"] {
-        let ran = invert("as-many-prompts.safetensors", options);
-        assert_eq!(ran.status, 1, "{options}: {}{}", ran.out, ran.err);
-        assert!(ran.err.contains("--axes batch-token"), "{options}: {}", ran.err);
-        assert_eq!(ran.out, "", "{options}");
+        for file in ["as-many-prompts.safetensors", "as-many-prompts.pt"] {
+            let ran = invert(file, options);
+            assert_eq!(ran.status, 1, "{file} {options}: {}{}", ran.out, ran.err);
+            assert!(ran.err.contains("--axes batch-token"), "{file} {options}: {}", ran.err);
+            assert_eq!(ran.out, "", "{file} {options}");
+        }
     }
-    let prompt = recovered("as-many-prompts.safetensors", "--tap block-2 --axes batch-token --row 3", 0);
-    assert_eq!(prompt["token_ids"], Value::from(&[14, 41, 59, 26, 53, 58][..]));
+    for file in ["as-many-prompts.safetensors", "as-many-prompts.pt"] {
+        let prompt = recovered(file, "--tap block-2 --axes batch-token --row 3", 0);
+        assert_eq!(prompt["token_ids"], Value::from(&[14, 41, 59, 26, 53, 58][..]), "{file}");
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::{
     vocabulary::Vocabulary,
 };
 
+pub(crate) use self::doubted::weights_known;
 use super::{Inverter, calibrate::Calibrations};
 
 /// The weights of the producer, as inferred from the states of a prompt.

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::{LikelyTap, normal::Normal};
 use crate::{
-    collisions::distance,
+    collisions::{distance, norm},
     error::InvertError,
     median::median,
     models::{Decoder, Logits, Tap, TokenBatch},
@@ -35,6 +35,22 @@ impl Samples {
         let mut forward = decoder.forward(&TokenBatch::new(&prompts)?, &taps, Logits::None)?;
         let states = taps.into_iter().filter_map(|tap| Some((tap, forward.states.remove(&tap)?)));
         Ok(Samples { states: states.collect(), begins: begins.is_some() })
+    }
+
+    /// The tap with the sample nearest to a state, and its distance as a share of the length of the state.
+    pub(super) fn nearest(&self, state: &[f64]) -> Result<Option<(Tap, f64)>, InvertError> {
+        let length = norm(state).max(f64::MIN_POSITIVE);
+        let mut nearest: Option<(Tap, f64)> = None;
+        for (tap, states) in &self.states {
+            let last = states.dims()[1] - 1;
+            let states = read(states.clone().narrow(1, last, 1))?;
+            let shares = states.chunks(state.len()).map(|sample| distance(sample, state) / length);
+            let share = shares.fold(f64::INFINITY, f64::min);
+            if nearest.is_none_or(|(_, least)| share < least) {
+                nearest = Some((*tap, share));
+            }
+        }
+        Ok(nearest)
     }
 
     /// The taps, the likeliest for a state first. The samples are changed as the producer changed the state.

@@ -91,6 +91,28 @@ impl Archive {
         }
     }
 
+    /// Names the states of a list of dictionaries, one for each prompt, as those of a list: `0.hidden_states` is `hidden_states.0`.
+    pub(super) fn states_of_dictionaries(&mut self) {
+        for array in &mut self.arrays {
+            let is_states = |name: &str| matches!(name.rsplit('.').next(), Some("states" | "hidden_states"));
+            if let Some(index) = number_of_dictionary(&array.name).filter(|_| is_states(&array.name)) {
+                array.name = format!("hidden_states.{index}");
+            }
+        }
+    }
+
+    /// The full names of integers of this name: the one at the top of the file, or else those within its lists and dictionaries, in order.
+    pub(super) fn full_names(&self, name: &str) -> Vec<String> {
+        if self.lists.contains_key(name) || self.position(name).is_some() {
+            return vec![name.to_owned()];
+        }
+        let integers = self.arrays.iter().filter(|array| array.encoding().is_none()).map(|array| &array.name);
+        let is_within = |full: &&String| full.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
+        let mut within: Vec<String> = integers.chain(self.lists.keys()).filter(is_within).cloned().collect();
+        within.sort_by(|a, b| number_of_dictionary(a).cmp(&number_of_dictionary(b)).then_with(|| a.cmp(b)));
+        within
+    }
+
     /// Whether the arrays are named as vLLM names them.
     pub(super) fn is_of_vllm(&self) -> bool {
         let has_ids = self.position("token_ids").is_some() || self.lists.contains_key("token_ids");
@@ -154,6 +176,11 @@ impl Array {
     /// The length of the axis before the last, which is that of the rows in a batch of one. 0 if there is none.
     pub(super) fn rows(&self) -> usize {
         self.axes.len().checked_sub(2).map_or(0, |place| self.axes[place].length)
+    }
+
+    /// Whether it is `[token, d_model]`, or the same with a batch axis of length 1.
+    pub(super) fn rows_of_one_prompt(&self) -> bool {
+        matches!(self.shape()[..], [_, _] | [1, _, _])
     }
 
     /// The encoding of its floats, if it holds floats.
@@ -249,6 +276,11 @@ impl Seek for Content {
             Content::Memory(bytes) => bytes.seek(to),
         }
     }
+}
+
+/// The number of the dictionary in a list that an entry is directly in: 3 of `outputs.3.input_ids`.
+pub(super) fn number_of_dictionary(name: &str) -> Option<usize> {
+    name.rsplit('.').nth(1)?.parse().ok()
 }
 
 /// Returns an integer of one to eight bytes.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     ForeignProblem,
-    arrays::{Archive, Elements},
+    arrays::{Archive, Elements, number_of_dictionary},
     sidecar::Sidecar,
 };
 
@@ -30,15 +30,42 @@ pub(super) struct Beside {
     pub(super) positions: Option<Vec<Vec<i128>>>,
     /// The length of the mask.
     pub(super) masked: Option<usize>,
+    /// The names of ids and masks within dictionaries that are not read.
+    pub(super) left_out: Vec<String>,
+}
+
+/// Whether ids and masks within lists and dictionaries are read. They may be those of other states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Within {
+    Read,
+    LeftOut,
 }
 
 impl Beside {
-    pub(super) fn read(archive: &mut Archive, sidecar: Option<&Sidecar>) -> Result<Self, ForeignProblem> {
-        let ids = IDS.iter().find_map(|&name| numbers(archive, name).transpose()).transpose()?;
-        let ids = ids.map(ids_of).transpose()?;
-        let mut beside = Beside { ids, ..Beside::default() };
+    pub(super) fn read(
+        archive: &mut Archive,
+        sidecar: Option<&Sidecar>,
+        within: Within,
+    ) -> Result<Self, ForeignProblem> {
+        let mut beside = Beside::default();
+        let mut ids: Vec<Vec<String>> = IDS.iter().map(|name| archive.full_names(name)).collect();
+        // Those at the top of the file come first.
+        ids.sort_by_key(|found| !found.first().is_some_and(|name| IDS.contains(&name.as_str())));
+        if let Some(found) = ids.into_iter().find(|found| !found.is_empty()) {
+            if is_read(&found, within) {
+                beside.ids = Some(ids_of(joined(archive, &found)?)?);
+            } else {
+                beside.left_out = found;
+            }
+        }
         beside.positions = numbers(archive, POSITIONS)?;
-        if let Some(mask) = numbers(archive, MASK)? {
+        let masks = archive.full_names(MASK);
+        let are_read = !masks.is_empty() && is_read(&masks, within);
+        if !are_read {
+            beside.left_out.extend_from_slice(&masks);
+        }
+        if are_read {
+            let mask = joined(archive, &masks)?;
             let spans = mask.iter().enumerate().map(|(prompt, mask)| attended(prompt, mask));
             beside.rows = Some(spans.collect::<Result<_, _>>()?);
             beside.masked = mask.iter().map(Vec::len).max();
@@ -68,7 +95,26 @@ impl Beside {
     }
 }
 
-/// Whether integers of this name are read: they may be a list.
+/// Whether the integers of these full names are read: the only ones, or one for each entry of a list.
+fn is_read(found: &[String], within: Within) -> bool {
+    let is_top = |full: &String| !full.contains('.');
+    let is_entry = |(at, full): (usize, &String)| number_of_dictionary(full) == Some(at);
+    match found {
+        [only] => is_top(only) || within == Within::Read,
+        several => within == Within::Read && several.iter().enumerate().all(is_entry),
+    }
+}
+
+/// Returns the integers of these full names, one prompt after another.
+fn joined(archive: &mut Archive, found: &[String]) -> Result<Vec<Vec<i128>>, ForeignProblem> {
+    let mut prompts = Vec::new();
+    for full in found {
+        prompts.extend(numbers(archive, full)?.unwrap_or_default());
+    }
+    Ok(prompts)
+}
+
+/// Whether integers of this name are read: they may be a list. Those within dictionaries may be something else.
 pub(super) fn is_known(name: &str) -> bool {
     IDS.contains(&name) || LENGTHS.contains(&name) || name == POSITIONS || name == MASK
 }
@@ -84,7 +130,7 @@ fn numbers(archive: &mut Archive, name: &str) -> Result<Option<Vec<Vec<i128>>>, 
         [tokens] | [_, tokens] => tokens,
         _ => return Err(ForeignProblem::TokenIdsShape { tensor: array.name.clone(), shape: array.shape() }),
     };
-    if array.elements == Elements::Truth && name != MASK {
+    if array.elements == Elements::Truth && !name.ends_with(MASK) {
         return Err(array.unknown_dtype("an integer"));
     }
     let numbers = archive.integers(index)?;

@@ -263,8 +263,45 @@ pub enum ForeignProblem {
         /// The tensor and its step, in words.
         tensor: String,
     },
+    /// Two entries of lists with one number.
+    #[error("both `{first}` and `{second}` could be one layer or step: name one of them by `tensor`")]
+    RepeatedEntry {
+        /// Name of one entry.
+        first: String,
+        /// Name of the other.
+        second: String,
+    },
+    /// A list that is longer than that of all taps.
+    #[error(
+        "a list of {entries} tensors such as `{tensor}` of shape {shape:?} is no list of layers, because the model has {most_taps} taps: \
+         if they are prompts, say so by `axes`: batch-token; the steps of several prompts are read as [prompt, 1, d_model] each"
+    )]
+    MoreEntries {
+        /// Name of the first entry.
+        tensor: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The number of entries.
+        entries: usize,
+        /// The number of taps of the model.
+        most_taps: usize,
+    },
+    /// Lists of layers that are steps of a generation, or prompts.
+    #[error(
+        "`{tensor}` has {rows} rows, and a step of a generation has one: say by `axes` whether the lists are those of prompts \
+         (batch-tap-token) or of steps (token)"
+    )]
+    StepOfRows {
+        /// Name of a tensor of the last step.
+        tensor: String,
+        /// The number of its rows.
+        rows: usize,
+    },
     /// Two columns have different numbers of rows.
-    #[error("the number of rows of {tensor} is {found}, expected {expected} as at the first tap")]
+    #[error(
+        "the number of rows of {tensor} is {found}, expected {expected} as at the first tap; if these are prompts, say so by `axes`: \
+         batch-token"
+    )]
     UnequalRows {
         /// The tensor and its tap, in words.
         tensor: String,

@@ -13,8 +13,8 @@ pub(super) enum TapName {
     Step(usize, usize),
 }
 
-/// The words before the number of a list of layers.
-const LISTS: [&str; 6] = ["", "layer", "layers", "hidden_state", "hidden_states", "all_hidden_states"];
+/// The words before the number of a list of layers. NumPy gives the arrays of `savez` without names the last one.
+const LISTS: [&str; 7] = ["", "layer", "layers", "hidden_state", "hidden_states", "all_hidden_states", "arr"];
 
 /// The modules of Hugging Face's models that hold the blocks.
 const BLOCKS: [&str; 3] = ["layers", "h", "blocks"];
@@ -28,7 +28,8 @@ impl TapName {
     /// | `model.layers.2`, `transformer.h.2` (the output of a module), `blocks.2.hook_resid_post` | block-3 |
     /// | `blocks.2.hook_resid_pre` | block-2 |
     /// | `layer_2`, `hidden_states.2`, `2` | the third of a list |
-    /// | `hidden_states.4.2` | the third of the list of the fifth step |
+    /// | `hidden_states.4.2`, `4.hidden_states.2` | the third of the list of the fifth step, or of the fifth prompt |
+    /// | `outputs.hidden_states.2` | the third of a list |
     ///
     /// # Source
     ///
@@ -39,6 +40,21 @@ impl TapName {
         }
         let name = name.strip_suffix(".output").unwrap_or(name);
         let parts: Vec<&str> = name.split('.').collect();
+        if let [.., step, list, layer] = parts[..]
+            && ["hidden_states", "all_hidden_states"].contains(&list)
+            && let (Some(step), Some(layer)) = (number(step), number(layer))
+        {
+            return Some(TapName::Step(step, layer));
+        }
+        // The names of the dictionaries around a list of transformers say nothing of its entries.
+        let list = parts.iter().position(|part| ["hidden_states", "all_hidden_states"].contains(part));
+        let parts = parts[list.filter(|at| at + 1 < parts.len()).unwrap_or(0)..].to_vec();
+        let name = &parts.join(".")[..];
+        if let ["hidden_states" | "all_hidden_states", key] = parts[..]
+            && number(key).is_none()
+        {
+            return TapName::parse(key);
+        }
         if let [.., "blocks", block, hook] = parts[..] {
             let block = number(block)?;
             return match hook {
@@ -49,6 +65,10 @@ impl TapName {
             };
         }
         match parts[..] {
+            // The first entry of a tuple is the state.
+            [_, .., modules, block, "0"] if BLOCKS.contains(&modules) => {
+                Some(TapName::Known(Tap::Block(number(block)?.checked_add(1)?)))
+            }
             [.., modules, block] if BLOCKS.contains(&modules) => {
                 Some(TapName::Known(Tap::Block(number(block)?.checked_add(1)?)))
             }
@@ -106,6 +126,15 @@ mod tests {
             ("7", Some(Listed(7))),
             ("hidden_states.4.2", Some(Step(4, 2))),
             ("4.2", Some(Step(4, 2))),
+            ("outputs.hidden_states.3", Some(Listed(3))),
+            ("run.outputs.hidden_states.4.2", Some(Step(4, 2))),
+            ("outputs.hidden_states", None),
+            ("1.hidden_states.3", Some(Step(1, 3))),
+            ("hidden_states.layer_2", Some(Listed(2))),
+            ("hidden_states.block-3", Some(Known(Tap::Block(3)))),
+            ("transformer.h.2.0", Some(Known(Tap::Block(3)))),
+            ("transformer.h.2.1", None),
+            ("arr_4", Some(Listed(4))),
             ("model.layers.2.input_layernorm", None),
             ("hidden_states", None),
             ("layer_99999999999999999999", None),

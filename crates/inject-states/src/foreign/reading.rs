@@ -6,7 +6,7 @@ mod sources;
 use inject_models::Tap;
 
 pub(super) use self::prompts::Prompt;
-use self::sources::Source;
+use self::sources::{Each, Source};
 use super::{
     Axes, ForeignProblem, ModelShape, ReadOptions,
     arrays::{Archive, Array, Axis},
@@ -16,14 +16,14 @@ use super::{
 };
 
 /// The meaning of the arrays of a file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Reading {
     /// The states of all prompts, one entry for each tap.
     pub(super) columns: Vec<Column>,
     pub(super) d_model: usize,
     pub(super) prompts: Vec<Prompt>,
     pub(super) taps: Option<Vec<Tap>>,
-    /// Whether the taps are those of a stack by its shape alone, which a batch may have too.
+    /// Whether the taps are those of a stack or a list by its length alone, which a batch or a list of prompts may have too.
     pub(super) guessed: bool,
     /// The reading in words, if it is not the only possible one or combines several tensors.
     pub(super) taken: Option<String>,
@@ -76,18 +76,32 @@ impl Reading {
         // The caller's axes of a list of single rows say what its entries are, not what the axes of an entry are.
         let arrays = || sources.iter().flat_map(|source| &source.arrays).map(|&index| &archive.arrays[index]);
         let single_rows = arrays().count() > 1 && arrays().all(|array| array.rows() == 1);
+        let are_prompts = sources.iter().any(|source| source.each == Each::Prompt);
         let mut columns: Vec<Column> = Vec::new();
         let mut axes_of_first = None;
         for source in &sources {
             let mut of_source: Vec<Column> = Vec::new();
+            let mut of_first: Option<Axes> = None;
             for &index in &source.arrays {
                 let array = &archive.arrays[index];
                 let width = array.axes[array.axes.len() - 1].length;
+                let of_entry = match (single_rows, array.axes.len()) {
+                    _ if are_prompts => None,
+                    // The steps of several prompts.
+                    (true, 3) if source.arrays.len() > 1 => Some(Axes::BatchToken),
+                    (true, _) => None,
+                    // That its entries are steps says nothing of their axes.
+                    (false, _) if options.axes == Some(Axes::Token) && source.arrays.len() > 1 => of_first,
+                    // A step has the axes of the prompt before it.
+                    (false, axes) => {
+                        of_first.filter(|first| first.roles().len() + 1 == axes).or(options.axes)
+                    }
+                };
                 let facts = Facts {
                     // A step of a generation has fewer tokens than the prompt.
                     tokens: beside.tokens().filter(|_| source.arrays.len() == 1),
                     masked: beside.masked.filter(|_| source.arrays.len() == 1),
-                    prompts,
+                    prompts: prompts.filter(|_| !are_prompts),
                     taps: match &metadata {
                         Some(taps) if !several => Some(taps.len()),
                         _ if several && width == d_model => Some(1),
@@ -96,11 +110,12 @@ impl Reading {
                     .map(|taps| taps / (width / d_model).max(1)),
                     most_taps: options.model.map(|model| model.n_layers.saturating_add(2)),
                     taps_side_by_side: width > d_model,
-                    axes: options.axes.filter(|_| !single_rows),
+                    axes: of_entry,
                     of_vllm: archive.is_of_vllm(),
                 };
                 let shape = array.shape();
                 let axes = facts.axes_of(&array.name, &shape[..shape.len() - 1])?;
+                of_first.get_or_insert(axes);
                 axes_of_first.get_or_insert(axes);
                 append(&mut of_source, columns_of(index, array, axes, d_model))?;
             }
@@ -115,10 +130,16 @@ impl Reading {
             let (columns, taps) = (columns.len(), taps.len());
             return Err(ForeignProblem::TapCount { columns, taps });
         }
-        let by_shape = matches!(&sources[..], [Source { arrays, name: None }] if arrays.len() == 1);
+        let by_shape = sources
+            .iter()
+            .all(|source| source.arrays.len() == 1 && matches!(source.name, None | Some(TapName::Listed(_))));
         let guessed = by_shape && !is_named && taps.is_some() && prompts.is_none() && options.axes.is_none();
         let taken = taken(archive, &sources, &columns, axes_of_first, taps.is_some());
-        let prompts = prompts::of(&columns, beside, options)?;
+        let taken = with_left_out(taken, &beside.left_out);
+        let prompts = match are_prompts {
+            true => prompts::of_list(&columns, &beside, options)?,
+            false => prompts::of(&columns, &beside, options)?,
+        };
         Ok(Reading { columns, d_model, prompts, taps, guessed, taken })
     }
 }
@@ -226,6 +247,14 @@ fn metadata_taps(archive: &Archive) -> Result<Option<Vec<Tap>>, ForeignProblem> 
     }
 }
 
+/// Adds to a reading in words the ids and masks that were left out.
+fn with_left_out(taken: Option<String>, left_out: &[String]) -> Option<String> {
+    let [first, others @ ..] = left_out else { return taken };
+    let others = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+    let note = format!("`{first}`{others} left out, because it does not fit or nothing says whose it is");
+    Some(taken.map_or(note.clone(), |taken| format!("{taken}; {note}")))
+}
+
 fn taken(
     archive: &Archive,
     sources: &[Source],
@@ -240,7 +269,9 @@ fn taken(
     }
     let shape = array.shape();
     let mut words = super::layout::in_words(axes?, &shape[..shape.len() - 1]);
-    if let [_, steps @ ..] = &arrays[..]
+    if sources[0].each == Each::Prompt {
+        words = format!("{} prompts, the first of {words}", arrays.len());
+    } else if let [_, steps @ ..] = &arrays[..]
         && !steps.is_empty()
     {
         let more: usize = columns.first()?.pieces[1..].iter().map(|piece| piece.rows.length).sum();

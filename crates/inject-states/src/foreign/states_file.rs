@@ -6,7 +6,7 @@ use inject_models::{FloatFormat, Tap};
 
 use super::{
     arrays::Archive,
-    beside::Beside,
+    beside::{Beside, Within},
     container,
     encoding::Encoding,
     error::{ForeignError, ForeignProblem},
@@ -61,20 +61,35 @@ impl StatesFile {
         let path = path.as_ref();
         let read = || -> Result<StatesFile, ForeignProblem> {
             let mut archive = container::open(path, options.most_unpacked)?;
+            archive.states_of_dictionaries();
             archive.rows_of_lists();
             let sidecar = Sidecar::beside(path)?;
-            let beside = Beside::read(&mut archive, sidecar.as_ref())?;
-            let reading = Reading::of(&archive, beside, options)?;
-            let (prompt, prompts) = (options.row.unwrap_or(0), reading.prompts.len());
-            if prompt >= prompts {
-                return Err(ForeignProblem::NoSuchPrompt { found: prompt, prompts });
+            let reading = Reading::default();
+            let mut file = StatesFile { path: path.to_owned(), archive, reading, prompt: 0, chosen: false };
+            // Ids within dictionaries may be those of something else.
+            if let Err(problem) = file.interpret(sidecar.as_ref(), options, Within::Read) {
+                file.interpret(sidecar.as_ref(), options, Within::LeftOut).map_err(|_| problem)?;
             }
-            let chosen = options.row.is_some() || prompts == 1;
-            let mut file = StatesFile { path: path.to_owned(), archive, reading, prompt, chosen };
-            (0..prompts).try_for_each(|prompt| file.cut_padding(prompt))?;
             Ok(file)
         };
         read().map_err(|problem| ForeignError { path: path.to_owned(), problem })
+    }
+
+    /// Finds the meaning of the arrays.
+    fn interpret(
+        &mut self,
+        sidecar: Option<&Sidecar>,
+        options: &ReadOptions,
+        within: Within,
+    ) -> Result<(), ForeignProblem> {
+        let beside = Beside::read(&mut self.archive, sidecar, within)?;
+        self.reading = Reading::of(&self.archive, beside, options)?;
+        let (prompt, prompts) = (options.row.unwrap_or(0), self.prompts());
+        if prompt >= prompts {
+            return Err(ForeignProblem::NoSuchPrompt { found: prompt, prompts });
+        }
+        (self.prompt, self.chosen) = (prompt, options.row.is_some() || prompts == 1);
+        (0..prompts).try_for_each(|prompt| self.cut_padding(prompt))
     }
 
     /// Returns whether the name of a file has an ending that is read.
@@ -154,7 +169,8 @@ impl StatesFile {
         self.reading.taps.as_deref()
     }
 
-    /// Returns whether only the shape says that the columns are taps, and which. A batch of as many prompts has the same shape.
+    /// Returns whether only the shape of a tensor or the length of a list says that the columns are taps, and which. A batch or a list of as
+    /// many prompts has the same.
     pub fn are_taps_guessed(&self) -> bool {
         self.reading.guessed
     }

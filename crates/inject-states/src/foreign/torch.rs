@@ -106,12 +106,18 @@ impl Walk<'_> {
                 self.arrays.push(array);
                 return Ok(());
             }
-            Node::List(_) if beside::is_known(&name) => {
-                let list = self.integers(node, &name)?;
-                self.lists.insert(name, list);
-                return Ok(());
-            }
             Node::List(items) => {
+                if beside::is_known(name.rsplit('.').next().unwrap_or_default()) {
+                    match self.integers(node, &name) {
+                        Ok(list) => {
+                            self.lists.insert(name, list);
+                            return Ok(());
+                        }
+                        // Within a dictionary it may be something else.
+                        Err(problem) if !name.contains('.') => return Err(problem),
+                        Err(_) => {}
+                    }
+                }
                 items.iter().enumerate().map(|(index, &item)| (index.to_string(), item)).collect()
             }
             Node::Dict(items) => {

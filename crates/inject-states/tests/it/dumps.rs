@@ -56,7 +56,7 @@ fn open(name: &str, row: Option<usize>) -> StatesFile {
 #[test]
 fn every_layout_gives_the_rows_ids_and_taps_of_its_prompt() {
     let expected = expected().read;
-    assert_eq!(expected.len(), 26);
+    assert_eq!(expected.len(), 28);
     for (name, prompts) in expected {
         for Prompt { prompt, taps, row, ids, column } in prompts {
             let file = open(&name, row);
@@ -129,7 +129,8 @@ fn only_a_shape_of_which_nothing_else_decides_is_a_guess() {
     assert!(file.are_taps_guessed() && file.columns() == 5);
     let batch = StatesFile::open_with(&path, &with_model().axes(Axes::BatchToken)).unwrap();
     assert!(!batch.are_taps_guessed() && batch.prompts() == 5);
-    for known in ["vllm.safetensors", "stack.safetensors", "tuple.pt", "reference.safetensors"] {
+    assert!(open("tuple.pt", None).are_taps_guessed());
+    for known in ["vllm.safetensors", "stack.safetensors", "list.pth", "reference.safetensors"] {
         assert!(!open(known, None).are_taps_guessed(), "{known}");
     }
 }

@@ -201,3 +201,129 @@ fn a_stack_of_all_taps_needs_no_ids() {
         assert_eq!(file.taps().unwrap(), if whole { &all[..] } else { &named[..] }, "{shape_of:?}");
     }
 }
+
+#[test]
+fn a_list_as_long_as_that_of_the_taps_is_a_guess() {
+    let entries: [(&str, &[usize]); 4] =
+        [("0", &[3, WIDTH]), ("1", &[3, WIDTH]), ("2", &[3, WIDTH]), ("3", &[3, WIDTH])];
+    let options = ReadOptions::new().model(shape());
+    let file = read(&entries, options.clone()).unwrap();
+    assert!(file.are_taps_guessed());
+    assert_eq!((file.columns(), file.taps().map(<[Tap]>::len)), (4, Some(4)));
+    let layers = read(&entries, options.clone().axes(Axes::TapToken)).unwrap();
+    assert!(!layers.are_taps_guessed() && layers.columns() == 4);
+    let of_one = read_beside(&entries, &[("input_ids", &[7, 8, 9])], options.clone()).unwrap();
+    assert!(!of_one.are_taps_guessed() && of_one.columns() == 4);
+
+    let mut prompts = read(&entries, options.clone().axes(Axes::BatchToken).row(2)).unwrap();
+    assert_eq!((prompts.prompts(), prompts.columns(), prompts.taps()), (4, 1, None));
+    assert_eq!(rows(&mut prompts, 0), [3.0, 3.001, 3.002]);
+    let mut prompts = read_beside(&entries, &[("seq_lens", &[3, 3, 2, 3])], options.row(2)).unwrap();
+    assert_eq!(rows(&mut prompts, 0), [3.0, 3.001]);
+}
+
+#[test]
+fn a_list_of_prompts_may_have_any_lengths() {
+    let entries: [(&str, &[usize]); 3] = [("0", &[3, WIDTH]), ("1", &[1, 2, WIDTH]), ("2", &[4, WIDTH])];
+    let options = ReadOptions::new().model(shape());
+    let mut file = read(&entries, options.clone().axes(Axes::BatchToken)).unwrap();
+    for (prompt, expected) in
+        [&[1.0, 1.001, 1.002][..], &[2.0, 2.001], &[3.0, 3.001, 3.002, 3.003]].into_iter().enumerate()
+    {
+        file.choose(prompt).unwrap();
+        assert_eq!(rows(&mut file, 0), expected);
+    }
+    assert!(file.taken().unwrap().contains("3 prompts"), "{:?}", file.taken());
+    let text = read(&entries, options).unwrap_err().to_string();
+    assert!(text.contains("by `axes`: batch-token"), "{text}");
+}
+
+#[test]
+fn entries_that_cannot_be_layers_are_refused() {
+    let options = ReadOptions::new().model(shape());
+    let many: Vec<(String, [usize; 2])> = (0..5).map(|at| (at.to_string(), [2, WIDTH])).collect();
+    let many: Vec<(&str, &[usize])> = many.iter().map(|(name, shape)| (name.as_str(), &shape[..])).collect();
+    let problem = read(&many, options.clone()).unwrap_err();
+    assert!(matches!(problem, ForeignProblem::MoreEntries { entries: 5, most_taps: 4, .. }), "{problem}");
+    let twice: [(&str, &[usize]); 3] = [
+        ("a.hidden_states.0", &[3, WIDTH]),
+        ("b.hidden_states.0", &[3, WIDTH]),
+        ("a.hidden_states.1", &[3, WIDTH]),
+    ];
+    let problem = read(&twice, options).unwrap_err();
+    assert!(matches!(problem, ForeignProblem::RepeatedEntry { .. }), "{problem}");
+}
+
+#[test]
+fn the_steps_of_several_prompts_are_read() {
+    let steps: Vec<(String, [usize; 3])> = (0..5).map(|step| (step.to_string(), [2, 1, WIDTH])).collect();
+    let steps: Vec<(&str, &[usize])> =
+        steps.iter().map(|(name, shape)| (name.as_str(), &shape[..])).collect();
+    let mut file = read(&steps, ReadOptions::new().model(shape()).row(1)).unwrap();
+    assert_eq!((file.prompts(), file.rows(), file.columns()), (2, 5, 1));
+    assert_eq!(rows(&mut file, 0), [1.001, 2.001, 3.001, 4.001, 5.001]);
+    // At several taps, without ids.
+    let steps: [(&str, &[usize]); 4] =
+        [("0.0", &[2, 3, WIDTH]), ("0.1", &[2, 3, WIDTH]), ("1.0", &[2, 1, WIDTH]), ("1.1", &[2, 1, WIDTH])];
+    let mut file = read(&steps, ReadOptions::new().model(shape()).row(1)).unwrap();
+    assert_eq!((file.prompts(), file.rows(), file.columns()), (2, 4, 2));
+    assert_eq!(rows(&mut file, 1), [2.003, 2.004, 2.005, 4.001]);
+}
+
+#[test]
+fn ids_within_dictionaries_are_read_where_they_fit() {
+    let options = || ReadOptions::new().model(shape());
+    let states: [(&str, &[usize]); 2] =
+        [("outputs.hidden_states.0", &[1, 3, WIDTH]), ("outputs.hidden_states.1", &[1, 3, WIDTH])];
+    let read = |integers: &[(&str, &[i64])]| read_beside(&states, integers, options()).unwrap();
+    let file = read(&[("inputs.input_ids", &[7, 8, 9]), ("inputs.attention_mask", &[1, 1, 1])]);
+    assert_eq!((file.token_ids(), file.columns()), (Some(&[7, 8, 9][..]), 2));
+    let file = read(&[("inputs.input_ids", &[7, 8]), ("input_ids", &[4, 5, 6])]);
+    assert_eq!(file.token_ids(), Some(&[4, 5, 6][..]));
+    for integers in [
+        &[("a.input_ids", &[7, 8, 9][..]), ("b.input_ids", &[7, 8, 9])][..],
+        // Fewer ids than rows are those of other states.
+        &[("inputs.input_ids", &[7, 8][..])],
+    ] {
+        let file = read(integers);
+        assert_eq!(file.token_ids(), None, "{integers:?}");
+        let taken = file.taken().unwrap();
+        assert!(taken.contains(integers[0].0) && taken.contains("left out"), "{taken}");
+    }
+}
+
+#[test]
+fn a_list_of_dictionaries_is_one_of_prompts() {
+    let mut file = read_beside(
+        &[("outputs.0.hidden_states", &[3, WIDTH]), ("outputs.1.hidden_states", &[2, WIDTH])],
+        &[("outputs.0.input_ids", &[7, 8, 9]), ("outputs.1.input_ids", &[4, 5])],
+        ReadOptions::new().model(shape()).row(1),
+    )
+    .unwrap();
+    assert_eq!((file.prompts(), file.token_ids()), (2, Some(&[4, 5][..])));
+    assert_eq!(rows(&mut file, 0), [2.0, 2.001]);
+}
+
+#[test]
+fn lists_of_layers_with_several_rows_each_are_those_of_prompts_or_steps() {
+    let lists: [(&str, &[usize]); 4] =
+        [("0.0", &[1, 3, WIDTH]), ("0.1", &[1, 3, WIDTH]), ("1.0", &[1, 2, WIDTH]), ("1.1", &[1, 2, WIDTH])];
+    let options = || ReadOptions::new().model(shape());
+    let problem = read(&lists, options()).unwrap_err();
+    assert!(matches!(problem, ForeignProblem::StepOfRows { rows: 2, .. }), "{problem}");
+    let mut prompts = read(&lists, options().axes(Axes::BatchTapToken).row(1)).unwrap();
+    assert_eq!((prompts.prompts(), prompts.columns()), (2, 2));
+    assert_eq!(rows(&mut prompts, 1), [4.0, 4.001]);
+    let mut steps = read(&lists, options().axes(Axes::Token)).unwrap();
+    assert_eq!(rows(&mut steps, 1), [2.0, 2.001, 2.002, 4.0, 4.001]);
+    let dictionaries: [(&str, &[usize]); 4] = [
+        ("0.hidden_states.0", &[1, 3, WIDTH]),
+        ("0.hidden_states.1", &[1, 3, WIDTH]),
+        ("1.hidden_states.0", &[1, 2, WIDTH]),
+        ("1.hidden_states.1", &[1, 2, WIDTH]),
+    ];
+    let ids: [(&str, &[i64]); 2] = [("0.input_ids", &[7, 8, 9]), ("1.input_ids", &[4, 5])];
+    let mut file = read_beside(&dictionaries, &ids, options().row(1)).unwrap();
+    assert_eq!((file.prompts(), file.token_ids()), (2, Some(&[4, 5][..])));
+    assert_eq!(rows(&mut file, 0), [3.0, 3.001]);
+}

@@ -33,6 +33,11 @@ const WIDTHS: [(NumberFormat, &[NumberFormat]); 2] = [
     ),
 ];
 
+/// The formats of weights that are rounded in a known way, in order of likelihood.
+pub(crate) fn weights_known() -> impl Iterator<Item = NumberFormat> {
+    WIDTHS.iter().flat_map(|(_, known)| known.iter().copied())
+}
+
 impl Recovery<'_, '_> {
     /// Doubts the weights, if nothing fits a first or second open position and no position before shows that they are the producer's. If a
     /// width of rounded weights explains the states, the recovery ends with the prompt that they give.
@@ -110,8 +115,8 @@ impl Recovery<'_, '_> {
         let near = tested.ranking().kept().iter().map(|near| near.id);
         let first = tested.sample().iter().take(ROUNDED_SAMPLE).map(|(id, _)| *id);
         let ids: Vec<u32> = near.chain(first).collect();
-        for format in WIDTHS.iter().flat_map(|(_, known)| *known) {
-            let rounded = inverter.rounded(*format)?;
+        for format in weights_known() {
+            let rounded = inverter.rounded(format)?;
             let states = rounded.states_after(&branch.hypothesis.ids(), &ids, target)?;
             let distance = |state: &[f64]| yardstick.measure(state, target.state(*at)).distance;
             let moved = states.chunks(target.d_model()).map(distance).fold(f64::INFINITY, f64::min);

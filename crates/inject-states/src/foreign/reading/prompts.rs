@@ -23,7 +23,7 @@ pub(in super::super) struct Prompt {
 /// Returns the rows of each prompt.
 pub(super) fn of(
     columns: &[Column],
-    beside: Beside,
+    beside: &Beside,
     options: &ReadOptions,
 ) -> Result<Vec<Prompt>, ForeignProblem> {
     let Some(first) = columns.first() else { return Ok(Vec::new()) };
@@ -35,48 +35,72 @@ pub(super) fn of(
     }
     // Ids, mask and lengths may be those of the prompt alone, before the steps of a generation.
     let in_prompt = first.pieces[0].rows.length;
-    // The width of the mask is that of padded ids.
     let width = beside.masked.unwrap_or(rows);
     if first.pieces.len() > 1 && ![in_prompt, rows].contains(&width) {
         return Err(ForeignProblem::MaskOfSteps { found: width, in_prompt, rows });
     }
-    let mut found = Vec::with_capacity(prompts);
-    for batch in 0..prompts {
-        let own = beside.rows.as_ref().and_then(|spans| spans.get(batch)).cloned();
-        let span = match own {
-            Some(span) if rows > in_prompt && span.end <= in_prompt && beside.masked != Some(rows) => {
-                if span.end < in_prompt {
-                    return Err(ForeignProblem::PaddedBeforeSteps { prompt: batch });
-                }
-                span.start..rows
-            }
-            Some(span) => span,
-            None => 0..rows,
-        };
-        if span.end > rows {
-            return Err(ForeignProblem::PromptTooLong { prompt: batch, found: span.end, rows });
-        }
-        if span.start > 0 && options.model.is_some_and(|model| model.learned_positions) {
-            return Err(ForeignProblem::LeftPadding { prompt: batch, rows: span.start });
-        }
-        let ids = beside.ids.as_ref().and_then(|ids| ids.get(batch)).map(|ids| {
-            // The ids of a padded batch are padded too.
-            let padded =
-                beside.rows.is_some() && (ids.len() == width || span.start > 0 && ids.len() > span.len());
-            if padded {
-                ids[span.start.min(ids.len())..span.end.min(ids.len())].to_vec()
-            } else {
-                ids.clone()
-            }
-        });
-        let generated =
-            rows > in_prompt && ids.as_ref().is_some_and(|ids| ids.len() + span.start == in_prompt);
-        let positions = beside.positions.as_ref().and_then(|positions| positions.get(batch));
-        let positions =
-            positions.map(|positions| positions_of(positions, rows, &span)).transpose()?.flatten();
-        found.push(Prompt { batch, rows: span, token_ids: ids, generated, positions });
+    (0..prompts).map(|batch| prompt(batch, in_prompt, rows, beside, options)).collect()
+}
+
+/// Returns the rows of each prompt of a list. They follow each other.
+pub(super) fn of_list(
+    columns: &[Column],
+    beside: &Beside,
+    options: &ReadOptions,
+) -> Result<Vec<Prompt>, ForeignProblem> {
+    let Some(first) = columns.first() else { return Ok(Vec::new()) };
+    let lengths =
+        |column: &Column| -> Vec<usize> { column.pieces.iter().map(|piece| piece.rows.length).collect() };
+    if let Some(other) = columns.iter().find(|column| lengths(column) != lengths(first)) {
+        let [found, expected] = [other, first].map(|column| lengths(column).iter().sum());
+        return Err(ForeignProblem::UnequalRows { tensor: other.origin.clone(), found, expected });
     }
-    Ok(found)
+    let mut begin = 0;
+    let prompts = first.pieces.iter().enumerate().map(|(index, piece)| {
+        let own = prompt(index, piece.rows.length, piece.rows.length, beside, options)?;
+        let rows = begin + own.rows.start..begin + own.rows.end;
+        begin += piece.rows.length;
+        Ok(Prompt { batch: 0, rows, ..own })
+    });
+    prompts.collect()
+}
+
+/// Returns the rows of one prompt of a batch. `rows` of them are there, and `in_prompt` of those before the steps of a generation.
+fn prompt(
+    batch: usize,
+    in_prompt: usize,
+    rows: usize,
+    beside: &Beside,
+    options: &ReadOptions,
+) -> Result<Prompt, ForeignProblem> {
+    let own = beside.rows.as_ref().and_then(|spans| spans.get(batch)).cloned();
+    let span = match own {
+        Some(span) if rows > in_prompt && span.end <= in_prompt && beside.masked != Some(rows) => {
+            if span.end < in_prompt {
+                return Err(ForeignProblem::PaddedBeforeSteps { prompt: batch });
+            }
+            span.start..rows
+        }
+        Some(span) => span,
+        None => 0..rows,
+    };
+    if span.end > rows {
+        return Err(ForeignProblem::PromptTooLong { prompt: batch, found: span.end, rows });
+    }
+    if span.start > 0 && options.model.is_some_and(|model| model.learned_positions) {
+        return Err(ForeignProblem::LeftPadding { prompt: batch, rows: span.start });
+    }
+    // The width of the mask is that of padded ids.
+    let width = beside.masked.unwrap_or(rows);
+    let ids = beside.ids.as_ref().and_then(|ids| ids.get(batch)).map(|ids| {
+        let padded =
+            beside.rows.is_some() && (ids.len() == width || span.start > 0 && ids.len() > span.len());
+        if padded { ids[span.start.min(ids.len())..span.end.min(ids.len())].to_vec() } else { ids.clone() }
+    });
+    let generated = rows > in_prompt && ids.as_ref().is_some_and(|ids| ids.len() + span.start == in_prompt);
+    let positions = beside.positions.as_ref().and_then(|positions| positions.get(batch));
+    let positions = positions.map(|positions| positions_of(positions, rows, &span)).transpose()?.flatten();
+    Ok(Prompt { batch, rows: span, token_ids: ids, generated, positions })
 }
 
 /// Returns the positions of some rows, unless they are consecutive from 0.

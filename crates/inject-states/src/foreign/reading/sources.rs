@@ -11,6 +11,22 @@ use crate::foreign::{
 pub(super) struct Source {
     pub(super) arrays: Vec<usize>,
     pub(super) name: Option<TapName>,
+    pub(super) each: Each,
+}
+
+/// The meaning of each array of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Each {
+    /// Further rows of the same prompts: the steps of a generation.
+    Step,
+    /// A prompt of its own.
+    Prompt,
+}
+
+impl Source {
+    fn steps(arrays: Vec<usize>, name: Option<TapName>) -> Self {
+        Source { arrays, name, each: Each::Step }
+    }
 }
 
 /// Chooses the arrays of states, column by column.
@@ -19,7 +35,7 @@ pub(super) fn of(
     beside: &Beside,
     options: &ReadOptions,
 ) -> Result<Vec<Source>, ForeignProblem> {
-    let one = |index| vec![Source { arrays: vec![index], name: None }];
+    let one = |index| vec![Source::steps(vec![index], None)];
     let list = || archive.arrays.iter().map(Array::described).collect();
     if let Some(name) = &options.tensor {
         if let Some(index) = archive.position(name) {
@@ -28,7 +44,7 @@ pub(super) fn of(
                 return Err(ForeignProblem::WithinBlock { tensor: name.clone() });
             }
             let name = parsed;
-            return Ok(vec![Source { arrays: vec![index], name }]);
+            return Ok(vec![Source::steps(vec![index], name)]);
         }
         return Err(ForeignProblem::NoTensor { name: name.clone(), found: list() });
     }
@@ -40,7 +56,7 @@ pub(super) fn of(
     if let (Some(last), Some(aux)) = (archive.position("hidden_state"), archive.position("aux_hidden_state"))
     {
         // SpecForge: some taps side by side, and the last.
-        return Ok([aux, last].map(|index| Source { arrays: vec![index], name: None }).into());
+        return Ok([aux, last].map(|index| Source::steps(vec![index], None)).into());
     }
     if archive.arrays.len() == 1 {
         return Ok(one(0));
@@ -60,10 +76,11 @@ pub(super) fn of(
 /// Whether an array could be states: floats of the right width, and not another output of a model.
 fn may_be_states(array: &Array, options: &ReadOptions) -> bool {
     const OTHERS: [&str; 5] = ["logits", "scores", "loss", "attentions", "past_key_values"];
-    let name = array.name.split('.').next().unwrap_or_default();
     let fits = |width: usize| options.model.is_none_or(|model| width.is_multiple_of(model.d_model.max(1)));
     let width = array.axes.last().filter(|_| array.axes.len() >= 2).map(|axis| axis.length);
-    array.encoding().is_some() && !OTHERS.contains(&name) && width.is_some_and(fits)
+    array.encoding().is_some()
+        && !array.name.split('.').any(|part| OTHERS.contains(&part))
+        && width.is_some_and(fits)
 }
 
 /// One source for each layer, if every array of floats is named after one. Of the hooks of a TransformerLens cache only those at taps are.
@@ -94,9 +111,17 @@ fn layers(
     if !named.is_empty() {
         no_entry_is_left_out(archive, floats)?;
     }
-    if are_steps(archive, &named, beside, options)? {
-        return Ok(vec![Source { arrays: named.into_iter().map(|(_, index)| index).collect(), name: None }]);
+    let each = match () {
+        () if are_prompts(archive, &named, beside, options)? => Some(Each::Prompt),
+        () if are_steps(archive, &named, beside, options)? => Some(Each::Step),
+        () => None,
+    };
+    if let Some(each) = each {
+        let arrays = named.into_iter().map(|(_, index)| index).collect();
+        return Ok(vec![Source { arrays, name: None, each }]);
     }
+    can_be_layers(archive, &named, options)?;
+    let each = each_of_steps(archive, &named, beside, options)?;
     let mut layers: Vec<Source> = Vec::new();
     for &(name, index) in &named {
         match name {
@@ -104,13 +129,78 @@ fn layers(
                 let listed = Some(TapName::Listed(layer));
                 match layers.iter_mut().find(|source| source.name == listed) {
                     Some(source) => source.arrays.push(index),
-                    None => layers.push(Source { arrays: vec![index], name: listed }),
+                    None => layers.push(Source { arrays: vec![index], name: listed, each }),
                 }
             }
-            name => layers.push(Source { arrays: vec![index], name: Some(name) }),
+            name => layers.push(Source::steps(vec![index], Some(name))),
         }
     }
     Ok(layers)
+}
+
+/// Whether the names are those of one list: 0, 1, and so on.
+fn is_list(named: &[(TapName, usize)]) -> bool {
+    named.len() > 1 && named.iter().enumerate().all(|(at, &(name, _))| name == TapName::Listed(at))
+}
+
+/// Whether a list is one of prompts: the caller says so, or there are ids or lengths of as many.
+fn are_prompts(
+    archive: &Archive,
+    named: &[(TapName, usize)],
+    beside: &Beside,
+    options: &ReadOptions,
+) -> Result<bool, ForeignProblem> {
+    let one_each = named.iter().all(|&(_, index)| archive.arrays[index].rows_of_one_prompt());
+    let stated = options.axes == Some(Axes::BatchToken) || beside.prompts()? == Some(named.len());
+    Ok(is_list(named) && one_each && stated && !archive.metadata.contains_key("taps"))
+}
+
+/// Fails if two entries have one number, and if there are more entries than the model has taps.
+fn can_be_layers(
+    archive: &Archive,
+    named: &[(TapName, usize)],
+    options: &ReadOptions,
+) -> Result<(), ForeignProblem> {
+    let listed = |name| matches!(name, TapName::Listed(_) | TapName::Step(..));
+    if let Some(pair) = named.windows(2).find(|pair| pair[0].0 == pair[1].0 && listed(pair[0].0)) {
+        let [first, second] = [0, 1].map(|at| archive.arrays[pair[at].1].name.clone());
+        return Err(ForeignProblem::RepeatedEntry { first, second });
+    }
+    let most_taps = options.model.map_or(usize::MAX, |model| model.n_layers.saturating_add(2));
+    if is_list(named) && named.len() > most_taps {
+        let first = &archive.arrays[named[0].1];
+        let (tensor, shape, entries) = (first.name.clone(), first.shape(), named.len());
+        return Err(ForeignProblem::MoreEntries { tensor, shape, entries, most_taps });
+    }
+    Ok(())
+}
+
+/// The meaning of the entries of a list of lists of layers: steps of a generation, the first with the rows of its prompt, or prompts. A step
+/// has one row, unless tokens were drafted.
+fn each_of_steps(
+    archive: &Archive,
+    named: &[(TapName, usize)],
+    beside: &Beside,
+    options: &ReadOptions,
+) -> Result<Each, ForeignProblem> {
+    let step = |&(name, index): &(TapName, usize)| match name {
+        TapName::Step(step, _) => Some((step, index)),
+        _ => None,
+    };
+    let steps: Vec<(usize, usize)> = named.iter().filter_map(step).collect();
+    let Some(&(last, index)) = steps.last() else { return Ok(Each::Step) };
+    let one_each = steps.iter().all(|&(_, index)| archive.arrays[index].rows_of_one_prompt());
+    let mut later = steps.iter().filter(|(step, _)| *step > 0);
+    let several = last > 0 && later.all(|&(_, index)| archive.arrays[index].rows() > 1);
+    match options.axes {
+        Some(Axes::BatchTapToken) if one_each => Ok(Each::Prompt),
+        _ if one_each && beside.prompts()? == Some(last + 1) && last > 0 => Ok(Each::Prompt),
+        None if several => {
+            let array = &archive.arrays[index];
+            Err(ForeignProblem::StepOfRows { tensor: array.name.clone(), rows: array.rows() })
+        }
+        _ => Ok(Each::Step),
+    }
 }
 
 /// Whether a list is one of the steps of a generation at one tap: the rows of the prompt, then single rows. Layers have equally many, and
@@ -124,9 +214,8 @@ fn are_steps(
     beside: &Beside,
     options: &ReadOptions,
 ) -> Result<bool, ForeignProblem> {
-    let in_order = named.iter().enumerate().all(|(at, &(name, index))| {
-        name == TapName::Listed(at) && !archive.arrays[index].name.contains("layer")
-    });
+    let in_order =
+        is_list(named) && named.iter().all(|&(_, index)| !archive.arrays[index].name.contains("layer"));
     let [(_, first), steps @ ..] = named else { return Ok(false) };
     let single = steps.iter().all(|&(_, step)| archive.arrays[step].rows() == 1);
     if !in_order || steps.is_empty() || !single || archive.metadata.contains_key("taps") {

@@ -1,0 +1,121 @@
+//! One tap, tried with a bounded number of candidates.
+
+use ndarray::Array2;
+
+use super::{NearMiss, samples::Samples};
+use crate::{
+    acceptance::NoiseOrigin,
+    chance::separation,
+    collisions::norm,
+    error::InvertError,
+    inverter::Inverter,
+    models::{Decoder, FloatFormat, Progress, Tap, config::NormConfig},
+    policy::PolicyChoice,
+    settings::{Budget, Scan, Settings, TapCheck},
+    target::TargetStates,
+    transformation::Transformation,
+    tuning::{ALONE_BY_SAMPLE, NEIGHBOURS_SAMPLE, TAP_CANDIDATES},
+};
+
+/// A first state, and what is known of it, to try taps for.
+pub(super) struct Trial<'a> {
+    pub(super) decoder: &'a Decoder,
+    /// The state of the first position. Shape `[1, d_model]`.
+    pub(super) first: Array2<f64>,
+    pub(super) dtype: FloatFormat,
+    pub(super) given: &'a [u32],
+    pub(super) begins: Option<u32>,
+    pub(super) settings: &'a Settings,
+}
+
+/// The result of one tap.
+pub(super) enum Trialled {
+    /// A token fits the state at the tap.
+    Fits(Fit),
+    /// No token tested fits, and this one came nearest.
+    Nearest(Nearest),
+    /// No candidate was compared with the state.
+    Nothing,
+}
+
+/// A token that fits.
+#[derive(Clone, Copy)]
+pub(super) struct Fit {
+    /// Its distance, as a share of the length of the state.
+    pub(super) share: f64,
+    /// Whether it fits within the noise of computing in f32.
+    pub(super) is_exact: bool,
+    /// Whether directions were compared.
+    pub(super) by_direction: bool,
+}
+
+/// The nearest token at a tap where none fits.
+#[derive(Clone, Copy)]
+pub(super) struct Nearest {
+    pub(super) token: u32,
+    pub(super) miss: NearMiss,
+    /// Whether it is so much nearer than all others tested that it is the token, and noise that is not known hides it.
+    pub(super) stands_out: bool,
+}
+
+impl Trial<'_> {
+    /// The state at a tap, compared by its direction if `change` says so.
+    fn target(&self, tap: Tap, change: &Transformation) -> Result<TargetStates, InvertError> {
+        let target = TargetStates::new(self.first.clone(), tap, self.dtype)?;
+        Ok(if *change == Transformation::Direction { target.by_direction() } else { target })
+    }
+
+    /// The change that the state itself shows: it may lack its mean, or be divided by its length.
+    pub(super) fn shown_change(&self) -> Result<Transformation, InvertError> {
+        let blind = matches!(self.decoder.config().final_norm, NormConfig::Layer { .. });
+        let target = self.target(Tap::Embedding, &Transformation::None)?;
+        Ok(match () {
+            () if blind && target.has_no_means() => Transformation::Centred,
+            () if target.has_unit_lengths() => Transformation::Direction,
+            () => Transformation::None,
+        })
+    }
+
+    /// The taps, the likeliest first.
+    pub(super) fn ranked(&self, samples: &Samples, change: &Transformation) -> Result<Vec<Tap>, InvertError> {
+        let mut state = self.target(Tap::Embedding, change)?.state(0).to_vec();
+        change.apply(&mut state, self.first.ncols());
+        Ok(samples.ranked(&state, change)?.into_iter().map(|likely| likely.tap).collect())
+    }
+
+    /// Looks for a token whose state at a tap is the one given.
+    pub(super) fn fits(
+        &self,
+        tap: Tap,
+        change: &Transformation,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Trialled, InvertError> {
+        let candidates = TAP_CANDIDATES.min(self.decoder.config().vocab_size);
+        let settings = self
+            .settings
+            .clone()
+            .with_scan(Scan::AsNeeded)
+            .with_tap_check(TapCheck::Never)
+            .with_budget(Budget::unlimited().with_candidates(candidates));
+        let target = self.target(tap, change)?.after(self.decoder, self.given)?;
+        let inverter = Inverter::new(self.decoder, tap, settings)?.with_weights_as_given();
+        let choice = PolicyChoice::auto(self.decoder, tap, target.positions(), None, self.begins);
+        let inversion = inverter.invert(&target, &mut inverter.searcher(&choice.policy), progress)?;
+        let Some((last, kept)) = inversion.positions.last().and_then(|last| Some((last, last.kept?))) else {
+            return Ok(Trialled::Nothing);
+        };
+        let by_direction = inversion.transformation == Transformation::Direction;
+        let length = if by_direction { 1.0 } else { norm(target.state(target.positions() - 1)) };
+        let share = kept.distance / length.max(f64::MIN_POSITIVE);
+        if last.verdict.is_verified() {
+            let is_exact = kept.noise == NoiseOrigin::Computing;
+            return Ok(Trialled::Fits(Fit { share, is_exact, by_direction }));
+        }
+        let miss = NearMiss { tap, distance: kept.distance, floor: kept.noise_floor, share };
+        let apart = separation(ALONE_BY_SAMPLE, self.first.ncols());
+        let is_sample = last.candidates_tested >= NEIGHBOURS_SAMPLE.min(self.decoder.config().vocab_size);
+        let stands_out =
+            is_sample && kept.runner_up.is_some_and(|other| other.distance >= apart * kept.distance);
+        Ok(Trialled::Nearest(Nearest { token: kept.token_id, miss, stands_out }))
+    }
+}
