@@ -8,6 +8,7 @@ use std::sync::{PoisonError, RwLock};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+use super::narrow::is_narrow;
 use crate::host;
 
 /// Multiplies matrices with the precision of their format.
@@ -16,10 +17,25 @@ use crate::host;
 ///
 /// As those of burn's `matmul`.
 pub(super) fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
-    match a.dtype() == DType::F32 && rounds_products(&a.device()) {
-        true => in_parts(a, b),
-        false => a.matmul(b),
+    match a.dtype() {
+        DType::F32 if rounds_products(&a.device()) => in_parts(a, b),
+        dtype if is_narrow(dtype) && is_small(&a, &b) && host::is_remote(&a.device()) => widened(a, b),
+        _ => a.matmul(b),
     }
+}
+
+/// Whether cubek 0.3.1 calls a product small (`MatmulGlobalScale::Small`): burn then tunes kernels without tensor cores too.
+fn is_small<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> bool {
+    [a, b].into_iter().flat_map(|t| t.dims().into_iter().skip(D - 2)).all(|side| side < 512)
+}
+
+/// Multiplies matrices of a 16-bit format in F32. TF32 holds their numbers, so the result is rounded once.
+///
+/// NVRTC takes more than a minute for each of the kernels without tensor cores that burn would try in BF16 or F16, and a second in
+/// F32.
+fn widened<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    let dtype = a.dtype();
+    a.cast(DType::F32).matmul(b.cast(DType::F32)).cast(dtype)
 }
 
 /// Returns whether a device rounds F32 numbers before it multiplies matrices of them. The decoder then computes each product in
@@ -139,6 +155,29 @@ mod tests {
             }
             let once = error(tf32(a.clone()).matmul(tf32(b.clone())), &a, &b);
             assert!(once > allowed, "one product of rounded numbers does not: {once:e}");
+        }
+    }
+
+    #[test]
+    fn a_small_product_of_16_bits_is_rounded_once() {
+        let device = inject_testing::any_device();
+        device.seed(5);
+        let normal =
+            |shape| Tensor::<3>::random(shape, Distribution::Normal(0.0, 1.0), (&device, DType::F32));
+        for (dtype, unit) in [(DType::BF16, 2_f64.powi(-8)), (DType::F16, 2_f64.powi(-11))] {
+            let (a, b) = (normal([2, 5, 64]).cast(dtype), normal([2, 64, 7]).cast(dtype));
+            assert!(is_small(&a, &b) && !is_small(&a, &b.clone().repeat_dim(2, 100)));
+            let found = widened(a.clone(), b.clone());
+            assert_eq!((found.dtype(), found.dims()), (dtype, [2, 5, 7]));
+            let host = |t: Tensor<3>| host::to_host::<f64, 3>(t).unwrap();
+            let (a, b, found) = (host(a), host(b), host(found));
+            for (at, found) in found.into_iter().enumerate() {
+                let (batch, row, column) = (at / 35, at / 7 % 5, at % 7);
+                let terms = (0..64).map(|k| a[(batch * 5 + row) * 64 + k] * b[(batch * 64 + k) * 7 + column]);
+                let exact: f64 = terms.sum();
+                // The sum of 64 terms in F32 is off by far less.
+                assert!((found - exact).abs() <= 1.01 * unit * exact.abs() + 1e-4, "{found}, {exact}");
+            }
         }
     }
 
