@@ -93,6 +93,28 @@ fn states_of_the_model_have_no_factor() {
 }
 
 #[test]
+fn a_factor_that_explains_the_first_state_alone_is_dropped() {
+    for device in inject_testing::compiled() {
+        let decoder = random("llama", 31, &device);
+        let tap = Tap::Block(decoder.config().n_layers());
+        let producer = decoder.clone().computing_in(FloatFormat::Bf16);
+        let mut states = target(&producer, &PROMPT, tap).states().to_owned();
+        states.row_mut(0).mapv_inplace(|value| 8.0 * value);
+        let first = TargetStates::new(states.clone(), tap, FloatFormat::Bf16).unwrap();
+        let found = invert(&decoder, &first, &Policy::new(), Settings::new()).unwrap();
+        assert!(found.cost.stages().contains_key("factor"), "{found:?}");
+        assert_eq!(found.transformation, Transformation::None, "{found:?}");
+        assert!(found.positions.iter().all(|position| !position.verdict.is_verified()), "{found:?}");
+        // It is kept if it explains the second state too, whatever the third.
+        states.row_mut(1).mapv_inplace(|value| 8.0 * value);
+        let both = TargetStates::new(states, tap, FloatFormat::Bf16).unwrap();
+        let found = invert(&decoder, &both, &Policy::new(), Settings::new()).unwrap();
+        assert!(matches!(found.transformation, Transformation::Scaled { .. }), "{found:?}");
+        assert_eq!(found.token_ids()[..2], PROMPT[..2], "{found:?}");
+    }
+}
+
+#[test]
 fn centred_states_are_recognised_in_models_that_are_blind_to_the_mean() {
     for device in inject_testing::compiled() {
         for case in FAMILIES {
