@@ -38,6 +38,7 @@ mod text_file;
 mod threads;
 mod token;
 mod train_tiny;
+mod unfinished;
 mod without_effect;
 
 pub mod plot;

@@ -20,6 +20,7 @@ use crate::{
     options::{DeviceOptions, OutputFolder},
     outcome::{Failure, Outcome},
     output::say,
+    unfinished::Unfinished,
 };
 use measure::{continuation, held_out_losses};
 use shape::config_json;
@@ -85,6 +86,8 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     }
     let device = options.device.open()?;
     let folder = OutputFolder::open_empty(&options.out)?;
+    let files = ["tokenizer.json", "config.json", "model.safetensors", "README.md"];
+    let unfinished = Unfinished::new(files.map(|name| folder.path().join(name)).to_vec());
     let begin = Instant::now();
 
     let tokenizer = learn_vocabulary(seed)?;
@@ -105,6 +108,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     let figures = format!("{} parameters; held-out loss {losses}", count(config.n_parameters()));
     say(&format!("{figures}; took {took}"));
     folder.write("README.md", readme(options, &figures))?;
+    unfinished.finished();
     for prompt in ["One morning", "def count"] {
         say(&format!("---\n{}", continuation(&model, prompt, 160)?));
     }

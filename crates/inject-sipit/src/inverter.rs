@@ -281,7 +281,8 @@ fn complete(
     let Some(factor) = recovery.factor else { return recovery.conclude(progress) };
     let Recovery { comparison, searcher, .. } = recovery;
     let (target, quiet) = (comparison.target.clone().scaled(factor.by, factor.within)?, OnceCell::new());
-    let again = Recovery::begin(comparison.inverter, &target, searcher, &quiet)?;
+    let mut again = Recovery::begin(comparison.inverter, &target, searcher, &quiet)?;
+    again.comparison.watch = comparison.watch;
     let mut inversion = complete(again, progress)?;
     if factor.is_refuted(&inversion, target.given().len()) {
         // It was no factor. Neither the unit nor the tap is doubted again.

@@ -10,7 +10,7 @@ use inject_sipit::{
     states::durable::{self, FileError},
 };
 
-use crate::{options::OutputFolder, outcome::Failure};
+use crate::{options::OutputFolder, outcome::Failure, unfinished::Unfinished};
 
 /// Writes every file of a checkpoint, `config.json` last: until then the folder is not a checkpoint. What a killed run left is
 /// overwritten. After a failure nothing is left.
@@ -30,7 +30,7 @@ pub(crate) fn write(
     let remains = remains_of_a_killed_run(folder, &place(config.name()))?;
     // The lock of this file is that of the folder.
     durable::replace_with(&place(config.name()), |out| {
-        let unfinished = Unfinished(paths);
+        let unfinished = Unfinished::new(paths);
         for path in &remains {
             durable::remove(path)?;
         }
@@ -74,25 +74,6 @@ fn is_of_weights(name: &str) -> bool {
     let whole = name.strip_suffix(".partial").unwrap_or(name);
     whole.starts_with("model")
         && (whole.ends_with(".safetensors") || whole.ends_with(".safetensors.index.json"))
-}
-
-/// Files that are removed, finished or not, unless all of them are finished.
-struct Unfinished(Vec<PathBuf>);
-
-impl Unfinished {
-    fn finished(mut self) {
-        self.0.clear();
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        for path in &self.0 {
-            // The error that led here is the one to report.
-            let _ = durable::remove(path);
-            let _ = durable::remove(&durable::partial(path));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -29,29 +29,41 @@ const MODEL_WITHIN: &[&str] = &[
     "model.ln_f.",
 ];
 
-/// Beginnings of names that a checkpoint of training has beside those of a model, and no model has.
+/// First steps of names that a checkpoint of training has beside those of a model, and no model has.
 const BESIDE: &[&str] = &[
     "optim",
-    "opt.",
-    "opt_",
-    "lr_",
-    "sched",
+    "optimizer",
+    "optimizers",
+    "optimizer_state",
+    "optimizer_states",
+    "opt",
+    "opt_state",
+    "lr_scheduler",
+    "lr_schedulers",
+    "scheduler",
+    "schedulers",
+    "scheduler_state",
     "scaler",
     "grad_scaler",
     "amp",
     "ema",
     "model_ema",
+    "ema_model",
     "rng",
-    "torch_rng",
-    "cuda_rng",
-    "cpu_rng",
-    "random",
+    "rng_state",
+    "rng_states",
+    "random_state",
+    "random_states",
     "epoch",
     "step",
     "global_step",
     "iter",
+    "iter_num",
+    "iteration",
     "loss",
-    "best_",
+    "best_loss",
+    "best_val_loss",
+    "best_metric",
     "callbacks",
     "loops",
     "hyper_parameters",
@@ -59,6 +71,9 @@ const BESIDE: &[&str] = &[
     "args",
     "config",
 ];
+
+/// Ends of such first steps, after the name of what they belong to.
+const BESIDE_ENDS: &[&str] = &["_state_dict", "_state_dicts", "_rng_state", "_rng_state_all", "_rng_states"];
 
 /// The most wrappers at the beginning of a name. Real ones have three.
 const DEEPEST: usize = 8;
@@ -90,7 +105,10 @@ pub(super) fn unwrap<'n>(names: impl Iterator<Item = &'n str>) -> Option<Unwrapp
             break;
         }
     }
-    unwrapped.leave_out(|name| BESIDE.iter().any(|beginning| name.starts_with(beginning)));
+    unwrapped.leave_out(|name| {
+        let step = first_step(name);
+        BESIDE.contains(&step) || BESIDE_ENDS.iter().any(|end| step.ends_with(end))
+    });
     let distinct: BTreeSet<&String> = unwrapped.own.values().collect();
     let changes = !unwrapped.wrappers.is_empty() || !unwrapped.left_out.is_empty();
     (changes && distinct.len() == unwrapped.own.len()).then_some(unwrapped)
@@ -152,12 +170,15 @@ impl Unwrapped {
     }
 
     fn leave_out(&mut self, is_beside: impl Fn(&str) -> bool) {
-        let first_step = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
-        let steps: BTreeSet<String> =
-            self.own.values().filter(|name| is_beside(name)).map(|name| first_step(name)).collect();
+        let beside = self.own.values().filter(|name| is_beside(name));
+        let steps: BTreeSet<String> = beside.map(|name| first_step(name).to_owned()).collect();
         self.own.retain(|_, name| !is_beside(name));
         self.left_out.extend(steps);
     }
+}
+
+fn first_step(name: &str) -> &str {
+    name.split('.').next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -234,6 +255,15 @@ mod tests {
         let (found, wrappers, left_out) = names(&[&beside[..], &model].concat());
         assert_eq!((found, wrappers), (model.map(str::to_owned).to_vec(), Vec::new()));
         assert_eq!(left_out, ["ema", "loss", "optimizer_state_dict", "rng", "step"]);
+    }
+
+    #[test]
+    fn a_tensor_whose_name_only_begins_like_a_state_of_training_is_the_models() {
+        let model = ["argsort_head.w", "config_proj.w", "lm_head.w", "model.a.w", "step_embedding.w"];
+        assert_eq!(names(&model), (model.map(str::to_owned).to_vec(), Vec::new(), Vec::new()));
+        let (found, _, left_out) = names(&[&model[..], &["cuda_rng_state_all.0", "step"]].concat());
+        assert_eq!(found, model);
+        assert_eq!(left_out, ["cuda_rng_state_all", "step"]);
     }
 
     #[test]

@@ -109,7 +109,9 @@ impl Recovery<'_, '_> {
             .with_scan(Scan::AsNeeded)
             .with_tap_check(TapCheck::Never)
             .with_beam(1)
-            .with_budget(settings.budget.with_candidates(SCALE_CANDIDATES));
+            .with_budget(
+                settings.budget.with_candidates(SCALE_CANDIDATES).with_time(self.comparison.watch.left()),
+            );
         let inverter = inverter.with_settings(searching)?.with_weights_as_given();
         let first = target.first_open(inverter.decoder)?.by_direction();
         let choice = PolicyChoice::auto(inverter.decoder, inverter.tap, at + 1, None, begins);

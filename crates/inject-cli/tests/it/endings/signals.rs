@@ -90,6 +90,21 @@ fn a_signal_ends_a_study_between_two_units_and_the_same_command_continues() {
     assert!(continued == whole);
 }
 
+#[test]
+fn a_signal_leaves_nothing_of_a_training_that_is_not_finished_and_the_same_command_begins_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let training = "train-tiny --batch 1 --layers 1 --width 16 --out model --steps";
+    for (signal, status) in [("INT", 130), ("TERM", 143)] {
+        let mut child = program(dir.path());
+        child.args(training.split(' ')).arg("1000000").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        wait_until(&mut child, || dir.path().join("model/config.json").exists());
+        interrupt(child, signal, status, "interrupted: nothing was kept, and the same command begins again");
+        assert!(!dir.path().join("model").exists());
+    }
+    succeed(dir.path(), &format!("{training} 1"));
+}
+
 /// Waits until the program listens for signals, where the system reports it.
 fn listens(child: &mut Child) {
     const SIGINT: u64 = 1 << (2 - 1);
