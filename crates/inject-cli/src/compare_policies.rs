@@ -51,7 +51,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FOLDER")]
     lens: Option<PathBuf>,
     /// The most seconds a policy may spend on each prompt
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value_t = 5.0)]
     max_seconds: f64,
     /// The seed of the policies that draw at random; each prompt adds its number
     #[arg(long, value_name = "SEED", default_value_t = 8)]

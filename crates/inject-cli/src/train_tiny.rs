@@ -60,7 +60,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "COUNT", default_value = "4")]
     heads: NonZeroUsize,
     /// The learning rate after the warm-up
-    #[arg(long, value_name = "RATE", default_value_t = 3e-3)]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, default_value_t = 3e-3)]
     learning_rate: f64,
     /// The number of parts of a batch that are computed at once, each on a thread of its own. The weights depend on it by rounding
     #[arg(long, value_name = "COUNT", default_value = "2")]

@@ -46,7 +46,7 @@ pub enum Unit {
     Taps,
     /// Steps of an optimiser during training.
     Steps,
-    /// Units of a study, as its journal records them.
+    /// Units of a study, as its journal records them, or attempts.
     Units,
 }
 

@@ -129,7 +129,7 @@ pub fn find_tap(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<FoundTap, InvertError> {
     let &TapSearch { given, begins, settings, most } = search;
-    let first = states.slice(s![..1.min(states.nrows()), ..]).to_owned();
+    let first = states.slice(s![..1.min(states.nrows()), ..]).as_standard_layout().into_owned();
     let trial = Trial { decoder, first, dtype, given, begins, settings };
     check_width(decoder, trial.first.ncols())?;
     let samples = Samples::compute(decoder, given, begins)?;

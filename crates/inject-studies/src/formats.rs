@@ -94,7 +94,6 @@ pub struct FormatStudy {
 #[non_exhaustive]
 pub struct InFormat {
     /// The numbers to which the format applies.
-    #[serde(alias = "held")]
     pub storage: Storage,
     /// The tap at which the states were read.
     #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Tap"))]

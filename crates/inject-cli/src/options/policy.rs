@@ -65,7 +65,7 @@ pub(crate) struct PolicyOptions {
     #[arg(long, value_name = "COUNT")]
     pub(crate) max_candidates: Option<usize>,
     /// The most seconds to spend on each prompt
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub(crate) max_seconds: Option<f64>,
     /// Megabytes that one batch may take. If given, a prompt that needs more, or a compressed file of states that unpacks to more, is
     /// refused [default: 512]

@@ -209,6 +209,7 @@ fn repeat_table(study: &RepeatStudy, model: &LoadedModel) -> Table {
     let title = format!("One token, once to {} times ({positions}; L2)", number::count(study.most));
     let headings = [
         "token",
+        "id",
         "BOS",
         "tap",
         "smallest",
@@ -223,6 +224,7 @@ fn repeat_table(study: &RepeatStudy, model: &LoadedModel) -> Table {
         for at in &repeats.taps {
             table.push([
                 Cell::Text(token::printable(model, repeats.token)),
+                Cell::of(repeats.token),
                 Cell::of(if repeats.bos.is_some() { "yes" } else { "no" }),
                 Cell::of(at.tap),
                 at.smallest.into(),

@@ -32,13 +32,13 @@ pub(super) fn find_rounded(
     for (turn, format) in known.into_iter().enumerate() {
         let mut tried = |inner: Progress<'_>| {
             let report =
-                Progress::new("look for the tap with rounded weights", Unit::Taps, turn as u64, total);
+                Progress::new("look for the tap with rounded weights", Unit::Units, turn as u64, total);
             progress(report.with_part(inner.fraction()));
         };
         let decoder = trial.decoder.clone().with_weights_in(format)?;
         let samples = Samples::compute(&decoder, trial.given, Some(nearest.token))?;
         let trial = Trial { decoder: &decoder, first: trial.first.clone(), ..*trial };
-        if let Some((tap, share)) = samples.nearest(trial.first.as_slice().expect("a row of its own"))?
+        if let Some((tap, share)) = samples.nearest(trial.first.as_slice().expect("in standard layout"))?
             && ROUNDED_NEARER * share <= nearest.miss.share
             && matches!(trial.fits(tap, &Transformation::None, &mut tried)?, Trialled::Fits(_))
         {

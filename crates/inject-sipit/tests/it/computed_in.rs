@@ -182,7 +182,7 @@ fn rounded_weights_are_recognised_in_states_of_no_16_bit_grid() {
 
 #[test]
 fn a_rounding_that_explains_the_first_two_states_alone_is_dropped() {
-    let mut dropped = 0;
+    let mut dropped = Vec::new();
     for device in inject_testing::compiled() {
         for case in FAMILIES {
             let decoder = random(case, 31, &device);
@@ -198,10 +198,14 @@ fn a_rounding_that_explains_the_first_two_states_alone_is_dropped() {
             let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
             let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
             assert_honest(&inversion, case);
-            dropped += usize::from(inversion.producer == Some(Producer::Noise(NumberFormat::Int4)));
+            if inversion.producer == Some(Producer::Noise(NumberFormat::Int4)) {
+                dropped.push(case);
+            }
         }
     }
-    assert!(dropped > 0);
+    // In the others nothing explains the first two states.
+    println!("dropped {dropped:?}");
+    assert!(!dropped.is_empty());
 }
 
 #[test]

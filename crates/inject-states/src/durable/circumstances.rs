@@ -63,4 +63,13 @@ mod tests {
         let all = json!({ "lanes": 2, "weights_held_as": null, "instructions": null });
         assert_eq!(Value::Object(to_fields(known)), all);
     }
+
+    #[test]
+    fn every_field_is_recorded() {
+        let device = inject_testing::any_device();
+        let circumstances = inject_testing::models::random("gpt2", 1, &device).circumstances();
+        let Value::Object(own) = serde_json::to_value(circumstances).unwrap() else { panic!() };
+        let recorded = to_fields(circumstances);
+        assert!(own.keys().all(|field| recorded.contains_key(field)), "{own:?}, {recorded:?}");
+    }
 }
