@@ -30,8 +30,9 @@
 //! - [`lens`]: lenses draft a whole prompt from its states at once.
 //! - [`Acceptance`] and [`NoiseModel`]: the rule by which a candidate counts as the token. [`NoiseOrigin`] says where its bound comes from.
 //! - [`Calibration`]: the noise of a producer that computes in another format. [`Producer`]: the format that an inversion found.
-//! - [`find_tap`]: the tap of states whose file does not name it, as a [`FoundTap`], or a [`NearMiss`]. [`likely_taps`] ranks the taps without
-//!   trying them: a [`LikelyTap`] is a tap with its likelihood.
+//! - [`find_tap`]: the tap of states whose file does not name it, as a [`FoundTap`], or a [`NearMiss`]. A [`TapSearch`] holds what is
+//!   known of the states, and the number of taps to try. [`likely_taps`] ranks the taps without trying them: a [`LikelyTap`] is a tap with its
+//!   likelihood.
 //! - [`Inversion`], [`Position`], [`Verdict`] and [`inversion`]: the result and its cost.
 //! - [`InvertError`]: every failure of an inversion. A [`LensError`] and a [`CalibrationError`] are about a file of that kind, and a
 //!   [`TensorFileError`] about its bytes.

@@ -2,9 +2,10 @@
 //!
 //! Every tap's states of a few hundred tokens are computed in one pass. A state that lies next to one of them names its tap at once,
 //! as BOS does. Otherwise the taps are ranked by the likelihood of the state under a normal distribution fitted to each tap's sample.
-//! The ranking only decides the order in which taps are tried: a tap is found when some token fits there.
+//! The ranking only decides the order in which taps are tried: a tap is found when some token fits there. If none fits at any tap, the one is
+//! found at which a token is much nearer than all others tested.
 //!
-//! If none fits, and a token is yet nearer than those of another model are, its weights may have been rounded. Then the weights are rounded as
+//! Otherwise, if a token is yet nearer than those of another model are, its weights may have been rounded. Then the weights are rounded as
 //! the usual programs do it, and the tap is looked for with them.
 
 mod normal;
@@ -111,8 +112,8 @@ pub struct TapSearch<'a> {
 ///
 /// Where nothing fits at a tap, the direction of the state is compared too, at the tap that is likeliest by directions: the states
 /// may have been multiplied by a number. The final norm hardly changes some directions, so noise lets a token fit before and after it. Of such
-/// taps the one is found at which the token is nearest. Where nothing fits at any tap, a token that is much nearer than all others tells
-/// the tap, or else rounded weights are tried.
+/// taps the one is found at which the token is nearest. Where nothing fits at any tap, a token that is much nearer than all others
+/// determines the tap, or else rounded weights are tried.
 ///
 /// # Shapes
 ///

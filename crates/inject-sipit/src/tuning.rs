@@ -86,7 +86,7 @@ pub(crate) const NEIGHBOURS_SAMPLE: usize = 512;
 pub(crate) const CALIBRATION_COUNTS: f64 = 4.0;
 
 // The tap of states that do not say it. Not compared with other values. They decide which taps are tried, in which order and for how
-// long; a tap is taken only if a token fits there.
+// long; a tap is taken only if a token fits there, or is much nearer than all others tested.
 
 /// Tokens whose states at every tap are compared with a state.
 pub(crate) const TAP_SAMPLE: usize = 192;

@@ -307,7 +307,12 @@ pub(super) fn open(options: &Options, model: &Model, path: &Path) -> Result<Stat
     if let Some(bytes) = room::for_unpacking(options.policy.memory) {
         read = read.most_unpacked(bytes);
     }
-    let renamed = [("by `tensor`", "by --tensor"), ("by `axes`", "by --axes"), ("by `row`", "by --row")];
+    let renamed = [
+        ("by `tensor`", "by --tensor"),
+        ("by `axes`", "by --axes"),
+        ("Give `axes`", "Give --axes"),
+        ("by `row`", "by --row"),
+    ];
     StatesFile::open_with(path, &read).map_err(|error| Failure::from(error).rephrased(&renamed))
 }
 

@@ -67,7 +67,7 @@ pub(super) fn choose(
         }
         match find(options, model, file, column)? {
             FoundTap::Fits(tap) => {
-                note(&format!("{name}{tap}, as the first state tells"));
+                note(&format!("{name}{tap}, found from the first state"));
                 found.push((column, tap));
             }
             FoundTap::Nowhere(nearest) => {
@@ -112,7 +112,7 @@ fn no_tap(options: &Options, file: &StatesFile, nearest: Option<NearMiss>) -> St
     match nearest.filter(NearMiss::is_of_other_weights) {
         Some(NearMiss { tap, .. }) => format!(
             "{seen} States of another model are about as far away as they are long. So most likely these are those of other weights of this model, \
-             such as fine-tuned or rounded ones (--tap {tap} fits best, and tries rounded weights whole; taps near it may fit as well), or they \
+             such as fine-tuned or rounded ones (try --tap {tap}, where the nearest state is: it also tries rounded weights), or they \
              do not begin with the first token ({prefix})"
         ),
         None => format!(

@@ -61,7 +61,7 @@ pub(crate) struct Options {
     prompts: PromptOptions,
     #[command(flatten)]
     model: ModelOptions,
-    /// Megabytes that one batch or one search may take. If given, a prompt that takes more is refused [default: 1024]
+    /// Megabytes that one batch or one search may take. If given, a prompt that needs more is refused [default: 1024]
     #[arg(long, value_name = "MB")]
     memory: Option<Megabytes>,
 }

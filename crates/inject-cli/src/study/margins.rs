@@ -67,7 +67,7 @@ pub(crate) struct Options {
     prompts: PromptOptions,
     #[command(flatten)]
     model: ModelOptions,
-    /// Megabytes that one batch may take. If given, a prompt that takes more is refused [default: 512]
+    /// Megabytes that one batch may take. If given, a prompt that needs more is refused [default: 512]
     #[arg(long, value_name = "MB")]
     memory: Option<Megabytes>,
 }

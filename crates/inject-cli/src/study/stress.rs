@@ -51,7 +51,7 @@ pub(crate) struct Options {
     prompts: PromptOptions,
     #[command(flatten)]
     model: ModelOptions,
-    /// Megabytes that one search may take. If given, a prompt that takes more is refused [default: 2048]
+    /// Megabytes that one search may take. If given, a prompt that needs more is refused [default: 2048]
     #[arg(long, value_name = "MB")]
     memory: Option<Megabytes>,
 }

@@ -134,7 +134,7 @@ fn a_column_that_fits_nothing_is_named() {
     assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
     for part in [
         "column 0: none, because it holds nothing but zeros",
-        "column 1: block-2, as the first state tells",
+        "column 1: block-2, found from the first state",
         "column 2: none, because no token tested has its first state",
         "times the noise floor",
     ] {
@@ -237,7 +237,7 @@ fn a_batch_and_a_folder_of_files_are_inverted_whole() {
 #[test]
 fn the_tap_is_found_where_the_file_does_not_name_it() {
     for (file, options, said) in [
-        ("any-name.safetensors", "", "block-2, as the first state tells"),
+        ("any-name.safetensors", "", "block-2, found from the first state"),
         ("any-name.safetensors", "--tap auto", "block-2"),
         ("side-by-side.safetensors", "--tap auto", "column 1: block-2"),
         ("side-by-side.safetensors", "--tap auto --column 1", "block-2"),

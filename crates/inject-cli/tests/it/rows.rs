@@ -77,7 +77,7 @@ fn a_factor_of_all_states_is_named() {
     // The tap is found beside the factor.
     let ran = invert(&states().mapv(|value| value * 0.125), "--tap auto --json");
     assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("block-2, as the first state tells"), "{}", ran.err);
+    assert!(ran.err.contains("block-2, found from the first state"), "{}", ran.err);
     // States as the model computes them have no such field.
     assert!(recovered(&states(), "", 0).get("change").is_none());
 }
@@ -182,7 +182,7 @@ fn the_tap_is_found_from_the_row_of_the_first_position() {
     let positions = rows.map(|row| row as i64);
     let ran = invert_beside(&states, Some(&positions), "--json");
     assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("block-2, as the first state tells"), "{}", ran.err);
+    assert!(ran.err.contains("block-2, found from the first state"), "{}", ran.err);
     let json: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(json["recovered"]["token_ids"], Value::from(&PROMPT[..6]));
 }

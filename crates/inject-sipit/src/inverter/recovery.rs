@@ -31,7 +31,8 @@ pub(super) struct Recovery<'r, 'p> {
     pub(super) rounded_at: Option<(usize, u32)>,
     /// Whether other weights were tried as noise too.
     pub(super) weights_doubted: bool,
-    /// The beginning that rounded weights gave, which explained no more. It is the result if nothing explains more.
+    /// The part of the prompt that rounded weights gave before a position failed. It is the result if the whole vocabulary fails without
+    /// them, unless their noise explains the states.
     pub(super) refuted: Option<Inversion>,
     /// The prompt that other weights gave. The recovery is then over.
     pub(super) by_other_weights: Option<Inversion>,

@@ -273,8 +273,8 @@ pub enum ForeignProblem {
     },
     /// A list that is longer than that of all taps.
     #[error(
-        "a list of {entries} tensors such as `{tensor}` of shape {shape:?} is no list of layers, because the model has {most_taps} taps: \
-         if they are prompts, say so by `axes`: batch-token; the steps of several prompts are read as [prompt, 1, d_model] each"
+        "a list of {entries} tensors such as `{tensor}` of shape {shape:?} cannot be layers: the model has {most_taps} taps. \
+         Give `axes` batch-token if they are prompts; the steps of several prompts are read as [prompt, 1, d_model] each"
     )]
     MoreEntries {
         /// Name of the first entry.

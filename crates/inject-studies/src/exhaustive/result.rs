@@ -27,8 +27,8 @@ pub struct ExhaustiveStudy {
     /// The number of pairs of extensions by such tokens.
     #[serde(alias = "twin_pairs")]
     pub pairs_with_equal_embeddings: u64,
-    /// The number of pairs of extensions of one prompt, without those by tokens with equal embeddings. All of them were examined. In a finished study
-    /// the two numbers add up to [`pairs_within`](super::pairs_within).
+    /// The number of pairs of extensions of one prompt, without those by tokens with equal embeddings. All of them were examined. In a
+    /// finished study the two numbers add up to [`pairs_within`](super::pairs_within).
     pub pairs_within: u64,
     /// The number of pairs of extensions of two different prompts. All of them were examined.
     pub pairs_across: u64,

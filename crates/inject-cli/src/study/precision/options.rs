@@ -72,7 +72,7 @@ pub(crate) struct Options {
     pub(super) recovery: RecoveryPart,
     #[command(flatten)]
     pub(super) model: ModelOptions,
-    /// Megabytes that one batch may take. If given, a prompt that takes more is refused [default: 1024]
+    /// Megabytes that one batch may take. If given, a prompt that needs more is refused [default: 1024]
     #[arg(long, value_name = "MB")]
     pub(super) memory: Option<Megabytes>,
 }

@@ -94,7 +94,11 @@ fn other_weights_of_the_model_are_not_called_another_model() {
     });
     let ran = invert(&other, Tap::Block(3), &|_| {}, "--tap auto");
     assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
-    for part in ["other weights of this model", "--tap block-3 fits best", "of the state's length"] {
+    for part in [
+        "other weights of this model",
+        "try --tap block-3, where the nearest state is",
+        "of the state's length",
+    ] {
         assert!(ran.err.contains(part), "`{part}` is not in {}", ran.err);
     }
 }

@@ -74,7 +74,7 @@ impl Recovery<'_, '_> {
                 let weights = Weights::Rounded(rounded.clone(), computed_in);
                 let inversion = inverter.invert_by(&weights, target, self.searcher.policy(), progress)?;
                 let failed = inversion.positions.iter().any(|found| found.verdict == Verdict::Failed);
-                // Where nothing lies as near as the noise, the weights of the first positions may be others that are rounded alike.
+                // If no state lies within computing noise, other weights of as many bits may have made these.
                 if failed
                     && !inverter
                         .with_weights(&rounded, inverter.settings.clone())
