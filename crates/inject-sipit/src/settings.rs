@@ -138,8 +138,9 @@ impl Settings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ComputedIn {
-    /// In f32, until no candidate fits. Then in 16 bits, if the states lie on the grid of such a format; and, if the whole vocabulary
-    /// fails at the first or second position, in bf16 whatever they are stored in, and with weights rounded to 8 or 4 bits.
+    /// In f32, until no candidate fits. Then in 16 bits, if the states lie on the grid of such a format. If 4,096 candidates fail at the
+    /// first or second position, with weights rounded in a known way. If the whole vocabulary fails there, in bf16 whatever the states
+    /// are stored in, and with other weights of 8 or 4 bits.
     #[default]
     Auto,
     /// In this format: 16 bits for everything, or weights of 8 or 4 bits, which are rounded as the usual programs round them if that
