@@ -17,6 +17,14 @@ pub enum Damage {
     /// A pickled file cannot be understood.
     #[error("its pickle cannot be read")]
     Pickle(#[source] Box<dyn Error + Send + Sync>),
+    /// A pickled file has a tensor twice, under one name.
+    #[error(
+        "tensor `{tensor}` is there twice: under its whole name, and in a dictionary with the beginning of its name"
+    )]
+    HeldTwice {
+        /// Name of the tensor.
+        tensor: String,
+    },
     /// A tensor has other values in a second shard.
     #[error(
         "tensor `{tensor}` has other values in `{}` than in `{}`, where the index places it: remove one of the two",

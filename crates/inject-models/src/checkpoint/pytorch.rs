@@ -2,9 +2,12 @@
 
 mod lazy_bits;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
-use burn_store::pytorch_reader::{DType, PickleError, PytorchError, PytorchReader, Tensor};
+use burn_store::pytorch_reader::{DType, PickleError, PickleValue, PytorchError, PytorchReader, Tensor};
 
 use super::{Checkpoint, Damage, Entry, StoredAs, Values, WeightFile, lfs, restored::FP8, shards::Opened};
 use crate::{error::ModelError, format::FloatFormat};
@@ -29,9 +32,34 @@ pub(super) fn open_file(path: &Path) -> Result<Opened, ModelError> {
     if let Ok(Some(bit)) = lazy_bits::lazy_bit(path) {
         return Err(ModelError::LazyBit { path: path.to_owned(), bit });
     }
+    if let Some(tensor) = held_twice(path) {
+        return Err(ModelError::Damaged { path: path.to_owned(), source: Damage::HeldTwice { tensor } });
+    }
     let values: std::collections::BTreeMap<String, Tensor> = reader.into_tensors().into_iter().collect();
     let tensors = values.iter().map(|(name, tensor)| (name.clone(), entry(tensor))).collect();
     Ok((WeightFile::new(path.to_owned(), Values::Pytorch(values)), tensors))
+}
+
+/// Returns a name that the file has twice: as `model.a`, and as `a` in a dictionary `model`. The reader keeps one of the two tensors.
+fn held_twice(path: &Path) -> Option<String> {
+    let content = PytorchReader::read_pickle_data(path, None).ok()?;
+    let (mut names, mut twice) = (BTreeSet::new(), BTreeSet::new());
+    list(&content, "", &mut names, &mut twice);
+    twice.pop_first()
+}
+
+/// Lists the names of tensors as the reader makes them, and those that are there already.
+fn list(value: &PickleValue, name: &str, names: &mut BTreeSet<String>, twice: &mut BTreeSet<String>) {
+    match value {
+        PickleValue::Dict(entries) => entries.iter().for_each(|(key, value)| {
+            let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+            list(value, &name, names, twice);
+        }),
+        PickleValue::Unsupported(kind) if kind == "torch.Tensor" && !names.insert(name.to_owned()) => {
+            twice.insert(name.to_owned());
+        }
+        _ => {}
+    }
 }
 
 fn entry(tensor: &Tensor) -> Entry {

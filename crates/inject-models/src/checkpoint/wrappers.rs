@@ -105,10 +105,7 @@ pub(super) fn unwrap<'n>(names: impl Iterator<Item = &'n str>) -> Option<Unwrapp
             break;
         }
     }
-    unwrapped.leave_out(|name| {
-        let step = first_step(name);
-        BESIDE.contains(&step) || BESIDE_ENDS.iter().any(|end| step.ends_with(end))
-    });
+    unwrapped.leave_out(is_of_training);
     let distinct: BTreeSet<&String> = unwrapped.own.values().collect();
     let changes = !unwrapped.wrappers.is_empty() || !unwrapped.left_out.is_empty();
     (changes && distinct.len() == unwrapped.own.len()).then_some(unwrapped)
@@ -139,9 +136,7 @@ impl Unwrapped {
         else {
             return false;
         };
-        // Of two models, either may be meant.
-        let mut within = BTreeSet::new();
-        if !DICTIONARIES.iter().flat_map(|dictionary| self.within(dictionary)).all(|own| within.insert(own)) {
+        if dictionary.is_some() && !self.is_the_model(wrapper) {
             return false;
         }
         let names: BTreeSet<&str> = self.own.values().map(String::as_str).collect();
@@ -156,6 +151,19 @@ impl Unwrapped {
             name.drain(..wrapper.len());
         }
         true
+    }
+
+    /// Whether a dictionary is the model, and not what stands beside it: it has more tensors, and none of the others has the name of one
+    /// of its own, or a name with more or fewer first steps. Of two models, either may be meant.
+    fn is_the_model(&self, dictionary: &str) -> bool {
+        let others = self.own.values().map(String::as_str);
+        let others: Vec<&str> =
+            others.filter(|name| !name.starts_with(dictionary) && !is_of_training(name)).collect();
+        let within: BTreeSet<&str> = self.within(dictionary).collect();
+        let ends: BTreeSet<&str> = within.iter().flat_map(|name| ends(name)).collect();
+        let is_another =
+            |name: &&str| ends.contains(name) || self::ends(name).any(|end| within.contains(end));
+        within.len() > others.len() && !others.iter().any(is_another)
     }
 
     /// The names that begin with a wrapper, without it.
@@ -179,6 +187,17 @@ impl Unwrapped {
 
 fn first_step(name: &str) -> &str {
     name.split('.').next().unwrap_or_default()
+}
+
+/// A name, and what is left of it without its first step, its first two, and so on.
+fn ends(name: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(name), |name| Some(name.split_once('.')?.1))
+}
+
+/// Whether a tensor belongs to the state of training and not to a model.
+fn is_of_training(name: &str) -> bool {
+    let step = first_step(name);
+    BESIDE.contains(&step) || BESIDE_ENDS.iter().any(|end| step.ends_with(end))
 }
 
 #[cfg(test)]
@@ -288,6 +307,18 @@ mod tests {
         assert_eq!(names(&["module.a", "a"]), stay);
         for two in [["model.model.a.w", "module.model.a.w"], ["model.norm.w", "state_dict.norm.w"]] {
             assert_eq!(names(&two), (two.map(str::to_owned).to_vec(), Vec::new(), Vec::new()));
+        }
+    }
+
+    #[test]
+    fn of_two_models_neither_is_chosen_whatever_their_names_begin_with() {
+        for two in [
+            &["lm_head.w", "module.h.0.w", "module.h.1.w", "module.wte.w", "transformer.h.0.w"][..],
+            &["model.h.0.w", "model.wte.w", "module.h.0.w", "module.ln_f.w", "module.wte.w"],
+            &["model.a.w", "model.b.w", "module.foo.weight", "score.w"],
+        ] {
+            let stay: Vec<String> = two.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(names(two), (stay, Vec::new(), Vec::new()), "{two:?}");
         }
     }
 }

@@ -46,6 +46,9 @@ const NAMED: [&str; 7] =
 const LIST: &str = "extra_special_tokens";
 const OLDER_LIST: &str = "additional_special_tokens";
 
+/// The key of special tokens with names of the model's own.
+const MODEL_SPECIFIC: &str = "model_specific_special_tokens";
+
 impl AddedTokens {
     /// Collects the tokens of the files beside a vocabulary.
     ///
@@ -74,6 +77,10 @@ impl AddedTokens {
             settings.into_iter().partition(|(key, value)| is_own(key) && is_text(value));
         let mut own_names: IndexMap<String, Special> =
             texts.into_iter().filter_map(|(key, value)| Some((key, Special::read(&value)?))).collect();
+        if let Some(Member::Object(named)) = beside.settings.get(MODEL_SPECIFIC) {
+            let named = named.iter().filter_map(|(name, token)| Some((name.clone(), Special::of(token)?)));
+            own_names.extend(named);
+        }
         take_names(&mut settings, &mut own_names);
         if let Tokens::Older { special, .. } = &beside.tokens {
             merge(&mut settings, special);
@@ -89,13 +96,18 @@ impl AddedTokens {
                     let special = Special::read(value)?;
                     by_text.get(special.text()).map_or(special, |&token| Special::Token(token.clone()))
                 }
-                None => Special::Text(defaults.iter().find(|(of, _)| *of == key)?.1.to_owned()),
+                // The place of a key that every class knows does not depend on where the files name its token.
+                None => match own_names.get(key) {
+                    Some(special) => special.clone(),
+                    None => Special::Text(defaults.iter().find(|(of, _)| *of == key)?.1.to_owned()),
+                },
             };
             Some((key.to_owned(), special))
         });
+        let known: Vec<(String, Special)> = known.collect();
         let others = settings.iter().filter(|(key, _)| is_own(key));
         let others = others.filter_map(|(key, value)| Some((key.to_owned(), Special::read(value)?)));
-        let named = known.chain(others).chain(own_names).collect();
+        let named = known.into_iter().chain(others).chain(own_names).collect();
         let listed = match (settings.get(LIST), pieces) {
             (Some(list), _) => read_list(list),
             (None, Some(pieces)) => pieces.into_iter().map(Special::Token).collect(),

@@ -104,7 +104,10 @@ fn a_factor_that_explains_the_first_state_alone_is_dropped() {
         let found = invert(&decoder, &first, &Policy::new(), Settings::new()).unwrap();
         assert!(found.cost.stages().contains_key("factor"), "{found:?}");
         assert_eq!(found.transformation, Transformation::None, "{found:?}");
-        assert!(found.positions.iter().all(|position| !position.verdict.is_verified()), "{found:?}");
+        // Noise may explain all states then.
+        let mut verified =
+            found.positions.iter().zip(PROMPT).filter(|(found, _)| found.verdict.is_verified());
+        assert!(verified.all(|(found, token)| found.token_id() == Some(token)), "{found:?}");
         // It is kept if it explains the second state too, whatever the third.
         states.row_mut(1).mapv_inplace(|value| 8.0 * value);
         let both = TargetStates::new(states, tap, FloatFormat::Bf16).unwrap();
