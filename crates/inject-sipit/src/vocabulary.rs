@@ -109,13 +109,34 @@ impl<'a> Vocabulary<'a> {
     ///
     /// `[1, d_model]`.
     pub(crate) fn along(&self, direction: Tensor<2>) -> Result<Vec<f32>, InvertError> {
-        let directions = self.directions()?;
-        let of_mean = directions.products_with_mean(direction.clone())?;
-        let mut nearness = self.embedding()?.products(direction)?.concat();
-        for (near, per_length) in nearness.iter_mut().zip(&directions.per_length) {
-            *near = (*near - of_mean[0]) * per_length;
+        let mut nearness = self.products_from_mean(direction)?;
+        for (near, per_length) in nearness.iter_mut().zip(&self.directions()?.per_length) {
+            *near *= per_length;
         }
         Ok(nearness)
+    }
+
+    /// Returns the approximate nearness of each token's embedding to a point twice: by the cosine, as [`Vocabulary::nearness`], and by the
+    /// distance, as minus half of its square up to a constant.
+    ///
+    /// # Shapes
+    ///
+    /// `[1, d_model]`.
+    pub(crate) fn nearness_by_both(&self, point: Tensor<2>) -> Result<[Vec<f32>; 2], InvertError> {
+        let directions = self.directions()?;
+        let products = self.products_from_mean(point - directions.mean.clone())?;
+        let lengths = products.iter().zip(&directions.per_length);
+        let by_cosine = lengths.clone().map(|(product, per_length)| product * per_length).collect();
+        let by_distance = lengths.map(|(product, per_length)| product - 0.5 / per_length.powi(2)).collect();
+        Ok([by_cosine, by_distance])
+    }
+
+    /// The approximate products of a direction with the embeddings seen from their mean.
+    fn products_from_mean(&self, direction: Tensor<2>) -> Result<Vec<f32>, InvertError> {
+        let of_mean = self.directions()?.products_with_mean(direction.clone())?;
+        let mut products = self.embedding()?.products(direction)?.concat();
+        products.iter_mut().for_each(|product| *product -= of_mean[0]);
+        Ok(products)
     }
 
     /// For each of some points the token with the largest [`Vocabulary::nearness`].

@@ -8,7 +8,10 @@ use inject_sipit::{Acceptance, models::Tap};
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::describable::Describable;
-use super::report::{NoiseName, PositionReport, Recovered, VerdictName};
+use super::{
+    change::Change,
+    report::{NoiseName, PositionReport, Recovered, VerdictName},
+};
 use crate::number::measured;
 
 /// The likeliest cause of a prompt that is not recovered.
@@ -187,8 +190,11 @@ fn failed(
     LikelyCause { kind, text }
 }
 
-/// Whether a position before this one is verified within the floor of computing.
+/// Whether a position before this one is verified within the floor of computing. That of states with a factor holds the factor's error.
 fn is_exact_before(recovered: &Recovered, at: usize) -> bool {
+    if matches!(recovered.change, Some(Change::Scaled { .. })) {
+        return false;
+    }
     let exact = |row: &PositionReport| row.verdict.is_verified() && row.noise == Some(NoiseName::Computing);
     recovered.positions[..at].iter().any(exact)
 }

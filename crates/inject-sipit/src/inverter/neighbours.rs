@@ -26,7 +26,7 @@ pub(super) struct Neighbours {
     /// The tokens whose embeddings are nearly that of this one. Models have thousands of such tokens, because the rarest are hardly
     /// trained, and a calibration meets few of them: its margins are those of the others.
     pub(super) twins: Vec<u32>,
-    /// The tokens with the nearest embeddings.
+    /// The tokens whose embeddings have the nearest directions, seen from the mean.
     pub(super) nearest: Vec<u32>,
 }
 
@@ -40,11 +40,15 @@ impl Inverter<'_> {
         if let Some(known) = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner).get(&token) {
             return Ok(known.clone());
         }
-        let nearness = self.vocabulary.nearness(self.decoder.embeddings_of(&[token]))?;
-        let nearness: Vec<f64> = nearness.into_iter().map(f64::from).collect();
-        let nearest = most_likely(&nearness, NEIGHBOURS_TESTED + 1);
-        let nearest: Vec<u32> = nearest.into_iter().filter(|&other| other != token).collect();
-        let twins = match self.has_twin(token, &nearest[..nearest.len().min(TWINS_COMPARED)])? {
+        let nearness = self.vocabulary.nearness_by_both(self.decoder.embeddings_of(&[token]))?;
+        let [nearest, closest] = nearness.map(|nearness| {
+            let nearness: Vec<f64> = nearness.into_iter().map(f64::from).collect();
+            let nearest = most_likely(&nearness, NEIGHBOURS_TESTED + 1);
+            nearest.into_iter().filter(|&other| other != token).collect::<Vec<u32>>()
+        });
+        // By the cosine, embeddings along one line are all equally near, and the shortest of many directions are so by the distance.
+        let compared = [&nearest, &closest].map(|near| &near[..near.len().min(TWINS_COMPARED)]).concat();
+        let twins = match self.has_twin(token, &compared)? {
             true => self.all_twins(token)?,
             false => Vec::new(),
         };
@@ -112,6 +116,29 @@ mod tests {
             assert_eq!(found.twins, expected, "{token}");
             assert_eq!(found.nearest.len(), 64);
             assert!(expected.is_empty() || found.nearest[0] == expected[0], "{token}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn embeddings_along_one_line_are_twins_if_they_are_near() {
+        let length = |token: usize, rows: usize| 1.0 + 2.0 * token as f64 / rows as f64;
+        let decoder =
+            model("gpt2", &Device::flex()).decoder.map_matrices(&mut |matrix, values| match matrix {
+                Matrix::Embedding => {
+                    let [rows, _] = values.dims();
+                    let row = values.clone().narrow(0, 11, 1);
+                    Tensor::cat((0..rows).map(|token| row.clone() * length(token, rows)).collect(), 0)
+                }
+                _ => values,
+            });
+        let rows = decoder.config().vocab_size;
+        let inverter = Inverter::new(&decoder, Tap::Block(1), Settings::new()).unwrap();
+        for token in 0..rows {
+            let own = length(token, rows);
+            let near = |other: usize| (length(other, rows) - own).abs() <= TWIN_WITHIN * own;
+            let mut expected = (0..rows).filter(|&other| other != token && near(other));
+            let found = inverter.neighbours(token as u32).unwrap();
+            assert!(expected.all(|other| found.twins.contains(&(other as u32))), "{token}: {found:?}");
         }
     }
 }
