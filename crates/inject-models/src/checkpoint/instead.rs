@@ -82,7 +82,7 @@ const DIVIDED: &[(&str, &str)] = &[
 
 /// Beginnings of the names of files that hold the state of a training and no weights.
 const OF_TRAINING: &[&str] =
-    &["optimizer", "scheduler", "scaler", "rng_state", "random_states", "training_args"];
+    &["optimizer", "scheduler", "scaler", "sampler", "rng_state", "random_states", "training_args"];
 
 impl Instead {
     /// Looks into a folder that lacks a config or weights.
