@@ -29,7 +29,7 @@ use crate::{
     settings::Settings,
     target::TargetStates,
     transformation::Transformation,
-    tuning::TAP_DIRECTIONS,
+    tuning::{TAP_DIRECTIONS, TAP_OTHER_WEIGHTS},
 };
 
 /// A tap, with the likelihood that a state was read there.
@@ -71,10 +71,9 @@ pub struct NearMiss {
 impl NearMiss {
     /// Whether the states are probably those of the same model with other weights, such as rounded ones.
     ///
-    /// The states of another model are about as far from those of all tokens as they are long. Weights rounded to 4 bits moved those of
-    /// SmolLM2 by up to 0.38 of their length, weights with as much noise as they have themselves by 0.76 and more.
+    /// The states of another model are about as far from those of all tokens as they are long.
     pub fn is_of_other_weights(&self) -> bool {
-        self.share < 0.5
+        self.share < TAP_OTHER_WEIGHTS
     }
 }
 

@@ -100,6 +100,10 @@ pub(crate) const TAP_CANDIDATES: usize = 4096;
 pub(crate) const TAP_DOUBTED: usize = 2048;
 /// Taps tried by direction from the first at which a direction fits with noise. A first choice.
 pub(crate) const TAP_DIRECTIONS: usize = 3;
+/// The distance of the nearest state, as a share of the length of the given one, below which other weights of the same model are likely.
+/// Weights rounded to 4 bits moved first states of SmolLM2-135M by up to 0.38 of their length, weights with as much noise as they have
+/// themselves by 0.76 and more. A first choice between the two.
+pub(crate) const TAP_OTHER_WEIGHTS: f64 = 0.5;
 /// Taps tried when the given one is doubted.
 pub(crate) const TAP_OTHERS: usize = 3;
 
@@ -128,6 +132,9 @@ pub(crate) const NEAR_VERIFIED: usize = 2;
 pub(crate) const SAMPLE_REMEASURED: usize = 1024;
 /// Candidates compared by direction before a factor is given up. A factor took at most 8,168: docs/laboratory/results/rows.md.
 pub(crate) const SCALE_CANDIDATES: usize = 8192;
+/// The bound on the relative error of a factor below which no other explanation is looked for: noise of computing in F32, which is less than
+/// 1e-4, and not of a narrower format, which is more than 1e-3. Between the two, and not compared with other values.
+pub(crate) const SURELY_SCALED: f64 = 3e-4;
 
 // A position without a state. Not compared with other values. The cost of a gap is in proportion to them, and with these the missing rows in
 // docs/laboratory/results/rows.md were recovered.

@@ -1,6 +1,7 @@
 //! The size of a decoder and the work of one token.
 
 use super::{Bias, BlockConfig, DecoderConfig, Head, NormConfig, Residual};
+use crate::tap::Tap;
 
 impl DecoderConfig {
     /// Counts the floating-point operations of the matrix products that take one token from the embedding to a tap: two for
@@ -17,7 +18,7 @@ impl DecoderConfig {
     /// assert_eq!(config.flops_per_token(Tap::Block(2)), 2.0 * 2.0 * 12.0 * d * d);
     /// # Ok::<(), inject_models::ModelError>(())
     /// ```
-    pub fn flops_per_token(&self, tap: crate::Tap) -> f64 {
+    pub fn flops_per_token(&self, tap: Tap) -> f64 {
         let weights = |block: &BlockConfig| {
             let (attention, feed_forward) = (&block.attention, &block.feed_forward);
             let attention_width = attention.qkv_width() + attention.n_heads * attention.d_head;

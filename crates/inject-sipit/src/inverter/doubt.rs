@@ -13,14 +13,10 @@ use crate::{
     settings::{Scan, TapCheck},
     target::TargetStates,
     transformation::Transformation,
-    tuning::{SCALE_CANDIDATES, TAP_DOUBTED, TAP_OTHERS, TAP_SAMPLE},
+    tuning::{SCALE_CANDIDATES, SURELY_SCALED, TAP_DOUBTED, TAP_OTHERS, TAP_SAMPLE},
 };
 
 use super::{branch::Branch, recovery::Recovery};
-
-/// The bound on the relative error of a factor below which no other explanation is looked for: noise of computing in f32, which is less than
-/// 1e-4, and not of a narrower format, which is more than 1e-3.
-const SURELY_SCALED: f64 = 3e-4;
 
 /// A factor by which all states were multiplied, and the upper bound on its relative error.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@
 //! to values so near that noise may have exchanged them. After few positions the order is known, and the rest is inverted as usual.
 
 use crate::{
+    acceptance::Acceptance,
     collisions::norm,
     cost::Cost,
     error::InvertError,
@@ -117,8 +118,8 @@ impl Inverter<'_> {
     fn largest_error(&self, target: &TargetStates, position: usize, floor: f64) -> f64 {
         let rounding = target.roundings(position).fold(0.0, f64::max);
         let added = match self.settings.acceptance {
-            crate::Acceptance::NoiseFloor { added } => added,
-            crate::Acceptance::Ball { .. } | crate::Acceptance::AllClose { .. } => 0.0,
+            Acceptance::NoiseFloor { added } => added,
+            Acceptance::Ball { .. } | Acceptance::AllClose { .. } => 0.0,
         };
         floor.max(self.noise.bound(norm(target.state(position)), 0.0) + added + rounding)
     }
