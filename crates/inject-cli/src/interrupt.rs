@@ -6,7 +6,7 @@
 
 use std::{
     any::Any,
-    panic, process,
+    panic,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -18,7 +18,7 @@ use std::{
 
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
-    flag,
+    flag, low_level,
 };
 
 use crate::output::note;
@@ -79,7 +79,8 @@ pub(crate) fn at_once<T>(part: impl FnOnce() -> T) -> T {
         while let Err(RecvTimeoutError::Timeout) = over.recv_timeout(LOOK) {
             if let Some(number) = signal() {
                 say();
-                process::exit(status(number).into());
+                // The work goes on meanwhile, so what libraries do at an ordinary exit might wait for it.
+                low_level::exit(status(number).into());
             }
         }
     });
