@@ -13,7 +13,7 @@ mod rounded;
 mod samples;
 mod trial;
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, time::Instant};
 
 use ndarray::{ArrayView2, s};
 
@@ -130,7 +130,7 @@ pub fn find_tap(
 ) -> Result<FoundTap, InvertError> {
     let &TapSearch { given, begins, settings, most } = search;
     let first = states.slice(s![..1.min(states.nrows()), ..]).as_standard_layout().into_owned();
-    let trial = Trial { decoder, first, dtype, given, begins, settings };
+    let trial = Trial { decoder, first, dtype, given, begins, settings, until: None };
     check_width(decoder, trial.first.ncols())?;
     let samples = Samples::compute(decoder, given, begins)?;
     let shown = trial.shown_change()?;
@@ -187,18 +187,20 @@ fn check_width(decoder: &Decoder, found: usize) -> Result<(), InvertError> {
     if found == expected { Ok(()) } else { Err(InvertError::Width { found, expected }) }
 }
 
-/// Finds another tap at which a token fits the first state that is not given. None if `own` is the likeliest, or nothing fits.
+/// Finds another tap at which a token fits the first state that is not given. None if `own` is the likeliest, or nothing fits before
+/// the time `until`.
 pub(crate) fn another_tap(
     decoder: &Decoder,
     target: &TargetStates,
     begins: Option<u32>,
     settings: &Settings,
     most: usize,
+    until: Option<Instant>,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Option<Tap>, InvertError> {
     let (given, at, own) = (target.given(), target.given().len(), target.tap());
     let first = target.states().slice(s![at..=at, ..]).to_owned();
-    let trial = Trial { decoder, first, dtype: target.dtype(), given, begins, settings };
+    let trial = Trial { decoder, first, dtype: target.dtype(), given, begins, settings, until };
     let samples = Samples::compute(decoder, given, begins)?;
     let change = target.transformation();
     let scalable =
@@ -206,6 +208,9 @@ pub(crate) fn another_tap(
     for change in std::iter::once(change).chain(scalable.then_some(&Transformation::Direction)) {
         let ranked = trial.ranked(&samples, change)?;
         for tap in ranked.into_iter().take_while(|tap| *tap != own).take(most) {
+            if trial.is_up() {
+                return Ok(None);
+            }
             // Noise lets a token fit at several taps by its direction.
             if let Trialled::Fits(fit) = trial.fits(tap, change, progress)?
                 && (fit.is_exact || change == target.transformation())
@@ -298,6 +303,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn another_tap_is_looked_for_until_the_time_is_up() {
+        let device = inject_testing::compiled().swap_remove(0);
+        let decoder = random("llama", 31, &device);
+        let states = TargetStates::of_prompt(&decoder, Tap::Block(1), &[5, 41, 7]).unwrap();
+        let target = TargetStates::new(states.states().to_owned(), Tap::Block(2), FloatFormat::F32).unwrap();
+        let found =
+            |until| another_tap(&decoder, &target, None, &Settings::new(), 3, until, &mut silent).unwrap();
+        assert_eq!(found(None), Some(Tap::Block(1)));
+        assert_eq!(found(Some(Instant::now())), None);
     }
 
     #[test]

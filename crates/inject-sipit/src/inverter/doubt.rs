@@ -72,7 +72,15 @@ impl Recovery<'_, '_> {
         let (inverter, target) = (self.comparison.inverter, self.comparison.target);
         let TapCheck::WhereNothingFits { begins } = inverter.settings.tap_check else { return Ok(()) };
         let start = Instant::now();
-        let likely = another_tap(inverter.decoder, target, begins, &inverter.settings, TAP_OTHERS, progress)?;
+        let likely = another_tap(
+            inverter.decoder,
+            target,
+            begins,
+            &inverter.settings,
+            TAP_OTHERS,
+            self.comparison.watch.deadline(),
+            progress,
+        )?;
         self.comparison.cost.stage("tap").add_states(TAP_SAMPLE, 1.0, start.elapsed().as_secs_f64());
         match likely {
             Some(likely) => Err(InvertError::OtherTap { given: target.tap(), likely }),

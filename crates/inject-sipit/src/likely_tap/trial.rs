@@ -1,5 +1,7 @@
 //! One tap, tried with a bounded number of candidates.
 
+use std::time::{Duration, Instant};
+
 use ndarray::Array2;
 
 use super::{NearMiss, samples::Samples};
@@ -8,7 +10,7 @@ use crate::{
     chance::separation,
     collisions::norm,
     error::InvertError,
-    inverter::Inverter,
+    inverter::{Inverter, watch::now},
     models::{Decoder, FloatFormat, Progress, Tap, config::NormConfig},
     policy::PolicyChoice,
     settings::{Budget, Scan, Settings, TapCheck},
@@ -26,6 +28,8 @@ pub(super) struct Trial<'a> {
     pub(super) given: &'a [u32],
     pub(super) begins: Option<u32>,
     pub(super) settings: &'a Settings,
+    /// The time at which the trial ends.
+    pub(super) until: Option<Instant>,
 }
 
 /// The result of one tap.
@@ -76,6 +80,15 @@ impl Trial<'_> {
         })
     }
 
+    /// The time that is left, if it is bounded.
+    fn left(&self) -> Option<Duration> {
+        self.until.map(|until| until.saturating_duration_since(now()))
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.left().is_some_and(|left| left.is_zero())
+    }
+
     /// The taps, the likeliest first.
     pub(super) fn ranked(&self, samples: &Samples, change: &Transformation) -> Result<Vec<Tap>, InvertError> {
         let mut state = self.target(Tap::Embedding, change)?.state(0).to_vec();
@@ -96,7 +109,7 @@ impl Trial<'_> {
             .clone()
             .with_scan(Scan::AsNeeded)
             .with_tap_check(TapCheck::Never)
-            .with_budget(Budget::unlimited().with_candidates(candidates));
+            .with_budget(Budget::unlimited().with_candidates(candidates).with_time(self.left()));
         let target = self.target(tap, change)?.after(self.decoder, self.given)?;
         let inverter = Inverter::new(self.decoder, tap, settings)?.with_weights_as_given();
         let choice = PolicyChoice::auto(self.decoder, tap, target.positions(), None, self.begins);
