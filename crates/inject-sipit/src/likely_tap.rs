@@ -120,7 +120,7 @@ pub struct TapSearch<'a> {
 ///
 /// # Errors
 ///
-/// As [`likely_taps`] and [`Inverter::invert`].
+/// As [`likely_taps`] and [`Inverter::invert`](crate::Inverter::invert).
 pub fn find_tap(
     decoder: &Decoder,
     states: ArrayView2<'_, f64>,
