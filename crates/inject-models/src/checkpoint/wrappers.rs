@@ -194,10 +194,11 @@ fn ends(name: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(name), |name| Some(name.split_once('.')?.1))
 }
 
-/// Whether a tensor belongs to the state of training and not to a model.
+/// Whether a tensor belongs to the state of training and not to a model, as those of `model_state_dict` do.
 fn is_of_training(name: &str) -> bool {
     let step = first_step(name);
-    BESIDE.contains(&step) || BESIDE_ENDS.iter().any(|end| step.ends_with(end))
+    let is_model = DICTIONARIES.iter().any(|dictionary| name.starts_with(dictionary));
+    !is_model && (BESIDE.contains(&step) || BESIDE_ENDS.iter().any(|end| step.ends_with(end)))
 }
 
 #[cfg(test)]
@@ -316,6 +317,7 @@ mod tests {
             &["lm_head.w", "module.h.0.w", "module.h.1.w", "module.wte.w", "transformer.h.0.w"][..],
             &["model.h.0.w", "model.wte.w", "module.h.0.w", "module.ln_f.w", "module.wte.w"],
             &["model.a.w", "model.b.w", "module.foo.weight", "score.w"],
+            &["model_state_dict.a.w", "state_dict.a.w", "state_dict.b.w"],
         ] {
             let stay: Vec<String> = two.iter().map(|name| (*name).to_owned()).collect();
             assert_eq!(names(two), (stay, Vec::new(), Vec::new()), "{two:?}");
