@@ -8,8 +8,11 @@ mod to_store;
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use inject_models::{Decoder, Forward, Logits, Progress, Tap, TokenBatch, Unit, host::to_host, silent};
+use inject_models::{
+    Decoder, Forward, Logits, Progress, Tap, TokenBatch, Unit,
+    host::{self, to_host},
+    silent,
+};
 
 pub use self::{
     error::ExtractError,
@@ -187,8 +190,8 @@ impl Extraction {
         let rows = match self.positions {
             Positions::All => rows,
             Positions::Last => {
-                let last = tokens.lens().iter().enumerate().map(|(row, len)| (row * width + len - 1) as i32);
-                let last = indices(last.collect(), &rows.device());
+                let last = tokens.lens().iter().enumerate().map(|(row, len)| row * width + len - 1);
+                let last = host::indices(&last.collect::<Vec<_>>(), &rows.device());
                 rows.select(0, last)
             }
         };
@@ -223,9 +226,4 @@ pub fn prompt_states(decoder: &Decoder, ids: &[u32], tap: Tap) -> Result<States,
     let extraction = Extraction::new(vec![tap], Positions::All)?;
     let mut states = extraction.run(decoder, &[ids.to_vec()], &mut silent)?;
     Ok(states.remove(&tap).expect("the extraction was told to read this tap"))
-}
-
-fn indices(values: Vec<i32>, device: &Device) -> Tensor<1, Int> {
-    let len = values.len();
-    Tensor::from_data(TensorData::new(values, [len]), device)
 }

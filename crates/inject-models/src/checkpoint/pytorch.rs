@@ -72,3 +72,29 @@ fn entry(tensor: &Tensor) -> Entry {
     };
     Entry { file: 0, stored, shape: tensor.shape().to_vec(), begin: 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dictionary(entries: impl IntoIterator<Item = (&'static str, PickleValue)>) -> PickleValue {
+        PickleValue::Dict(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    }
+
+    fn tensor() -> PickleValue {
+        PickleValue::Unsupported("torch.Tensor".to_owned())
+    }
+
+    #[test]
+    fn a_tensor_under_its_whole_name_and_in_a_dictionary_is_there_twice() {
+        let found = |content: PickleValue| {
+            let (mut names, mut twice) = (BTreeSet::new(), BTreeSet::new());
+            list(&content, "", &mut names, &mut twice);
+            twice
+        };
+        let within = || dictionary([("a.w", tensor()), ("step", PickleValue::Int(3))]);
+        assert_eq!(found(dictionary([("model", within()), ("model.b.w", tensor())])), BTreeSet::new());
+        let twice = found(dictionary([("model", within()), ("model.a.w", tensor())]));
+        assert_eq!(twice, BTreeSet::from(["model.a.w".to_owned()]));
+    }
+}
