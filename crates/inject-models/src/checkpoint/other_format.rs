@@ -26,7 +26,7 @@ pub enum OtherFormat {
 /// # Source
 ///
 /// The file formats themselves. A pickle begins with its protocol, from 2 to 5.
-const BEGINNINGS: [(&[u8], OtherFormat); 12] = [
+const BEGINNINGS: [(&[u8], OtherFormat); 14] = [
     (b"PK\x03\x04", OtherFormat::Pytorch),
     (b"\x80\x02", OtherFormat::Pytorch),
     (b"\x80\x03", OtherFormat::Pytorch),
@@ -37,7 +37,9 @@ const BEGINNINGS: [(&[u8], OtherFormat); 12] = [
     (b"\xfd7zXZ\0", OtherFormat::Compressed),
     (b"BZh", OtherFormat::Compressed),
     (b"\x28\xb5\x2f\xfd", OtherFormat::Compressed),
-    (b"<", OtherFormat::WebPage),
+    (b"<!", OtherFormat::WebPage),
+    (b"<?xml", OtherFormat::WebPage),
+    (b"<html", OtherFormat::WebPage),
     (b"{\"error\"", OtherFormat::WebPage),
 ];
 

@@ -59,7 +59,8 @@ impl Settings {
         }
         let bias = map.remove("bias").unwrap_or_else(|| "none".into());
         if bias != "none" {
-            faults.push(setting("bias", &bias, "`none`: an adapter with biases of its own is not merged here. Merge it with PEFT's `merge_and_unload`"));
+            let expected = "`none`: merge an adapter with biases of its own with PEFT (`merge_and_unload`), and give the merged model";
+            faults.push(setting("bias", &bias, expected));
         }
         faults.extend(initialisation(&map.remove("init_lora_weights").unwrap_or(Value::Bool(true))).err());
         let scaling = match map.remove("use_rslora") {

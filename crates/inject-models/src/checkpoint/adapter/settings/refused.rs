@@ -40,7 +40,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("use_bdlora", "null (BD-LoRA is not merged)"),
     (
         "use_dora",
-        "false (DoRA scales each output by a learned magnitude: merge it with PEFT's `merge_and_unload`)",
+        "false (DoRA scales each output by a learned magnitude: merge it with PEFT, by `merge_and_unload`)",
     ),
     ("use_qalora", "false (QA-LoRA is not merged)"),
     ("velora_config", "null (VeLoRA is not merged)"),
@@ -66,7 +66,7 @@ pub(super) fn other_kind(kind: &Value) -> &'static str {
     match kind.as_str().is_some_and(|kind| OF_THE_PROMPT.contains(&kind)) {
         true => "`LORA`: this kind adds vectors to the prompt, and cannot be merged into weights",
         false => {
-            "`LORA`: merge an adapter of another kind with PEFT's `merge_and_unload`, and give the merged model"
+            "`LORA`: merge another kind with PEFT (`merge_and_unload`), if PEFT can, and give the merged model"
         }
     }
 }
