@@ -59,7 +59,6 @@ pub(super) fn find(folder: &Path, names: &[String]) -> Option<(String, &'static 
 /// DeepSpeed keeps the name of the folder of the last step in a file.
 fn deepspeed_without_script(folder: &Path, names: &[String]) -> Option<(String, &'static str)> {
     let step = names.iter().find(|name| name.starts_with("global_step") && folder.join(name).is_dir())?;
-    names.iter().any(|name| name == "latest").then(|| {
-        (format!("{step}/"), "join them with DeepSpeed (`python -m deepspeed.utils.zero_to_fp32 . OUT`)")
-    })
+    let advice = "join them with DeepSpeed (`python -m deepspeed.utils.zero_to_fp32 . OUT`)";
+    names.iter().any(|name| name == "latest").then(|| (step.clone(), advice))
 }

@@ -188,7 +188,7 @@ fn a_model_in_the_parts_of_its_training_is_named() {
                 };
             }
             let parts = if config { parts } else { parts.without_file("config.json") };
-            let error = parts.error("", &[names[0], says, "put config.json"]);
+            let error = parts.error("", &[names[0].trim_end_matches('/'), says, "put config.json"]);
             assert!(matches!(error, ModelError::Instead { found: Instead::Divided { .. }, .. }), "{error:?}");
         }
     }
