@@ -266,8 +266,7 @@ impl Built {
 
     /// Adds the settings of the files beside it that hold for tokenizers of every kind.
     fn with(mut self, beside: &Beside) -> Self {
-        let splits = beside.flag("split_special_tokens").unwrap_or_default();
-        self.tokenizer.set_encode_special_tokens(splits);
+        self.tokenizer.set_encode_special_tokens(beside.flag("split_special_tokens").unwrap_or_default());
         let token = beside.token("bos_token").map(str::to_owned);
         self.stated_bos = StatedBos { added: beside.flag("add_bos_token"), token };
         self.notes.extend(beside.own_code().map(|class| Note::OwnTokenizerCode { class: class.to_owned() }));

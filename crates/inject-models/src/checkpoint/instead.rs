@@ -83,20 +83,6 @@ pub enum Instead {
     },
 }
 
-/// Beginnings of the names of files that hold the state of a training and no weights. The last two lie beside parts, of Lightning and
-/// of Megatron.
-const OF_TRAINING: &[&str] = &[
-    "optimizer",
-    "scheduler",
-    "scaler",
-    "sampler",
-    "rng_state",
-    "random_states",
-    "training_args",
-    "meta.pt",
-    "common.pt",
-];
-
 /// Beginnings of the names of indices, and the name that is looked for. That of a variant has its name before the end.
 const INDICES: [(&str, &str); 2] = [
     ("model.safetensors.index.", "model.safetensors.index.json"),
@@ -138,8 +124,7 @@ impl Instead {
             return Some(Instead::Original { file: file.clone() });
         }
         let mut files = ending(&[".safetensors", ".bin", ".pt", ".pth", ".pth.tar", ".ckpt"]);
-        let is_of_training = |name: &str| OF_TRAINING.iter().any(|beginning| name.starts_with(beginning));
-        files.retain(|name| !is_of_training(name) && !parts::is_part(name));
+        files.retain(|name| !parts::is_of_training(name));
         let broken = |name: &&String| folder.join(name).is_symlink() && !folder.join(name).exists();
         let config = names.iter().filter(|name| *name == "config.json");
         let links: Vec<String> = config.chain(&files).filter(broken).cloned().collect();

@@ -42,9 +42,23 @@ const KINDS: [Kind; 7] = [
     },
 ];
 
-/// Whether a file of weights is a part by its name.
-pub(super) fn is_part(name: &str) -> bool {
-    KINDS.iter().any(|kind| (kind.is_of)(name))
+/// Beginnings of the names of files that hold the state of a training and no weights. The last two lie beside parts, of Lightning and
+/// of Megatron.
+const STATES: [&str; 9] = [
+    "optimizer",
+    "scheduler",
+    "scaler",
+    "sampler",
+    "rng_state",
+    "random_states",
+    "training_args",
+    "meta.pt",
+    "common.pt",
+];
+
+/// Whether a file is a part by its name, or the state of a training.
+pub(super) fn is_of_training(name: &str) -> bool {
+    KINDS.iter().any(|kind| (kind.is_of)(name)) || STATES.iter().any(|beginning| name.starts_with(beginning))
 }
 
 /// Looks for parts in a folder that has these names. Returns the name that gives them away, and the way to join them.
