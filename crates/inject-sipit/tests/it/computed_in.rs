@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use burn::tensor::{Device, Tensor};
 
 use crate::{
-    small::{FAMILIES, invert, of_vocabulary, random, with_equal_rows},
+    small::{FAMILIES, invert, of_vocabulary, random, random_decoders, with_equal_rows},
     sources::{Simple, SimplePolicy},
 };
 use inject_sipit::{
@@ -22,35 +22,28 @@ const PROMPT: [u32; 10] = [5, 96, 5, 0, 41, 7, 7, 63, 12, 30];
 #[test]
 fn states_computed_in_16_bits_need_no_option() {
     let (mut positions, mut verified) = (0, 0);
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            for format in [FloatFormat::Bf16, FloatFormat::F16] {
-                let producer = decoder.clone().computing_in(format);
-                for tap in [Tap::Block(1), Tap::Block(decoder.config().n_layers()), Tap::FinalNorm] {
-                    let target = TargetStates::of_prompt(&producer, tap, &PROMPT).unwrap();
-                    let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
-                    for (position, truth) in inversion.positions.iter().zip(PROMPT) {
-                        let right = position.token_id() == Some(truth);
-                        assert!(
-                            right || !position.verdict.is_verified(),
-                            "{case}, {format}, {tap}: {position:?}"
-                        );
-                        verified += usize::from(position.verdict.is_verified());
-                        positions += 1;
-                    }
-                    assert!(inversion.positions.iter().any(|p| p.noise() == Some(NoiseOrigin::Producer)));
-                    // What is estimated is not estimated against the user's word.
-                    let exact = Settings::new().with_computed_in(ComputedIn::Format(FloatFormat::F32.into()));
-                    let stated = Settings::new().with_acceptance(Acceptance::NoiseFloor { added: 1e-9 });
-                    for settings in [exact, stated] {
-                        let inversion = invert(&decoder, &target, &Policy::new(), settings).unwrap();
-                        assert_eq!(
-                            inversion.positions[0].verdict,
-                            Verdict::Failed,
-                            "{case}, {format}, {tap}"
-                        );
-                    }
+    for (case, decoder) in random_decoders(31) {
+        for format in [FloatFormat::Bf16, FloatFormat::F16] {
+            let producer = decoder.clone().computing_in(format);
+            for tap in [Tap::Block(1), Tap::Block(decoder.config().n_layers()), Tap::FinalNorm] {
+                let target = TargetStates::of_prompt(&producer, tap, &PROMPT).unwrap();
+                let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
+                for (position, truth) in inversion.positions.iter().zip(PROMPT) {
+                    let right = position.token_id() == Some(truth);
+                    assert!(
+                        right || !position.verdict.is_verified(),
+                        "{case}, {format}, {tap}: {position:?}"
+                    );
+                    verified += usize::from(position.verdict.is_verified());
+                    positions += 1;
+                }
+                assert!(inversion.positions.iter().any(|p| p.noise() == Some(NoiseOrigin::Producer)));
+                // What is estimated is not estimated against the user's word.
+                let exact = Settings::new().with_computed_in(ComputedIn::Format(FloatFormat::F32.into()));
+                let stated = Settings::new().with_acceptance(Acceptance::NoiseFloor { added: 1e-9 });
+                for settings in [exact, stated] {
+                    let inversion = invert(&decoder, &target, &Policy::new(), settings).unwrap();
+                    assert_eq!(inversion.positions[0].verdict, Verdict::Failed, "{case}, {format}, {tap}");
                 }
             }
         }
@@ -75,25 +68,22 @@ fn assert_honest(inversion: &Inversion, context: &str) {
 #[test]
 fn weights_rounded_as_the_producer_rounded_them_are_recognised() {
     let mut recognised = 0;
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            let tap = Tap::Block(decoder.config().n_layers());
-            let in_4_bits = |format: NumberFormat| decoder.clone().with_weights_in(format).unwrap();
-            let settings = Settings::new().with_computed_in(ComputedIn::Format(NumberFormat::Nf4));
-            let found = |target: &TargetStates, settings: &Settings| {
-                let inversion = invert(&decoder, target, &Policy::new(), settings.clone()).unwrap();
-                assert_honest(&inversion, case);
-                inversion.producer
-            };
-            let target = produced(in_4_bits(NumberFormat::Nf4), tap);
-            let as_rounded = Some(Producer::RoundedWeights(NumberFormat::Nf4));
-            recognised += usize::from(found(&target, &settings) == as_rounded);
-            // Other weights are not taken for these.
-            let noise = Some(Producer::Noise(NumberFormat::Nf4));
-            assert_eq!(found(&produced(decoder.clone(), tap), &settings), noise, "{case}");
-            assert_eq!(found(&produced(in_4_bits(NumberFormat::Fp4), tap), &settings), noise, "{case}");
-        }
+    for (case, decoder) in random_decoders(31) {
+        let tap = Tap::Block(decoder.config().n_layers());
+        let in_4_bits = |format: NumberFormat| decoder.clone().with_weights_in(format).unwrap();
+        let settings = Settings::new().with_computed_in(ComputedIn::Format(NumberFormat::Nf4));
+        let found = |target: &TargetStates, settings: &Settings| {
+            let inversion = invert(&decoder, target, &Policy::new(), settings.clone()).unwrap();
+            assert_honest(&inversion, case);
+            inversion.producer
+        };
+        let target = produced(in_4_bits(NumberFormat::Nf4), tap);
+        let as_rounded = Some(Producer::RoundedWeights(NumberFormat::Nf4));
+        recognised += usize::from(found(&target, &settings) == as_rounded);
+        // Other weights are not taken for these.
+        let noise = Some(Producer::Noise(NumberFormat::Nf4));
+        assert_eq!(found(&produced(decoder.clone(), tap), &settings), noise, "{case}");
+        assert_eq!(found(&produced(in_4_bits(NumberFormat::Fp4), tap), &settings), noise, "{case}");
     }
     assert!(recognised > 0);
 }
@@ -109,25 +99,22 @@ fn states_of_rounded_weights_need_no_option() {
         NumberFormat::Q4_1,
     ];
     let mut recovered = HashSet::new();
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            let tap = Tap::Block(decoder.config().n_layers());
-            for format in formats {
-                let target = produced(decoder.clone().with_weights_in(format).unwrap(), tap);
-                let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
-                assert_honest(&inversion, case);
-                if inversion.producer == Some(Producer::RoundedWeights(format)) {
-                    assert_eq!(inversion.token_ids(), PROMPT, "{case}, {format}: {inversion:?}");
-                    if inversion.is_verified() {
-                        recovered.insert(format);
-                    }
+    for (case, decoder) in random_decoders(31) {
+        let tap = Tap::Block(decoder.config().n_layers());
+        for format in formats {
+            let target = produced(decoder.clone().with_weights_in(format).unwrap(), tap);
+            let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
+            assert_honest(&inversion, case);
+            if inversion.producer == Some(Producer::RoundedWeights(format)) {
+                assert_eq!(inversion.token_ids(), PROMPT, "{case}, {format}: {inversion:?}");
+                if inversion.is_verified() {
+                    recovered.insert(format);
                 }
-                // Whoever says that nothing was rounded gets what the weights given explain.
-                let stated = Settings::new().with_computed_in(ComputedIn::Format(FloatFormat::Bf16.into()));
-                let inversion = invert(&decoder, &target, &Policy::new(), stated).unwrap();
-                assert_eq!(inversion.producer, Some(Producer::Noise(FloatFormat::Bf16.into())));
             }
+            // Whoever says that nothing was rounded gets what the weights given explain.
+            let stated = Settings::new().with_computed_in(ComputedIn::Format(FloatFormat::Bf16.into()));
+            let inversion = invert(&decoder, &target, &Policy::new(), stated).unwrap();
+            assert_eq!(inversion.producer, Some(Producer::Noise(FloatFormat::Bf16.into())));
         }
     }
     // 8 bits may lie within the noise of 16.
@@ -162,45 +149,38 @@ fn known_roundings_are_tried_before_the_whole_vocabulary_is_tested() {
 #[test]
 fn rounded_weights_are_recognised_in_states_of_no_16_bit_grid() {
     let format = NumberFormat::Q4_0;
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            let tap = Tap::Block(decoder.config().n_layers());
-            let target = produced(decoder.clone().with_weights_in(format).unwrap(), tap);
-            // A program that sums in more than 16 bits, and rounds what it multiplies.
-            let mut states = target.states().to_owned();
-            for (i, value) in states.iter_mut().enumerate() {
-                *value *= 1.0 + 1e-3 * (i as f64 * 12.9898).sin();
-            }
-            let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
-            let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
-            assert_eq!(inversion.producer, Some(Producer::RoundedWeights(format)), "{case}: {inversion:?}");
-            assert_eq!(inversion.token_ids(), PROMPT, "{case}: {inversion:?}");
+    for (case, decoder) in random_decoders(31) {
+        let tap = Tap::Block(decoder.config().n_layers());
+        let target = produced(decoder.clone().with_weights_in(format).unwrap(), tap);
+        // A program that sums in more than 16 bits, and rounds what it multiplies.
+        let mut states = target.states().to_owned();
+        for (i, value) in states.iter_mut().enumerate() {
+            *value *= 1.0 + 1e-3 * (i as f64 * 12.9898).sin();
         }
+        let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
+        let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
+        assert_eq!(inversion.producer, Some(Producer::RoundedWeights(format)), "{case}: {inversion:?}");
+        assert_eq!(inversion.token_ids(), PROMPT, "{case}: {inversion:?}");
     }
 }
 
 #[test]
 fn a_rounding_that_explains_the_first_two_states_alone_is_dropped() {
     let mut dropped = Vec::new();
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            let tap = Tap::Block(decoder.config().n_layers());
-            let rounded = |format| produced(decoder.clone().with_weights_in(format).unwrap(), tap);
-            let (first, mut states) =
-                (rounded(NumberFormat::Q4_0), rounded(NumberFormat::Nf4).states().to_owned());
-            // Farther from the first states than noise of 16 bits usually is.
-            for (i, (to, from)) in states.iter_mut().zip(first.states()).take(2 * first.d_model()).enumerate()
-            {
-                *to = from * (1.0 + 0.03 * (i as f64 * 12.9898).sin());
-            }
-            let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
-            let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
-            assert_honest(&inversion, case);
-            if inversion.producer == Some(Producer::Noise(NumberFormat::Int4)) {
-                dropped.push(case);
-            }
+    for (case, decoder) in random_decoders(31) {
+        let tap = Tap::Block(decoder.config().n_layers());
+        let rounded = |format| produced(decoder.clone().with_weights_in(format).unwrap(), tap);
+        let (first, mut states) =
+            (rounded(NumberFormat::Q4_0), rounded(NumberFormat::Nf4).states().to_owned());
+        // Farther from the first states than noise of 16 bits usually is.
+        for (i, (to, from)) in states.iter_mut().zip(first.states()).take(2 * first.d_model()).enumerate() {
+            *to = from * (1.0 + 0.03 * (i as f64 * 12.9898).sin());
+        }
+        let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
+        let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
+        assert_honest(&inversion, case);
+        if inversion.producer == Some(Producer::Noise(NumberFormat::Int4)) {
+            dropped.push(case);
         }
     }
     // In the others nothing explains the first two states.
@@ -210,18 +190,15 @@ fn a_rounding_that_explains_the_first_two_states_alone_is_dropped() {
 
 #[test]
 fn noise_of_4_bits_does_not_explain_states_of_16_bits_without_a_row() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            for tap in [Tap::Block(decoder.config().n_layers()), Tap::FinalNorm] {
-                let whole = produced(decoder.clone(), tap);
-                let rows: Vec<usize> = (0..PROMPT.len()).filter(|&row| row != 1).collect();
-                let states = whole.states().select(ndarray::Axis(0), &rows);
-                let target = TargetStates::new(states, tap, FloatFormat::Bf16).unwrap();
-                let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
-                let noise = Some(Producer::Noise(FloatFormat::Bf16.into()));
-                assert_eq!(inversion.producer, noise, "{case}, {tap}: {inversion:?}");
-            }
+    for (case, decoder) in random_decoders(31) {
+        for tap in [Tap::Block(decoder.config().n_layers()), Tap::FinalNorm] {
+            let whole = produced(decoder.clone(), tap);
+            let rows: Vec<usize> = (0..PROMPT.len()).filter(|&row| row != 1).collect();
+            let states = whole.states().select(ndarray::Axis(0), &rows);
+            let target = TargetStates::new(states, tap, FloatFormat::Bf16).unwrap();
+            let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
+            let noise = Some(Producer::Noise(FloatFormat::Bf16.into()));
+            assert_eq!(inversion.producer, noise, "{case}, {tap}: {inversion:?}");
         }
     }
 }

@@ -15,7 +15,7 @@ use inject_sipit::{
 
 use crate::{
     numbers::Numbers,
-    small::{FAMILIES, invert, model, of_vocabulary, random, target},
+    small::{FAMILIES, decoders, invert, model, of_vocabulary, random, target},
 };
 
 /// Prompts of one kind: each token is one of three that may follow the one before it.
@@ -60,18 +60,15 @@ fn by_lens(decoder: &Decoder, target: &TargetStates, lens: &Arc<Lens>) -> Result
 
 #[test]
 fn a_lens_made_from_other_text_still_gives_the_exact_prompt() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            let tap = Tap::Block(decoder.config().n_layers());
-            let monotonous = vec![[3, 4].repeat(10); 20];
-            for text in [noise(40, 10), monotonous] {
-                let lens = one(&decoder, &builder(vec![tap]).with_text(text));
-                for prompt in [[9; 12].to_vec(), noise(1, 40).remove(0), vec![96], (0..20).collect()] {
-                    let inversion = by_lens(&decoder, &target(&decoder, &prompt, tap), &lens).unwrap();
-                    assert_eq!(inversion.token_ids(), prompt, "{case}");
-                    assert!(inversion.is_verified(), "{case}");
-                }
+    for (case, decoder) in decoders() {
+        let tap = Tap::Block(decoder.config().n_layers());
+        let monotonous = vec![[3, 4].repeat(10); 20];
+        for text in [noise(40, 10), monotonous] {
+            let lens = one(&decoder, &builder(vec![tap]).with_text(text));
+            for prompt in [[9; 12].to_vec(), noise(1, 40).remove(0), vec![96], (0..20).collect()] {
+                let inversion = by_lens(&decoder, &target(&decoder, &prompt, tap), &lens).unwrap();
+                assert_eq!(inversion.token_ids(), prompt, "{case}");
+                assert!(inversion.is_verified(), "{case}");
             }
         }
     }
@@ -79,18 +76,15 @@ fn a_lens_made_from_other_text_still_gives_the_exact_prompt() {
 
 #[test]
 fn a_lens_made_from_text_that_says_nothing_still_gives_the_exact_prompt() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            // One token, over and over: without positions, all states are equal.
-            let text = vec![vec![5; 20]; 20];
-            for tap in Tap::all(decoder.config().n_layers()) {
-                let prompt = [5, 96, 5, 0, 41];
-                let lens = one(&decoder, &builder(vec![tap]).with_text(text.clone()));
-                let inversion = by_lens(&decoder, &target(&decoder, &prompt, tap), &lens).unwrap();
-                assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}");
-                assert!(inversion.is_verified(), "{case}, {tap}");
-            }
+    for (case, decoder) in decoders() {
+        // One token, over and over: without positions, all states are equal.
+        let text = vec![vec![5; 20]; 20];
+        for tap in Tap::all(decoder.config().n_layers()) {
+            let prompt = [5, 96, 5, 0, 41];
+            let lens = one(&decoder, &builder(vec![tap]).with_text(text.clone()));
+            let inversion = by_lens(&decoder, &target(&decoder, &prompt, tap), &lens).unwrap();
+            assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}");
+            assert!(inversion.is_verified(), "{case}, {tap}");
         }
     }
 }
