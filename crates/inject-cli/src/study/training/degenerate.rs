@@ -107,7 +107,7 @@ fn summary(found: &Starts) -> Table {
 /// The reasons for the expected effects, each once.
 fn reasons(found: &Starts) -> Vec<String> {
     let reasons =
-        found.starts.iter().map(|start| format!("{}: {}", start.study.case.start, start.study.case.why));
+        found.starts.iter().map(|start| format!("{}: {}", start.study.case.start, start.study.case.reason));
     crate::plot::distinct(reasons)
 }
 
