@@ -263,8 +263,7 @@ fn a_prompt_is_not_given_up_because_its_next_token_was_not_tested_yet() {
 fn equal_rows_stay_ambiguous_wherever_they_stand_however_wide_the_beam() {
     let prompt = [3, 11, 5, 12, 11, 7, 12, 11];
     let twins = [11, 12];
-    for device in inject_testing::compiled() {
-        let decoder = with_equal_rows(11, [12], &device);
+    for decoder in inject_testing::on_each(|device| with_equal_rows(11, [12], device)) {
         let target = target(&decoder, &prompt, Tap::Block(2));
         // 2^5 prompts have these states.
         for beam in [1, 2, 8, 64] {

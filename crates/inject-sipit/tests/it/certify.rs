@@ -140,8 +140,7 @@ fn a_position_is_certain_just_where_its_margin_exceeds_twice_the_floor() {
 
 #[test]
 fn tokens_with_equal_embeddings_are_ambiguous_whatever_was_drafted() {
-    for device in inject_testing::compiled() {
-        let decoder = with_equal_rows(11, [12], &device);
+    for decoder in inject_testing::on_each(|device| with_equal_rows(11, [12], device)) {
         let prompt = [3, 11, 5, 12];
         let target = target(&decoder, &prompt, Tap::Block(2));
         let told = || Policy::new().simple(Told::one(&target, &prompt));
@@ -193,8 +192,7 @@ fn least_of_largest(decoder: &Decoder, target: &TargetStates) -> f64 {
 
 #[test]
 fn a_failed_position_is_not_certified_and_the_rest_is_open() {
-    for device in inject_testing::compiled() {
-        let decoder = model("llama", &device).decoder;
+    for decoder in inject_testing::on_each(|device| model("llama", device).decoder) {
         let tap = Tap::Block(2);
         let honest = target(&decoder, &PROMPT, tap);
         let mut states: Array2<f64> = honest.states().to_owned();

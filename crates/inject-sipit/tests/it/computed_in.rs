@@ -121,8 +121,7 @@ fn states_of_rounded_weights_need_no_option() {
 #[test]
 fn known_roundings_are_tried_before_the_whole_vocabulary_is_tested() {
     let vocab_size = 8192;
-    for device in inject_testing::compiled() {
-        let decoder = of_vocabulary("llama", vocab_size, 31, &device);
+    for decoder in inject_testing::on_each(|device| of_vocabulary("llama", vocab_size, 31, device)) {
         let tap = Tap::Block(decoder.config().n_layers());
         let target = produced(decoder.clone().with_weights_in(NumberFormat::Nf4).unwrap(), tap);
         let (inverter, policy) = (Inverter::new(&decoder, tap, Settings::new()).unwrap(), Policy::new());
@@ -303,8 +302,7 @@ impl Simple for Always {
 #[test]
 fn of_a_token_that_has_a_twin_only_the_twin_is_tested() {
     let prompt = [3, 11, 5, 63, 30, 7];
-    for device in inject_testing::compiled() {
-        let decoder = with_equal_rows(11, [12], &device);
+    for decoder in inject_testing::on_each(|device| with_equal_rows(11, [12], device)) {
         let producer = decoder.clone().computing_in(FloatFormat::Bf16);
         let target = TargetStates::of_prompt(&producer, Tap::Block(2), &prompt).unwrap();
         let policy = Policy::new().simple(Always(prompt.to_vec()));
@@ -325,8 +323,7 @@ fn of_a_token_that_has_a_twin_only_the_twin_is_tested() {
 fn a_token_farther_away_than_noise_reaches_is_compared_with_its_neighbours() {
     let (prompt, right, wrong) = ([3, 11, 5, 63, 30, 7], 11, 12);
     let mut compared = 0;
-    for device in inject_testing::compiled() {
-        let decoder = of_vocabulary("llama", 2048, 31, &device);
+    for decoder in inject_testing::on_each(|device| of_vocabulary("llama", 2048, 31, device)) {
         // The embedding of a token is that of another and a part more, so their states lie near each other.
         for part in [0.3, 0.5, 0.7, 1.0, 1.5] {
             let decoder = decoder.clone().map_matrices(&mut |matrix, values| match matrix {
@@ -370,8 +367,7 @@ fn moved(exact: &TargetStates, at: usize, length: f64) -> TargetStates {
 #[test]
 fn a_state_with_more_noise_than_others_is_followed_and_not_verified() {
     let (tap, at) = (Tap::Block(2), 4);
-    for device in inject_testing::compiled() {
-        let decoder = random("llama", 31, &device);
+    for decoder in inject_testing::on_each(|device| random("llama", 31, device)) {
         let exact = TargetStates::of_prompt(&decoder, tap, &PROMPT).unwrap();
         let apart = |token: u32| {
             let other = TargetStates::of_prompt(&decoder, tap, &[&PROMPT[..at], &[token]].concat()).unwrap();
@@ -395,8 +391,7 @@ fn a_state_with_more_noise_than_others_is_followed_and_not_verified() {
 #[test]
 fn a_state_with_more_noise_than_others_is_verified_if_all_tested_tokens_are_far() {
     let (tap, at, vocab_size) = (Tap::Block(2), 4, 4096);
-    for device in inject_testing::compiled() {
-        let decoder = of_vocabulary("llama", vocab_size, 31, &device);
+    for decoder in inject_testing::on_each(|device| of_vocabulary("llama", vocab_size, 31, device)) {
         let exact = TargetStates::of_prompt(&decoder, tap, &PROMPT).unwrap();
         let target = moved(&exact, at, 0.05 * norm(exact.state(at)));
         let settings = Settings::new().with_computed_in(ComputedIn::Format(FloatFormat::Bf16.into()));
@@ -412,8 +407,7 @@ fn a_state_with_more_noise_than_others_is_verified_if_all_tested_tokens_are_far(
 #[test]
 fn where_wrong_tokens_fit_too_only_the_best_hypothesis_is_searched() {
     let (format, vocab_size, beam) = (NumberFormat::Int4, 2048, 8);
-    for device in inject_testing::compiled() {
-        let decoder = of_vocabulary("llama", vocab_size, 31, &device);
+    for decoder in inject_testing::on_each(|device| of_vocabulary("llama", vocab_size, 31, device)) {
         let tap = Tap::Block(decoder.config().n_layers());
         // Weights rounded in another way than the format's.
         let target = produced(decoder.clone().with_weights_in(NumberFormat::Nf4).unwrap(), tap);

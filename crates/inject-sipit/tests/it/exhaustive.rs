@@ -67,8 +67,7 @@ fn two_equal_embedding_rows_are_ambiguous_and_both_named() {
 
 #[test]
 fn states_of_no_prompt_fail_by_position_and_keep_the_nearest() {
-    for device in inject_testing::compiled() {
-        let decoder = model("llama", &device).decoder;
+    for decoder in inject_testing::on_each(|device| model("llama", device).decoder) {
         let tap = Tap::Block(2);
         let honest = target(&decoder, &[1, 2, 3, 4], tap);
         let mut states = honest.states().to_owned();

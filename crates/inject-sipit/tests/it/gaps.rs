@@ -40,8 +40,7 @@ fn a_single_missing_state_is_bridged_by_the_one_after_it() {
 
 #[test]
 fn a_token_that_left_no_trace_is_not_claimed() {
-    for device in inject_testing::compiled() {
-        let decoder = random("llama", 31, &device);
+    for decoder in inject_testing::on_each(|device| random("llama", 31, device)) {
         // Embeddings do not depend on earlier tokens.
         let found = inverted(&decoder, &without(&decoder, Tap::Embedding, &[3]));
         let gap = &found.positions[3];
@@ -81,8 +80,7 @@ fn likeliest_after(decoder: &Decoder, ids: &[u32]) -> u32 {
 
 #[test]
 fn wider_gaps_and_missing_last_states_are_open() {
-    for device in inject_testing::compiled() {
-        let decoder = random("gpt2", 31, &device);
+    for decoder in inject_testing::on_each(|device| random("gpt2", 31, device)) {
         for missing in [&[2, 3, 4][..], &[5, 6], &[6]] {
             let found = inverted(&decoder, &without(&decoder, Tap::Block(2), missing));
             assert_eq!(found.token_ids(), PROMPT[..missing[0]], "without {missing:?}");
@@ -93,8 +91,7 @@ fn wider_gaps_and_missing_last_states_are_open() {
 
 #[test]
 fn tokens_after_a_gap_that_nothing_bridges_are_guessed() {
-    for device in inject_testing::compiled() {
-        let decoder = random("gpt2", 31, &device);
+    for decoder in inject_testing::on_each(|device| random("gpt2", 31, device)) {
         // A guess is right if its state depends on its own token alone, as an embedding does.
         let found = inverted(&decoder, &without(&decoder, Tap::Embedding, &[2, 3, 4]));
         let guess = |at: usize| match found.positions[at].verdict {
@@ -139,8 +136,7 @@ fn missing_positions_are_named_once_and_lie_in_the_prompt() {
 
 #[test]
 fn a_search_that_learned_before_a_gap_goes_on_beside_it() {
-    for device in inject_testing::compiled() {
-        let decoder = of_vocabulary("llama", 8000, 31, &device);
+    for decoder in inject_testing::on_each(|device| of_vocabulary("llama", 8000, 31, device)) {
         let prompt: Vec<u32> = (0..10).map(|at| (at * 1237 + 11) % 8000).collect();
         let tap = Tap::Block(1);
         let mut states = target(&decoder, &prompt, tap).states().to_owned();

@@ -87,8 +87,7 @@ fn a_first_token_of_another_kind_or_learned_positions_tell_the_repetitions_apart
     let alone = [vec![5], vec![5; 2], vec![5; 3]];
     let cases = ROTARY.map(|case| (case, &after_another)).into_iter();
     for (case, prompts) in cases.chain(["gpt2", "gpt-neo"].map(|case| (case, &alone))) {
-        for device in inject_testing::compiled() {
-            let decoder = random(case, 3, &device);
+        for decoder in inject_testing::on_each(|device| random(case, 3, device)) {
             for (tap, states) in last_states(&decoder, prompts) {
                 // Without learned positions the embedding of the last token knows nothing of those before it.
                 if tap == Tap::Embedding && prompts == &after_another {

@@ -91,8 +91,7 @@ fn a_lens_made_from_text_that_says_nothing_still_gives_the_exact_prompt() {
 
 #[test]
 fn impossible_lenses_are_refused_before_anything_long_is_computed() {
-    for device in inject_testing::compiled() {
-        let decoder = model("gpt2", &device).decoder;
+    for decoder in inject_testing::on_each(|device| model("gpt2", device).decoder) {
         let max_len = decoder.config().max_len().unwrap();
         let good = builder(vec![Tap::Block(1)]);
         let refused = |builder: LensBuilder| {
@@ -168,8 +167,7 @@ fn a_lens_read_back_drafts_as_before() {
 
 #[test]
 fn the_cost_of_a_lens_is_known_before() {
-    for device in inject_testing::compiled() {
-        let decoder = model("gemma3", &device).decoder;
+    for decoder in inject_testing::on_each(|device| model("gemma3", device).decoder) {
         // Taps may come in any order, and twice.
         let builder = builder(vec![Tap::Block(7), Tap::Block(2), Tap::Block(7)]);
         let cost = builder.cost(&decoder);
@@ -233,8 +231,7 @@ fn tokens_tested_after_a_prefix_point_out_others_among_the_points_of_a_lens() {
         (0..prompts).map(|_| (0..len).map(|_| numbers.below(VOCAB as usize) as u32).collect()).collect()
     };
     let (text, prompts) = (random_prompts(64, 16), random_prompts(2, 10));
-    for device in inject_testing::compiled() {
-        let decoder = of_vocabulary("llama", VOCAB as usize, 5, &device);
+    for decoder in inject_testing::on_each(|device| of_vocabulary("llama", VOCAB as usize, 5, device)) {
         for tap in [Tap::Block(1), Tap::FinalNorm] {
             let lens = one(&decoder, &builder(vec![tap]).with_text(text.clone()));
             for (prompt, limit) in prompts.iter().zip([256, 8]) {

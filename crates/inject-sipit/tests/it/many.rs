@@ -206,8 +206,7 @@ fn certificates_of_many_prompts_are_those_of_each_alone() {
 
 #[test]
 fn progress_counts_the_settled_positions_of_all_prompts() {
-    for device in inject_testing::compiled() {
-        let decoder = model("phi4", &device).decoder;
+    for decoder in inject_testing::on_each(|device| model("phi4", device).decoder) {
         let targets = targets(&decoder, Tap::Block(2));
         let inverter = Inverter::new(&decoder, Tap::Block(2), Settings::new()).unwrap();
         let positions: usize = LENS.iter().sum();
@@ -244,8 +243,7 @@ impl Simple for Counting {
 
 #[test]
 fn one_target_that_cannot_be_inverted_stops_all_before_anything_is_computed() {
-    for device in inject_testing::compiled() {
-        let decoder = model("gpt2", &device).decoder;
+    for decoder in inject_testing::on_each(|device| model("gpt2", device).decoder) {
         let tap = Tap::Block(2);
         let inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
         let mut targets = targets(&decoder, tap);

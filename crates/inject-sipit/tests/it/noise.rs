@@ -239,8 +239,7 @@ fn allclose_accepts_by_the_coordinate_that_is_farthest_off() {
 
 #[test]
 fn tolerances_that_no_distance_satisfies_are_refused() {
-    for device in inject_testing::compiled() {
-        let decoder = model("gpt2", &device).decoder;
+    for decoder in inject_testing::on_each(|device| model("gpt2", device).decoder) {
         for wrong in [-1e-9, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             for acceptance in [
                 Acceptance::NoiseFloor { added: wrong },

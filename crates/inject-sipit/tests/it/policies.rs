@@ -127,8 +127,7 @@ fn a_search_that_expects_finds_expected_and_unexpected_tokens() {
     const VOCAB: usize = 1024;
     // A draft and the first round, or all candidates before the tested ones point anywhere.
     let asked = [(PriorTiming::First, 1 + 16), (PriorTiming::Fallback, 64)];
-    for device in inject_testing::compiled() {
-        let decoder = of_vocabulary("llama", VOCAB, 5, &device);
+    for decoder in inject_testing::on_each(|device| of_vocabulary("llama", VOCAB, 5, device)) {
         let last_block = Tap::Block(decoder.config().n_layers());
         // At the last block the model's expectation is read from the given states, below it from a pass of the model.
         let taps = [Tap::Block(1), last_block, Tap::FinalNorm];
@@ -174,8 +173,7 @@ fn greedy(decoder: &Decoder, first: u32, len: usize) -> Vec<u32> {
 fn a_survey_after_two_hypotheses_serves_both() {
     let prompt = [4000, 17, 5000, 321];
     let tap = Tap::Block(1);
-    for device in inject_testing::compiled() {
-        let decoder = of_vocabulary("llama", 8192, 5, &device);
+    for decoder in inject_testing::on_each(|device| of_vocabulary("llama", 8192, 5, device)) {
         let whole = exhaustive(&decoder, &target(&decoder, &prompt, tap)).unwrap();
         let other = whole.positions[0].runner_up().unwrap().id;
         // Between the states of two first tokens either fits, and both are followed.

@@ -37,8 +37,7 @@ fn every_state_finds_its_place() {
 
 #[test]
 fn tokens_are_read_from_rows_where_the_vocabulary_is_large() {
-    for device in inject_testing::compiled() {
-        let decoder = of_vocabulary("llama", 5000, 31, &device);
+    for decoder in inject_testing::on_each(|device| of_vocabulary("llama", 5000, 31, device)) {
         let prompt: Vec<u32> = (0..12).map(|at| (at * 1237 + 11) % 5000).collect();
         let tap = Tap::Block(2);
         assert_found(&decoder, &prompt, tap, None);

@@ -52,8 +52,7 @@ fn states_that_were_each_divided_by_their_length_are_compared_by_direction() {
 
 #[test]
 fn many_scaled_prompts_are_inverted_together() {
-    for device in inject_testing::compiled() {
-        let decoder = random("llama", 31, &device);
+    for decoder in inject_testing::on_each(|device| random("llama", 31, device)) {
         let tap = Tap::Block(2);
         let prompts = [&PROMPT[..], &PROMPT[2..], &PROMPT[..3]];
         let scaled = |prompt: &&[u32]| {
@@ -88,8 +87,7 @@ fn states_of_the_model_have_no_factor() {
 
 #[test]
 fn a_factor_that_explains_the_first_state_alone_is_dropped() {
-    for device in inject_testing::compiled() {
-        let decoder = random("llama", 31, &device);
+    for decoder in inject_testing::on_each(|device| random("llama", 31, device)) {
         let tap = Tap::Block(decoder.config().n_layers());
         let producer = decoder.clone().computing_in(FloatFormat::Bf16);
         let mut states = target(&producer, &PROMPT, tap).states().to_owned();
@@ -138,8 +136,7 @@ fn centred_states_are_recognised_in_models_that_are_blind_to_the_mean() {
 fn states_of_processed_weights_give_the_prompt() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/centred/states.safetensors");
     let prompt = [31, 41, 59, 26, 53, 58, 9, 79];
-    for device in inject_testing::compiled() {
-        let decoder = model("gpt2", &device).decoder;
+    for decoder in inject_testing::on_each(|device| model("gpt2", device).decoder) {
         let mut file = StatesFile::open(&path).unwrap();
         for tap in file.taps().unwrap().to_vec() {
             let states = file.column(ColumnChoice::Tap(tap)).unwrap().into_array();
