@@ -26,19 +26,19 @@ pub enum Cell {
 }
 
 /// The things that the rows of a table are about, before its columns are known.
-pub struct Rows<R> {
+pub(crate) struct Rows<R> {
     title: String,
     about: Vec<R>,
 }
 
 /// Begins a table with a row for each of these things.
-pub fn rows<R>(title: impl Into<String>, about: impl IntoIterator<Item = R>) -> Rows<R> {
+pub(crate) fn rows<R>(title: impl Into<String>, about: impl IntoIterator<Item = R>) -> Rows<R> {
     Rows { title: title.into(), about: about.into_iter().collect() }
 }
 
 impl<R> Rows<R> {
     /// Makes the table. A column is its heading, and the cell in the row of each thing.
-    pub fn columns<const N: usize>(self, columns: [(&'static str, &dyn Fn(&R) -> Cell); N]) -> Table {
+    pub(crate) fn columns<const N: usize>(self, columns: [(&'static str, &dyn Fn(&R) -> Cell); N]) -> Table {
         let row = |about: &R| columns.iter().map(|(_, cell)| cell(about)).collect();
         Table {
             title: self.title,
