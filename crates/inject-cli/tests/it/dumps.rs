@@ -200,7 +200,7 @@ fn a_batch_and_a_folder_of_files_are_inverted_whole() {
             .collect()
     };
     let options = format!("--tap block-2 --out {}", out.display());
-    let ran = invert("batch-mask.safetensors", &options).with_status(0);
+    invert("batch-mask.safetensors", &options).with_status(0);
     let batch = lines(&out);
     assert_eq!(batch[1]["recovered"]["token_ids"], Value::from(&FIRST[..]));
     assert_eq!(batch[2]["recovered"]["token_ids"], Value::from(&SECOND[..]));
@@ -215,7 +215,7 @@ fn a_batch_and_a_folder_of_files_are_inverted_whole() {
     }
     let folder_out = dir.path().join("folder.jsonl");
     let options = format!("--tap block-2 --out {}", folder_out.display());
-    let ran = invert(folder.to_str().unwrap(), &options).with_status(0);
+    invert(folder.to_str().unwrap(), &options).with_status(0);
     assert_eq!(lines(&folder_out).len(), 1 + 4);
 }
 
