@@ -227,7 +227,7 @@ mod tests {
         replace(&path, b"old").unwrap();
         let error = replace_with(&path, |out| {
             out.write_all(b"half of the ne").unwrap();
-            Err(FileError::of("write", &path)(io::Error::other("no space")))
+            Err::<(), _>(FileError::of("write", &path)(io::Error::other("no space")))
         })
         .unwrap_err();
         assert_eq!(error.to_string(), format!("cannot write `{}`", path.display()));
