@@ -6,9 +6,6 @@
 mod config_problem;
 mod tensor_fault;
 
-#[cfg(test)]
-mod chains;
-
 use std::{
     error::Error,
     path::{Path, PathBuf},
