@@ -22,9 +22,7 @@ impl TargetStates {
         if let Some(stored) = &self.stored {
             return stored.grid;
         }
-        let known = |state: &&[f64]| state.iter().any(|&value| value != 0.0);
-        let open = self.given.len()..self.positions();
-        let states = || open.clone().map(|position| self.state(position)).filter(known);
+        let states = || self.known_open();
         let on_grid = |&(format, _): &(FloatFormat, u32)| {
             states().all(|state| state.iter().all(|&value| format.round(value) == value))
         };
@@ -45,6 +43,24 @@ impl TargetStates {
             found = found.or_else(|| FORMATS.iter().find(|format| multiplied(format)));
         }
         found.map(|&(format, _)| format)
+    }
+
+    /// The factor that brings all states to the grid of their 16-bit format and differs from `by` by at most `within` of it, and the upper bound
+    /// on its relative error. The states alone determine it but for a power of two.
+    pub(crate) fn factor_near(&self, by: f64, within: f64) -> Option<(f64, f64)> {
+        let format = self.grid()?;
+        let &(_, bits) = FORMATS.iter().find(|(known, _)| *known == format)?;
+        let factor = factor_of(self.known_open().next()?, bits)?;
+        let nearest = factor * f64::exp2((by / factor).log2().round());
+        let is_near = (nearest / by - 1.0).abs() <= within;
+        (is_near && self.known_open().all(|state| is_on_grid(state, nearest, bits)))
+            .then_some((nearest, WITHIN))
+    }
+
+    /// The states that are not missing, of tokens that were not given.
+    fn known_open(&self) -> impl Iterator<Item = &[f64]> {
+        let open = (self.given.len()..self.positions()).map(|position| self.state(position));
+        open.filter(|state| state.iter().any(|&value| value != 0.0))
     }
 }
 
@@ -114,6 +130,27 @@ mod tests {
             unit[[2, 7]] *= 1.0 + 1e-5;
             assert_eq!(grid(unit), None, "{format}");
         }
+    }
+
+    #[test]
+    fn a_common_factor_is_known_but_for_a_power_of_two() {
+        let near = |states: Array2<f64>, by: f64| {
+            TargetStates::new(states, Tap::Block(1), FloatFormat::F32).unwrap().factor_near(by, 0.03)
+        };
+        for format in [FloatFormat::Bf16, FloatFormat::F16] {
+            let computed = states().mapv(|value| format.round(value));
+            for by in [0.37, 3.0, 2.0] {
+                let scaled = computed.mapv(|value| stored(by * value));
+                let (found, within) = near(scaled.clone(), 1.02 * by).unwrap();
+                assert!((found / by - 1.0).abs() <= within, "{format} {by}: {found}");
+                assert_eq!(near(scaled.clone(), 1.3 * by), None, "{format} {by}");
+                // Two states with factors of their own.
+                let mut other = scaled;
+                other.row_mut(1).mapv_inplace(|value| stored(1.1 * value));
+                assert_eq!(near(other, by), None, "{format} {by}");
+            }
+        }
+        assert_eq!(near(states(), 1.0), None);
     }
 
     #[test]
