@@ -203,8 +203,8 @@ fn not_a_stack(file: &StatesFile, column: usize, found: Option<Tap>) -> Failure 
         (_, None) => "holds no first state of a token tested".to_owned(),
     };
     Failure::new(format!(
-        "{} was read as a stack or a list of {} taps, but column {column} {found}: most likely it holds as many prompts, or its axes are in another order; give --axes batch-token for [prompt, token, d_model] or a list of prompts, \
-         --axes tap-token for [tap, token, d_model] or a list of layers, or --axes token-tap for [token, tap, d_model]",
+        "{} was read as a stack or a list of {} taps, but column {column} {found}: most likely it holds as many prompts, or its axes are in \
+         another order; give --axes batch-token for [prompt, token, d_model] or a list of prompts, --axes tap-token for [tap, token, d_model] or a list of layers, or --axes token-tap for [token, tap, d_model]",
         file.path().display(),
         file.columns()
     ))
