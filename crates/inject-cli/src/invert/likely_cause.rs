@@ -4,7 +4,7 @@ mod describable;
 
 use std::fmt;
 
-use inject_sipit::{Acceptance, models::Tap};
+use inject_sipit::{Acceptance, Settings, models::Tap, settings::Scan};
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::describable::Describable;
@@ -64,19 +64,26 @@ impl LikelyCause {
     /// Judges by the first position that is not settled. None if the prompt is recovered.
     pub(super) fn of(
         recovered: &Recovered,
-        acceptance: Acceptance,
+        settings: &Settings,
         tap: Tap,
         rows: &Describable,
     ) -> Option<Self> {
+        let acceptance = settings.acceptance;
+        let certify = match settings.scan {
+            Scan::Whole => "",
+            _ => "--certify tests the whole vocabulary, and ",
+        };
         let is_of_the_user = !matches!(acceptance, Acceptance::NoiseFloor { added: 0.0 });
         if recovered.equals_prompt == Some(false) && recovered.verified && is_of_the_user {
             // A token that is much nearer than any other is that of the state, whatever the tolerance.
             let is_wide =
                 recovered.positions.iter().any(|row| row.verdict.is_verified() && !row.stands_out());
             if is_wide {
-                let text = "tokens fit that differ from those of the prompt given: most likely the tolerance is too wide, and several tokens \
-                            fit; --certify tests the whole vocabulary, and a narrower --noise, --epsilon or --allclose excludes more";
-                return Some(LikelyCause { kind: CauseKind::SeveralFit, text: text.to_owned() });
+                let text = format!(
+                    "tokens fit that differ from those of the prompt given: most likely the tolerance is too wide, and several tokens fit; \
+                     {certify}a narrower --noise, --epsilon or --allclose excludes more"
+                );
+                return Some(LikelyCause { kind: CauseKind::SeveralFit, text });
             }
         }
         if recovered.equals_prompt == Some(false) && recovered.verified {
@@ -91,15 +98,16 @@ impl LikelyCause {
             VerdictName::Ambiguous => LikelyCause {
                 kind: CauseKind::SeveralFit,
                 text: format!(
-                    "several tokens fit position {at}: they have the same state there, or the tolerance is too wide; --certify tests the \
-                     whole vocabulary, and a narrower --noise or --epsilon excludes more"
+                    "several tokens fit position {at}: they have the same state there, or the tolerance is too wide; {certify}a narrower \
+                     --noise or --epsilon excludes more"
                 ),
             },
             VerdictName::Open => LikelyCause {
                 kind: CauseKind::Budget,
                 text: format!(
                     "position {at} is open: the budget was spent before a token that fits was found; try a larger --max-candidates or \
-                     --max-seconds, or a lens (`inject lens`, then --lens FOLDER)"
+                     --max-seconds{}",
+                    if recovered.has_lens() { "" } else { ", or a lens (`inject lens`, then --lens FOLDER)" }
                 ),
             },
             _ => failed(recovered, acceptance, tap, at, rows),
@@ -227,7 +235,7 @@ mod tests {
         let cause = |acceptance, runner_up| {
             LikelyCause::of(
                 &recovered("verified", 0.4, runner_up),
-                acceptance,
+                &Settings::new().with_acceptance(acceptance),
                 Tap::Block(1),
                 &Describable::Not,
             )
@@ -245,11 +253,34 @@ mod tests {
     }
 
     #[test]
+    fn what_was_done_already_is_not_suggested() {
+        let text = |recovered: &Recovered, settings: &Settings| {
+            LikelyCause::of(recovered, settings, Tap::Block(1), &Describable::Not).unwrap().text
+        };
+        let (needed, whole) = (Settings::new(), Settings::new().with_scan(Scan::Whole));
+        let wide = |settings: Settings| settings.with_acceptance(Ball { epsilon: 0.5 });
+        for (verdict, of) in [("verified", true), ("ambiguous", false)] {
+            let recovered = recovered(verdict, 0.4, None);
+            for (settings, suggested) in [(needed.clone(), true), (whole.clone(), false)] {
+                let text = text(&recovered, &if of { wide(settings) } else { settings });
+                assert_eq!(text.contains("--certify"), suggested, "{text}");
+            }
+        }
+        let mut open = recovered("open", 0.4, None);
+        assert!(text(&open, &needed).ends_with("--lens FOLDER)"));
+        let stage = serde_json::from_value(json!({
+            "candidates": 9, "states": 9, "batches": 1.0, "choosing_seconds": null, "testing_seconds": null,
+        }));
+        open.cost.insert("lens".to_owned(), stage.unwrap());
+        assert!(text(&open, &needed).ends_with("--max-seconds"), "{}", text(&open, &needed));
+    }
+
+    #[test]
     fn a_token_that_stands_out_beyond_the_tolerance_shows_that_this_is_too_narrow() {
         let cause = |acceptance| {
             LikelyCause::of(
                 &recovered("failed", 0.6, Some(40.0)),
-                acceptance,
+                &Settings::new().with_acceptance(acceptance),
                 Tap::Block(1),
                 &Describable::Not,
             )

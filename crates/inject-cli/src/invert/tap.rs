@@ -6,7 +6,7 @@ use inject_sipit::{
     FoundTap, InvertError, NearMiss, Settings, TapSearch, find_tap,
     models::{Logits, Model, Progress, Tap, TokenBatch, host::to_host},
     settings::TapCheck,
-    states::foreign::{ColumnChoice, StatesFile},
+    states::foreign::{Axes, ColumnChoice, StatesFile},
 };
 
 use super::{Arrangement, Options, single};
@@ -57,7 +57,7 @@ pub(super) fn choose(
         None => (0..file.columns()).collect(),
     };
     let several = columns.len() > 1;
-    let (mut found, mut nowhere) = (Vec::new(), String::new());
+    let (mut found, mut nowhere, mut lost) = (Vec::new(), String::new(), None);
     for column in columns {
         let name = if several { format!("column {column}: ") } else { String::new() };
         // A column that nobody wrote is no reason to leave out the others.
@@ -71,6 +71,7 @@ pub(super) fn choose(
                 found.push((column, tap));
             }
             FoundTap::Nowhere(nearest) => {
+                lost = lost.or(Some(column));
                 if several {
                     let nearest = nearest.map_or_else(String::new, where_nearest);
                     note(&format!("{name}none, because no token tested has its first state.{nearest}"));
@@ -80,7 +81,7 @@ pub(super) fn choose(
             _ => {}
         }
     }
-    check_found(options, file, &found)?;
+    check_found(options, file, &found, lost)?;
     // The shallowest block costs least.
     found.sort_by_key(|&(column, tap)| (tap == Tap::Embedding, tap, column));
     match found.first() {
@@ -123,8 +124,13 @@ fn no_tap(options: &Options, file: &StatesFile, nearest: Option<NearMiss>) -> St
 }
 
 /// Refuses columns that were found at one tap, or one at another tap than the shape says: they are those of several prompts, and one of them
-/// would be taken for the only one.
-fn check_found(options: &Options, file: &StatesFile, found: &[(usize, Tap)]) -> Result<(), Failure> {
+/// would be taken for the only one. `lost` is the first column that was found at no tap.
+fn check_found(
+    options: &Options,
+    file: &StatesFile,
+    found: &[(usize, Tap)],
+    lost: Option<usize>,
+) -> Result<(), Failure> {
     // Columns at different taps are those of one prompt, whatever the number says.
     let all: HashSet<Tap> = found.iter().map(|&(_, tap)| tap).collect();
     let differ = found.len() > 1 && all.len() == found.len();
@@ -133,7 +139,13 @@ fn check_found(options: &Options, file: &StatesFile, found: &[(usize, Tap)]) -> 
         && let Some(names) = file.taps()
         && let Some(&(column, tap)) = found.iter().find(|&&(column, tap)| names[column] != tap)
     {
-        return Err(not_a_stack(file, column, names[column], Some(tap)));
+        return Err(not_a_stack(file, column, Some(tap)));
+    }
+    // Columns that hold the later tokens of one prompt.
+    if let ([_], Some(column)) = (found, lost)
+        && may_be_turned(file)
+    {
+        return Err(not_a_stack(file, column, None));
     }
     let twice =
         |&&(column, tap): &&(usize, Tap)| found.iter().any(|&(other, of)| of == tap && other < column);
@@ -142,8 +154,9 @@ fn check_found(options: &Options, file: &StatesFile, found: &[(usize, Tap)]) -> 
             let columns: Vec<String> =
                 found.iter().filter(|(_, of)| *of == tap).map(|(column, _)| column.to_string()).collect();
             Err(Failure::new(format!(
-                "the columns {} of {} all hold states of {tap}, so they are those of several prompts: give --axes batch-token if a \
-                 tensor holds a batch, or --column I --tap {tap} for one of them",
+                "the columns {} of {} all hold states of {tap}, so they are those of several prompts or tokens: give --axes batch-token if a \
+                 tensor holds a batch, --axes tap-token or token-tap if its axes were read in another order, or --column I --tap {tap} for one \
+                 of them",
                 columns.join(", "),
                 file.path().display()
             )))
@@ -153,34 +166,45 @@ fn check_found(options: &Options, file: &StatesFile, found: &[(usize, Tap)]) -> 
 }
 
 /// Refuses a batch that is as long as the list of all taps: where the shape or the length alone says that a tensor is a stack, or that a list
-/// is one of layers, a column other than `tap` is compared with its name.
+/// is one of layers, a column other than `tap` is compared with its name. Two are where the axes of taps and tokens may be the other way
+/// round: then the first row of every column is at one tap, which is the name of at most one.
 fn check_guess(options: &Options, model: &Model, file: &mut StatesFile, tap: Tap) -> Result<(), Failure> {
     if !file.are_taps_guessed() {
         return Ok(());
     }
     let names = file.taps().unwrap_or_default().to_vec();
     // The embeddings cost least.
-    let Some(column) = names.iter().position(|&name| name != tap) else { return Ok(()) };
-    match find(options, model, file, column)? {
-        FoundTap::Fits(found) if found != names[column] => {
-            Err(not_a_stack(file, column, names[column], Some(found)))
+    let others = (0..names.len()).filter(|&column| names[column] != tap);
+    for column in others.take(if may_be_turned(file) { 2 } else { 1 }) {
+        match find(options, model, file, column)? {
+            FoundTap::Fits(found) if found != names[column] => {
+                return Err(not_a_stack(file, column, Some(found)));
+            }
+            // As those of several prompts do whose weights were rounded.
+            FoundTap::Nowhere(_) => return Err(not_a_stack(file, column, None)),
+            _ => {}
         }
-        // As those of several prompts do whose weights were rounded.
-        FoundTap::Nowhere(_) => Err(not_a_stack(file, column, names[column], None)),
-        _ => Ok(()),
     }
+    Ok(())
+}
+
+/// Whether the axes of taps and tokens may be the other way round. The first row of a column is then that of a later token, which has no
+/// state of a first one where positions are learned.
+fn may_be_turned(file: &StatesFile) -> bool {
+    file.other_axes().iter().any(|axes| !matches!(axes, Axes::Token | Axes::BatchToken))
 }
 
 /// The failure of a stack whose column is not at the tap of its number.
-fn not_a_stack(file: &StatesFile, column: usize, name: Tap, found: Option<Tap>) -> Failure {
-    let found = match found {
-        Some(found) => format!("holds states of {found}, and not of {name}"),
-        None => format!("holds no state of {name} of a token tested"),
+fn not_a_stack(file: &StatesFile, column: usize, found: Option<Tap>) -> Failure {
+    let name = file.taps().map(|names| names[column]);
+    let found = match (found, name) {
+        (Some(found), Some(name)) => format!("holds states of {found}, and not of {name}"),
+        (None, Some(name)) => format!("holds no state of {name} of a token tested"),
+        (_, None) => "holds no first state of a token tested".to_owned(),
     };
     Failure::new(format!(
-        "{} was read as a stack or a list of {} taps, because the model has as many, but column {column} {found}: most likely it holds \
-         as many prompts; give --axes, such as --axes batch-token for [prompt, token, d_model] or a list of prompts, or --axes tap-token for \
-         [tap, token, d_model] or a list of layers",
+        "{} was read as a stack or a list of {} taps, but column {column} {found}: most likely it holds as many prompts, or its axes are in \
+         another order; give --axes batch-token for [prompt, token, d_model] or a list of prompts, --axes tap-token for [tap, token, d_model] or a list of layers, or --axes token-tap for [token, tap, d_model]",
         file.path().display(),
         file.columns()
     ))
@@ -251,9 +275,13 @@ fn named(options: &Options, file: &StatesFile) -> Result<(ColumnChoice, Tap), Fa
         let origins: Vec<String> =
             file.origins().into_iter().enumerate().map(|(at, origin)| format!("{at}: {origin}")).collect();
         return Err(Failure::usage(format!(
-            "{path} holds {} taps without naming them ({}): give --column and --tap, or --tap auto",
+            "{path} holds {} taps without naming them ({}): give {}, or --tap auto",
             file.columns(),
-            origins.join("; ")
+            origins.join("; "),
+            options
+                .tap
+                .named()
+                .map_or("--column and --tap".to_owned(), |tap| format!("--column beside --tap {tap}"))
         )));
     }
     match (options.input.column, options.tap.named(), named) {
@@ -274,7 +302,10 @@ fn named(options: &Options, file: &StatesFile) -> Result<(ColumnChoice, Tap), Fa
         (Some(column), None, Some(taps)) if column < taps.len() => {
             Ok((ColumnChoice::Index(column), taps[column]))
         }
-        (_, None, Some(taps)) => {
+        (Some(column), None, Some(taps)) => {
+            Err(Failure::usage(format!("no column {column}: {path} has {}, counted from 0", taps.len())))
+        }
+        (None, None, Some(taps)) => {
             let taps: Vec<String> = taps.iter().map(Tap::to_string).collect();
             Err(Failure::usage(format!("{path} holds the taps {}: give --tap", taps.join(", "))))
         }

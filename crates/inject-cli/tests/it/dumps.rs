@@ -1,6 +1,7 @@
 //! `inject invert` on the files that other programs write; `inject-states/tests/fixtures/dumps/generate.py` says how they were made.
 
 mod advice;
+mod as_many_tokens;
 mod chat_template;
 mod likely_tap;
 
@@ -156,8 +157,13 @@ fn a_choice_that_is_missing_is_asked_for() {
     for (file, options, parts) in [
         ("two.safetensors", "--tap block-2", &["2 prompts of 8 tokens (batch-token)", "by --axes"][..]),
         ("batch-mask.safetensors", "--tap block-2", &["2 prompts", "--row"]),
-        ("side-by-side.safetensors", "--tap block-2", &["3 taps", "2: `hidden_states`, tap 2", "--column"]),
+        (
+            "side-by-side.safetensors",
+            "--tap block-2",
+            &["3 taps", "2: `hidden_states`, tap 2", "give --column beside --tap block-2"],
+        ),
         ("vllm.safetensors", "", &["block-1", "--tap"]),
+        ("vllm.safetensors", "--column 9", &["no column 9", "has 5"]),
         ("any-name.safetensors", "--tensor states --tap block-2", &["`activations` [8, 32]"]),
         ("command.pt", "--tap block-2", &["posix.system"]),
         ("other.bin", "--tap block-2", &["AMLL"]),
@@ -173,7 +179,7 @@ fn a_choice_that_is_missing_is_asked_for() {
 #[test]
 fn missing_rows_are_said_and_known_ones_are_given() {
     let ran = invert("vllm-prefix.safetensors", "--tap block-2").with_status(0);
-    assert!(ran.err.contains("3 rows of states for 8 token ids: 5 have none"), "{}", ran.err);
+    assert!(ran.err.contains("3 rows of states for 8 token ids: 5 without one"), "{}", ran.err);
     assert!(ran.err.contains("after the first 5"), "{}", ran.err);
     let prefix = recovered("vllm-prefix.safetensors", "--tap block-2", 0);
     assert_eq!(prefix["token_ids"], Value::from(&FIRST[..]));

@@ -191,7 +191,7 @@ fn ids_before_the_first_row_are_taken_as_given() {
             &format!("--json {options}"),
         )
         .with_status(0);
-        ran.says(&["3 tokens before the first row are taken from the file as given"]);
+        ran.says(&["taken from the file as given: 3 tokens before the first row"]);
         let json: Value = serde_json::from_str(&ran.out).unwrap();
         let found = &json["recovered"];
         assert_eq!(found["token_ids"], Value::from(&PROMPT[..7]));
