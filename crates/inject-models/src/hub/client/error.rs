@@ -80,6 +80,14 @@ pub enum HubError {
         /// The name found in it, shown safely.
         shard: String,
     },
+    /// The index names a shard in the place of another file of the model.
+    #[error("{at}: names the shard \"{shard}\", which has the place of another file, or lies below one")]
+    MisplacedShard {
+        /// The index that names the shard.
+        at: Box<HubFile>,
+        /// The name found in it, shown safely.
+        shard: String,
+    },
     /// The index of the shards cannot be read.
     #[error("{at}: malformed index")]
     MalformedIndex {

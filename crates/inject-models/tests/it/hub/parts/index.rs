@@ -1,8 +1,8 @@
-//! Names of shards in an index, which are otherwise right: the answers about the index agree with it.
+//! Indices that are wrong although the answers about them agree with each other: their content, or the names of shards in them.
 
 use super::super::server::git_blob;
 use super::Expected::Error;
-use super::{Add, Answer, Reply, Request, Scene, set_etag};
+use super::{Add, Answer, Play, Reply, Request, Scene, set_etag};
 
 pub(super) fn all(scene: &Scene<'_>, add: Add<'_>) {
     let canary = scene.canary.display().to_string();
@@ -15,19 +15,29 @@ pub(super) fn all(scene: &Scene<'_>, add: Add<'_>) {
         ("empty", ""),
         ("very long", &"a".repeat(60_000)),
         ("an escape", "%2e%2e/%2e%2e/canary"),
+        ("a file", "config.json"),
+        ("below a file", "config.json/x"),
+        ("below a file that the model lacks", "vocab.json/x"),
+        ("below a shard", "one.safetensors/x"),
     ] {
         let index = serde_json::json!({ "weight_map": { "a": "one.safetensors", "b": shard } }).to_string();
-        let play = move |request: &Request, reply: Reply| {
-            let is_index = request.path.ends_with("/model.safetensors.index.json") && reply.status == 200;
-            let reply = match is_index {
-                true => {
-                    let bytes = index.clone().into_bytes();
-                    set_etag(reply, &format!("\"{}\"", git_blob(&bytes))).with_body(bytes)
-                }
-                false => reply,
-            };
-            Answer::Reply(reply)
-        };
-        add(&format!("index: {name}"), Error, Box::new(play));
+        add(&format!("index: {name}"), Error, with_index(index));
     }
+    // Both files have the same blob.
+    add("index: the content of the config", Error, with_index(super::super::hostile::CONFIG.to_owned()));
+}
+
+/// The answers about the index are those about this text.
+fn with_index(index: String) -> Play {
+    Box::new(move |request: &Request, reply: Reply| {
+        let is_index = request.path.ends_with("/model.safetensors.index.json") && reply.status == 200;
+        let reply = match is_index {
+            true => {
+                let bytes = index.clone().into_bytes();
+                set_etag(reply, &format!("\"{}\"", git_blob(&bytes))).with_body(bytes)
+            }
+            false => reply,
+        };
+        Answer::Reply(reply)
+    })
 }
