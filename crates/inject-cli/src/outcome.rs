@@ -82,8 +82,7 @@ impl Failure {
 
     /// The same failure with some words replaced: a library names its arguments, and the program its options.
     pub(crate) fn rephrased(self, words: &[(&str, &str)]) -> Self {
-        let message = words.iter().fold(self.message, |text, (from, to)| text.replace(from, to));
-        Failure { message, ..self }
+        Failure { message: renamed(&self.message, words), ..self }
     }
 
     /// Returns the exit status: 1, or 2 for wrong usage.
@@ -165,6 +164,11 @@ impl From<TooManyIds> for Failure {
 
 #[cfg(feature = "hub")]
 from_errors!(inject_sipit::models::hub::HubError);
+
+/// A text with some words replaced.
+pub(crate) fn renamed(text: &str, words: &[(&str, &str)]) -> String {
+    words.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+}
 
 /// An error and its causes in one line, each said once: a cause whose text its effect already contains is passed over.
 pub(crate) fn chain(error: &dyn Error) -> String {

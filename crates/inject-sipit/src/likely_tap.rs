@@ -176,7 +176,9 @@ pub fn find_tap(
     }
     let rounded = match &nowhere {
         Some(nearest) if nearest.stands_out && scalable => Some(nearest.miss.tap),
-        Some(nearest) if nearest.miss.is_of_other_weights() => find_rounded(&trial, nearest, progress)?,
+        Some(nearest) if nearest.miss.is_of_other_weights() => {
+            find_rounded(&trial, nearest, &shown, progress)?
+        }
         _ => None,
     };
     Ok(rounded.map_or(FoundTap::Nowhere(nowhere.map(|nearest| nearest.miss)), FoundTap::Fits))
@@ -326,6 +328,8 @@ mod tests {
             for tap in [Tap::Block(1), Tap::Block(2), Tap::FinalNorm] {
                 let states = TargetStates::of_prompt(&producer, tap, &[5, 41, 7]).unwrap();
                 assert_eq!(found(&decoder, states.states(), &[]), FoundTap::Fits(tap), "{format}");
+                let unit = states.by_direction();
+                assert_eq!(found(&decoder, unit.states(), &[]), FoundTap::Fits(tap), "{format}");
             }
         }
     }

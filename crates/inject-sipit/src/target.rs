@@ -2,6 +2,7 @@
 
 mod change;
 mod given;
+mod grid;
 mod missing;
 mod rows;
 
@@ -210,16 +211,6 @@ impl TargetStates {
         let d_model = self.d_model();
         let values = self.states.as_slice().expect("made contiguous when the target was made");
         &values[position * d_model..][..d_model]
-    }
-
-    /// The 16-bit format on whose grid all states lie, if there is one: the format they were probably computed in, whatever they are
-    /// stored in.
-    pub(crate) fn grid(&self) -> Option<FloatFormat> {
-        if let Some(stored) = &self.stored {
-            return stored.grid;
-        }
-        let on_grid = |format: &FloatFormat| self.states.iter().all(|&value| format.round(value) == value);
-        [FloatFormat::Bf16, FloatFormat::F16].into_iter().find(on_grid)
     }
 
     /// The largest shift of each coordinate by storing the state in its number format.

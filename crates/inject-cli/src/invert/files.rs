@@ -174,7 +174,7 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         let seconds = start.elapsed().as_secs_f64();
         let recovered = match &found {
             Ok((inversion, ids)) => Recovered::new(&model, inversion, ids.as_deref(), None)?
-                .with_likely_cause(inverter.settings().acceptance, tap, &Describable::Not),
+                .with_likely_cause(inverter.settings(), tap, &Describable::Not),
             Err(LeftOut { positions, cause }) => {
                 meter.suspend(|| note(&cause.text));
                 Recovered::left_out(&model, *positions, cause.clone())

@@ -4,7 +4,7 @@ mod describable;
 
 use std::fmt;
 
-use inject_sipit::{Acceptance, models::Tap};
+use inject_sipit::{Acceptance, Settings, models::Tap, settings::Scan};
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::describable::Describable;
@@ -64,19 +64,26 @@ impl LikelyCause {
     /// Judges by the first position that is not settled. None if the prompt is recovered.
     pub(super) fn of(
         recovered: &Recovered,
-        acceptance: Acceptance,
+        settings: &Settings,
         tap: Tap,
         rows: &Describable,
     ) -> Option<Self> {
+        let acceptance = settings.acceptance;
+        let certify = match settings.scan {
+            Scan::Whole => "",
+            _ => "--certify tests the whole vocabulary, and ",
+        };
         let is_of_the_user = !matches!(acceptance, Acceptance::NoiseFloor { added: 0.0 });
         if recovered.equals_prompt == Some(false) && recovered.verified && is_of_the_user {
             // A token that is much nearer than any other is that of the state, whatever the tolerance.
             let is_wide =
                 recovered.positions.iter().any(|row| row.verdict.is_verified() && !row.stands_out());
             if is_wide {
-                let text = "tokens fit that differ from those of the prompt given: most likely the tolerance is too wide, and several tokens \
-                            fit; --certify tests the whole vocabulary, and a narrower --noise, --epsilon or --allclose excludes more";
-                return Some(LikelyCause { kind: CauseKind::SeveralFit, text: text.to_owned() });
+                let text = format!(
+                    "tokens fit that differ from those of the prompt given: most likely the tolerance is too wide, and several tokens fit; \
+                     {certify}a narrower --noise, --epsilon or --allclose excludes more"
+                );
+                return Some(LikelyCause { kind: CauseKind::SeveralFit, text });
             }
         }
         if recovered.equals_prompt == Some(false) && recovered.verified {
@@ -91,15 +98,16 @@ impl LikelyCause {
             VerdictName::Ambiguous => LikelyCause {
                 kind: CauseKind::SeveralFit,
                 text: format!(
-                    "several tokens fit position {at}: they have the same state there, or the tolerance is too wide; --certify tests the \
-                     whole vocabulary, and a narrower --noise or --epsilon excludes more"
+                    "several tokens fit position {at}: they have the same state there, or the tolerance is too wide; {certify}a narrower \
+                     --noise or --epsilon excludes more"
                 ),
             },
             VerdictName::Open => LikelyCause {
                 kind: CauseKind::Budget,
                 text: format!(
                     "position {at} is open: the budget was spent before a token that fits was found; try a larger --max-candidates or \
-                     --max-seconds, or a lens (`inject lens`, then --lens FOLDER)"
+                     --max-seconds{}",
+                    if recovered.has_lens() { "" } else { ", or a lens (`inject lens`, then --lens FOLDER)" }
                 ),
             },
             _ => failed(recovered, acceptance, tap, at, rows),
@@ -227,7 +235,7 @@ mod tests {
         let cause = |acceptance, runner_up| {
             LikelyCause::of(
                 &recovered("verified", 0.4, runner_up),
-                acceptance,
+                &Settings::new().with_acceptance(acceptance),
                 Tap::Block(1),
                 &Describable::Not,
             )
@@ -249,7 +257,7 @@ mod tests {
         let cause = |acceptance| {
             LikelyCause::of(
                 &recovered("failed", 0.6, Some(40.0)),
-                acceptance,
+                &Settings::new().with_acceptance(acceptance),
                 Tap::Block(1),
                 &Describable::Not,
             )

@@ -8,7 +8,7 @@ mod stage;
 use std::collections::BTreeMap;
 
 use inject_sipit::{
-    Acceptance, Inversion, PolicyChoice,
+    Acceptance, Inversion, PolicyChoice, Settings,
     inversion::Cost,
     models::{Model, Tap},
 };
@@ -167,8 +167,8 @@ impl Recovered {
     }
 
     /// Adds the likeliest cause, if the prompt is not recovered from these states at `tap`.
-    pub(super) fn with_likely_cause(self, acceptance: Acceptance, tap: Tap, rows: &Describable) -> Self {
-        let likely_cause = LikelyCause::of(&self, acceptance, tap, rows);
+    pub(super) fn with_likely_cause(self, settings: &Settings, tap: Tap, rows: &Describable) -> Self {
+        let likely_cause = LikelyCause::of(&self, settings, tap, rows);
         Recovered { likely_cause, ..self }
     }
 
@@ -179,6 +179,11 @@ impl Recovered {
             (_, true) => Outcome::Complete,
             (_, false) => Outcome::NotRecovered,
         }
+    }
+
+    /// Whether a lens proposed tokens.
+    pub(super) fn has_lens(&self) -> bool {
+        self.cost.contains_key("lens")
     }
 
     /// States computed up to the tap.

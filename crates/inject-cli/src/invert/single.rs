@@ -22,7 +22,7 @@ use crate::{
     inverter,
     number::counted,
     options::room,
-    outcome::{Failure, Outcome},
+    outcome::{Failure, Outcome, renamed},
     output::{note, say, say_json},
     progress::Meter,
 };
@@ -64,8 +64,11 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
     drop(meter);
     calibrations::write(options, &model, &inverter)?;
 
-    let recovered = Recovered::new(&model, &inversion, prompt.as_deref(), Some(seconds))?
-        .with_likely_cause(acceptance, tap, &rows);
+    let recovered = Recovered::new(&model, &inversion, prompt.as_deref(), Some(seconds))?.with_likely_cause(
+        inverter.settings(),
+        tap,
+        &rows,
+    );
     let likely_cause = LikelyCause::of_missing(&recovered, target.missing()).or(recovered.likely_cause);
     let recovered = Recovered { order, likely_cause, ..recovered };
     let outcome = recovered.outcome();
@@ -114,14 +117,16 @@ fn from_file(options: &Options, model: &Model, path: &Path) -> Result<Given, Fai
     }
     if tap::is_unknown(options, &file) && options.input.arrangement() != Arrangement::Known {
         return Err(Failure::usage(
-            "the tap is not found from rows or coordinates in unknown order: give --tap",
+            "the tap is not found from rows or coordinates in unknown order: name it, such as --tap block-3",
         ));
     }
     let chosen = tap::choose(options, model, &mut file)?;
     let (target, prompt) = target_of(options, model, &mut file, chosen)?;
     tell(&file);
     let rows = match options.input.arrangement() {
-        Arrangement::Known => Describable::of(&target, file.positions().is_some()),
+        Arrangement::Known => {
+            Describable::of(&target, file.positions().is_some(), tap::is_unknown(options, &file))
+        }
         Arrangement::Shuffled | Arrangement::Permuted => Describable::Not,
     };
     Ok(Given { target, prompt, rows, column: tap::number_of(&file, chosen.0) })
@@ -167,7 +172,11 @@ pub(super) fn target_of(
             let unseen = (0..rows).take_while(|at| missing.contains(at)).count();
             let first = first_with_states(model, tap, states.row(0), &ids[unseen..], ids.len() - rows)?;
             note(&match first {
-                0 => format!("the rows are those of the first {rows} tokens"),
+                0 => format!("the rows are those of the first {}", counted(rows, "token")),
+                1 => {
+                    "the rows are those of the tokens after the first, which is taken from the file as given"
+                        .to_owned()
+                }
                 _ => format!(
                     "the rows are those of the tokens after the first {first}, which are taken from the file as given"
                 ),
@@ -245,7 +254,7 @@ fn before_first(positions: &[usize], ids: &mut Vec<u32>) -> Option<Vec<u32>> {
     }
     ids.truncate(last + 1);
     let before = ids[..first].to_vec();
-    note(&format!("{} before the first row are taken from the file as given", counted(first, "token")));
+    note(&format!("taken from the file as given: {} before the first row", counted(first, "token")));
     Some(before)
 }
 
@@ -269,7 +278,7 @@ fn after_template(
             away < SAME_STATE * SAME_STATE * row.iter().map(|value| value * value).sum::<f64>()
         }
     };
-    note(&format!("{} of the template are taken as given", counted(template.len(), "token")));
+    note(&format!("taken as given: {} of the template", counted(template.len(), "token")));
     Ok(if whole { target.beginning_with(template)? } else { target.after(&model.decoder, template)? })
 }
 
@@ -307,23 +316,21 @@ pub(super) fn open(options: &Options, model: &Model, path: &Path) -> Result<Stat
     if let Some(bytes) = room::for_unpacking(options.policy.memory) {
         read = read.most_unpacked(bytes);
     }
-    let renamed = [
-        ("by `tensor`", "by --tensor"),
-        ("by `axes`", "by --axes"),
-        ("Give `axes`", "Give --axes"),
-        ("by `row`", "by --row"),
-    ];
-    StatesFile::open_with(path, &read).map_err(|error| Failure::from(error).rephrased(&renamed))
+    StatesFile::open_with(path, &read).map_err(|error| Failure::from(error).rephrased(&RENAMED))
 }
+
+/// The arguments of the reader, and the options of the program.
+const RENAMED: [(&str, &str); 3] =
+    [("by `tensor`", "by --tensor"), ("by `axes`", "by --axes"), ("by `row`", "by --row")];
 
 /// Says how the file was read, where that was not the only way, and which tokens have no states.
 fn tell(file: &StatesFile) {
     if let Some(taken) = file.taken() {
-        note(&format!("{}: {taken}", file.path().display()));
+        note(&renamed(&format!("{}: {taken}", file.path().display()), &RENAMED));
     }
     if let Some(ids) = file.token_ids().map(<[u32]>::len).filter(|&ids| ids < file.rows()) {
         note(&format!(
-            "{} for {} of states: those of the prompt, and the rows after it are of a generation",
+            "{} for {} of states: those of the prompt, and what follows is of a generation",
             counted(ids, "token id"),
             counted(file.rows(), "row")
         ));
@@ -332,7 +339,7 @@ fn tell(file: &StatesFile) {
         file.token_ids().and_then(|ids| ids.len().checked_sub(file.rows())).filter(|&missing| missing > 0)
     {
         note(&format!(
-            "{} of states for {}: {missing} have none",
+            "{} of states for {}: {missing} without one",
             counted(file.rows(), "row"),
             counted(file.rows() + missing, "token id")
         ));

@@ -198,7 +198,7 @@ impl Run<'_> {
         for (prompt, inversion) in group.zip(&inversions).skip(known) {
             let ids = self.store.prompt(prompt);
             let recovered = Recovered::new(self.model, inversion, Some(ids), None)?.with_likely_cause(
-                inverter.settings().acceptance,
+                inverter.settings(),
                 inverter.tap(),
                 &Describable::Not,
             );

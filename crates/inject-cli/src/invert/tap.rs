@@ -6,7 +6,7 @@ use inject_sipit::{
     FoundTap, InvertError, NearMiss, Settings, TapSearch, find_tap,
     models::{Logits, Model, Progress, Tap, TokenBatch, host::to_host},
     settings::TapCheck,
-    states::foreign::{ColumnChoice, StatesFile},
+    states::foreign::{Axes, ColumnChoice, StatesFile},
 };
 
 use super::{Arrangement, Options, single};
@@ -142,8 +142,9 @@ fn check_found(options: &Options, file: &StatesFile, found: &[(usize, Tap)]) -> 
             let columns: Vec<String> =
                 found.iter().filter(|(_, of)| *of == tap).map(|(column, _)| column.to_string()).collect();
             Err(Failure::new(format!(
-                "the columns {} of {} all hold states of {tap}, so they are those of several prompts: give --axes batch-token if a \
-                 tensor holds a batch, or --column I --tap {tap} for one of them",
+                "the columns {} of {} all hold states of {tap}, so they are those of several prompts or tokens: give --axes batch-token if a \
+                 tensor holds a batch, --axes tap-token or token-tap if its axes were read in another order, or --column I --tap {tap} for one \
+                 of them",
                 columns.join(", "),
                 file.path().display()
             )))
@@ -153,22 +154,29 @@ fn check_found(options: &Options, file: &StatesFile, found: &[(usize, Tap)]) -> 
 }
 
 /// Refuses a batch that is as long as the list of all taps: where the shape or the length alone says that a tensor is a stack, or that a list
-/// is one of layers, a column other than `tap` is compared with its name.
+/// is one of layers, a column other than `tap` is compared with its name. Two are where the axes of taps and tokens may be the other way
+/// round: then the first row of every column is at one tap, which is the name of at most one.
 fn check_guess(options: &Options, model: &Model, file: &mut StatesFile, tap: Tap) -> Result<(), Failure> {
     if !file.are_taps_guessed() {
         return Ok(());
     }
     let names = file.taps().unwrap_or_default().to_vec();
+    let may_be_turned = file.other_axes().iter().any(|axes| !matches!(axes, Axes::Token | Axes::BatchToken));
     // The embeddings cost least.
-    let Some(column) = names.iter().position(|&name| name != tap) else { return Ok(()) };
-    match find(options, model, file, column)? {
-        FoundTap::Fits(found) if found != names[column] => {
-            Err(not_a_stack(file, column, names[column], Some(found)))
+    let others = (0..names.len()).filter(|&column| names[column] != tap);
+    for (turn, column) in others.take(if may_be_turned { 2 } else { 1 }).enumerate() {
+        match find(options, model, file, column)? {
+            FoundTap::Fits(found) if found != names[column] => {
+                return Err(not_a_stack(file, column, names[column], Some(found)));
+            }
+            // As those of several prompts do whose weights were rounded.
+            FoundTap::Nowhere(_) if turn == 0 => {
+                return Err(not_a_stack(file, column, names[column], None));
+            }
+            _ => {}
         }
-        // As those of several prompts do whose weights were rounded.
-        FoundTap::Nowhere(_) => Err(not_a_stack(file, column, names[column], None)),
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// The failure of a stack whose column is not at the tap of its number.
@@ -179,8 +187,8 @@ fn not_a_stack(file: &StatesFile, column: usize, name: Tap, found: Option<Tap>) 
     };
     Failure::new(format!(
         "{} was read as a stack or a list of {} taps, because the model has as many, but column {column} {found}: most likely it holds \
-         as many prompts; give --axes, such as --axes batch-token for [prompt, token, d_model] or a list of prompts, or --axes tap-token for \
-         [tap, token, d_model] or a list of layers",
+         as many prompts, or its axes are in another order; give --axes batch-token for [prompt, token, d_model] or a list of prompts, \
+         --axes tap-token for [tap, token, d_model] or a list of layers, or --axes token-tap for [token, tap, d_model]",
         file.path().display(),
         file.columns()
     ))
@@ -251,9 +259,13 @@ fn named(options: &Options, file: &StatesFile) -> Result<(ColumnChoice, Tap), Fa
         let origins: Vec<String> =
             file.origins().into_iter().enumerate().map(|(at, origin)| format!("{at}: {origin}")).collect();
         return Err(Failure::usage(format!(
-            "{path} holds {} taps without naming them ({}): give --column and --tap, or --tap auto",
+            "{path} holds {} taps without naming them ({}): give {}, or --tap auto",
             file.columns(),
-            origins.join("; ")
+            origins.join("; "),
+            options
+                .tap
+                .named()
+                .map_or("--column and --tap".to_owned(), |tap| format!("--column beside --tap {tap}"))
         )));
     }
     match (options.input.column, options.tap.named(), named) {
@@ -274,7 +286,10 @@ fn named(options: &Options, file: &StatesFile) -> Result<(ColumnChoice, Tap), Fa
         (Some(column), None, Some(taps)) if column < taps.len() => {
             Ok((ColumnChoice::Index(column), taps[column]))
         }
-        (_, None, Some(taps)) => {
+        (Some(column), None, Some(taps)) => {
+            Err(Failure::usage(format!("no column {column}: {path} has {}, counted from 0", taps.len())))
+        }
+        (None, None, Some(taps)) => {
             let taps: Vec<String> = taps.iter().map(Tap::to_string).collect();
             Err(Failure::usage(format!("{path} holds the taps {}: give --tap", taps.join(", "))))
         }

@@ -1,6 +1,7 @@
 //! `inject invert` on the files that other programs write; `inject-states/tests/fixtures/dumps/generate.py` says how they were made.
 
 mod advice;
+mod as_many_tokens;
 mod chat_template;
 mod likely_tap;
 
@@ -186,7 +187,7 @@ fn a_choice_that_is_missing_is_asked_for() {
 fn missing_rows_are_said_and_known_ones_are_given() {
     let ran = invert("vllm-prefix.safetensors", "--tap block-2");
     assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("3 rows of states for 8 token ids: 5 have none"), "{}", ran.err);
+    assert!(ran.err.contains("3 rows of states for 8 token ids: 5 without one"), "{}", ran.err);
     assert!(ran.err.contains("after the first 5"), "{}", ran.err);
     let prefix = recovered("vllm-prefix.safetensors", "--tap block-2", 0);
     assert_eq!(prefix["token_ids"], Value::from(&FIRST[..]));

@@ -199,7 +199,7 @@ fn ids_before_the_first_row_are_taken_as_given() {
         );
         assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
         assert!(
-            ran.err.contains("3 tokens before the first row are taken from the file as given"),
+            ran.err.contains("taken from the file as given: 3 tokens before the first row"),
             "{}",
             ran.err
         );

@@ -128,10 +128,11 @@ impl Recovery<'_, '_> {
         }
     }
 
-    /// Estimates the noise of the producer after the whole vocabulary failed at a first or second position.
+    /// Estimates the noise of the producer after the whole vocabulary failed at a first or second position after the given ones.
     fn calibrate_as_last_resort(&mut self, position: usize) -> Result<bool, InvertError> {
         let auto = self.comparison.inverter.settings.computed_in == ComputedIn::Auto;
-        match auto && !self.calibration_tried && position < 2 {
+        let given = self.comparison.target.given().len();
+        match auto && !self.calibration_tried && position < given + 2 {
             true => self.calibrate(FloatFormat::Bf16.into()),
             false => Ok(false),
         }

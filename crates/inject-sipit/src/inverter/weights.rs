@@ -57,13 +57,14 @@ impl<'a> Inverter<'a> {
     /// Whether these states may be those of other weights than the ones given.
     fn doubts_weights(&self, target: &TargetStates) -> bool {
         let stated = names_weights(self.settings.computed_in);
-        let unchanged = *target.transformation() == Transformation::None;
+        // A direction tells as much as a state. A factor was found with the weights given.
+        let comparable = matches!(target.transformation(), Transformation::None | Transformation::Direction);
         self.weights.is_some()
             && self.next.is_none()
             && self.settings.acceptance == Acceptance::default()
             && self.tap != Tap::Embedding
             && target.missing().is_empty()
-            && (stated || (self.settings.computed_in == ComputedIn::Auto && unchanged))
+            && (stated || (self.settings.computed_in == ComputedIn::Auto && comparable))
     }
 
     /// Whether the weights of the producer are known, or the settings name their format.

@@ -17,9 +17,11 @@ use crate::{
 /// The tap at which weights rounded in a known way have a token that fits, if the weights given have none.
 ///
 /// Each format of weights takes one pass over some tokens, `nearest` among them, and the tap at which one of them comes much nearer is tried.
+/// `shown` is the change that the state itself shows.
 pub(super) fn find_rounded(
     trial: &Trial<'_>,
     nearest: &Nearest,
+    shown: &Transformation,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Option<Tap>, InvertError> {
     let known: Vec<NumberFormat> = match trial.settings.computed_in {
@@ -38,7 +40,8 @@ pub(super) fn find_rounded(
         let decoder = trial.decoder.clone().with_weights_in(format)?;
         let samples = Samples::compute(&decoder, trial.given, Some(nearest.token))?;
         let trial = Trial { decoder: &decoder, first: trial.first.clone(), ..*trial };
-        if let Some((tap, share)) = samples.nearest(trial.first.as_slice().expect("in standard layout"))?
+        let first = trial.first.as_slice().expect("in standard layout");
+        if let Some((tap, share)) = samples.nearest(first, shown)?
             && ROUNDED_NEARER * share <= nearest.miss.share
             && matches!(trial.fits(tap, &Transformation::None, &mut tried)?, Trialled::Fits(_))
         {

@@ -37,13 +37,20 @@ impl Samples {
         Ok(Samples { states: states.collect(), begins: begins.is_some() })
     }
 
-    /// The tap with the sample nearest to a state, and its distance as a share of the length of the state.
-    pub(super) fn nearest(&self, state: &[f64]) -> Result<Option<(Tap, f64)>, InvertError> {
+    /// The tap with the sample nearest to a state, and its distance as a share of the length of the state. Both are changed as the producer
+    /// changed the state.
+    pub(super) fn nearest(
+        &self,
+        state: &[f64],
+        change: &Transformation,
+    ) -> Result<Option<(Tap, f64)>, InvertError> {
+        let state = &change.changed(state, state.len())[..];
         let length = norm(state).max(f64::MIN_POSITIVE);
         let mut nearest: Option<(Tap, f64)> = None;
         for (tap, states) in &self.states {
             let last = states.dims()[1] - 1;
-            let states = read(states.clone().narrow(1, last, 1))?;
+            let mut states = read(states.clone().narrow(1, last, 1))?;
+            change.apply(&mut states, state.len());
             let shares = states.chunks(state.len()).map(|sample| distance(sample, state) / length);
             let share = shares.fold(f64::INFINITY, f64::min);
             if nearest.is_none_or(|(_, least)| share < least) {

@@ -13,6 +13,7 @@ use inject_sipit::{
     Verdict,
     collisions::{distance, norm},
     models::{Decoder, FloatFormat, Matrix, NumberFormat, Progress, Tap, silent},
+    ndarray::s,
     settings::ComputedIn,
     sources::{Draft, OpenPosition, Provisional},
 };
@@ -135,6 +136,60 @@ fn states_of_rounded_weights_need_no_option() {
         formats.iter().filter(|format| format.bits() == 4).all(|format| recovered.contains(format)),
         "{recovered:?}"
     );
+}
+
+#[test]
+fn directions_of_states_of_rounded_weights_need_no_option() {
+    let mut recovered = HashSet::new();
+    let formats = [NumberFormat::Nf4, NumberFormat::Q4_0, NumberFormat::Int4];
+    for device in inject_testing::compiled() {
+        for case in FAMILIES {
+            let decoder = random(case, 31, &device);
+            let tap = Tap::Block(decoder.config().n_layers());
+            for format in formats {
+                let produced = produced(decoder.clone().with_weights_in(format).unwrap(), tap);
+                let mut states = produced.states().to_owned();
+                for mut state in states.outer_iter_mut() {
+                    let length = norm(&state.to_vec());
+                    state.mapv_inplace(|value| f64::from((value / length) as f32));
+                }
+                let unit = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
+                let inversion = invert(&decoder, &unit, &Policy::new(), Settings::new()).unwrap();
+                assert_honest(&inversion, case);
+                let as_rounded = inversion.producer == Some(Producer::RoundedWeights(format));
+                if as_rounded && inversion.is_verified() {
+                    recovered.insert(format);
+                }
+            }
+        }
+    }
+    assert_eq!(recovered.len(), formats.len(), "{recovered:?}");
+}
+
+#[test]
+fn states_computed_in_16_bits_after_given_tokens_need_no_option() {
+    for device in inject_testing::compiled() {
+        let decoder = random("llama", 31, &device);
+        for (format, stored) in [
+            (FloatFormat::Bf16, FloatFormat::Bf16),
+            (FloatFormat::F16, FloatFormat::F32),
+            (FloatFormat::Bf16, FloatFormat::F64),
+        ] {
+            let tap = Tap::Block(2);
+            let whole = TargetStates::of_prompt(&decoder.clone().computing_in(format), tap, &PROMPT).unwrap();
+            let mut last = whole.states().slice(s![4.., ..]).to_owned();
+            if stored == FloatFormat::F64 {
+                // Summed in more than 16 bits at last, so that they lie on no grid.
+                last.iter_mut()
+                    .enumerate()
+                    .for_each(|(i, value)| *value *= 1.0 + 1e-3 * (i as f64 * 12.9898).sin());
+            }
+            let target = TargetStates::new(last, tap, stored).unwrap().after(&decoder, &PROMPT[..4]).unwrap();
+            let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
+            assert_honest(&inversion, format.name());
+            assert_eq!(inversion.token_ids(), PROMPT, "{format} in {stored}: {inversion:?}");
+        }
+    }
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::small::{FAMILIES, invert, model, random, target};
+use crate::small::{FAMILIES, invert, model, of_vocabulary, random, target};
 use inject_sipit::{
-    InvertError, Inverter, Policy, Settings, TargetStates, Transformation, Verdict,
+    InvertError, Inverter, Policy, Producer, Settings, TargetStates, Transformation, Verdict,
     models::{FloatFormat, Tap, config::NormConfig, silent},
     states::foreign::{ColumnChoice, StatesFile},
 };
@@ -51,6 +51,31 @@ fn states_that_were_each_divided_by_their_length_are_compared_by_direction() {
                 assert_eq!(found.token_ids(), PROMPT, "{case} {tap}: {found:?}");
                 assert!(found.is_verified(), "{case} {tap}");
                 assert_eq!(found.transformation, Transformation::Direction);
+            }
+        }
+    }
+}
+
+#[test]
+fn states_computed_in_16_bits_and_multiplied_need_no_option() {
+    // So many tokens that the search for a factor does not test all.
+    let vocab_size = 16_384;
+    for device in inject_testing::compiled() {
+        let decoder = of_vocabulary("llama", vocab_size, 31, &device);
+        for format in [FloatFormat::Bf16, FloatFormat::F16] {
+            let producer = decoder.clone().computing_in(format);
+            for tap in [Tap::Block(1), Tap::FinalNorm] {
+                let mut states = target(&producer, &PROMPT, tap).states().to_owned();
+                states.mapv_inplace(|value| f64::from((0.37 * value) as f32));
+                let scaled = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
+                let found = invert(&decoder, &scaled, &Policy::new(), Settings::new()).unwrap();
+                assert_eq!(found.token_ids(), PROMPT, "{format} {tap}: {found:?}");
+                assert!(found.is_verified(), "{format} {tap}: {found:?}");
+                let Transformation::Scaled { by, within } = found.transformation else {
+                    panic!("{format} {tap}: {:?}", found.transformation)
+                };
+                assert!((by / 0.37 - 1.0).abs() <= within, "{format} {tap}: {by}, within {within}");
+                assert_eq!(found.producer, Some(Producer::Noise(format.into())), "{format} {tap}");
             }
         }
     }

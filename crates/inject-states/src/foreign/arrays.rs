@@ -178,9 +178,13 @@ impl Array {
         self.axes.len().checked_sub(2).map_or(0, |place| self.axes[place].length)
     }
 
-    /// Whether it is `[token, d_model]`, or the same with a batch axis of length 1.
-    pub(super) fn rows_of_one_prompt(&self) -> bool {
-        matches!(self.shape()[..], [_, _] | [1, _, _])
+    /// The number of its prompts, if it is `[token, d_model]` or `[prompt, token, d_model]`.
+    pub(super) fn prompts(&self) -> Option<usize> {
+        match self.axes[..] {
+            [_, _] => Some(1),
+            [batch, _, _] => Some(batch.length),
+            _ => None,
+        }
     }
 
     /// The encoding of its floats, if it holds floats.

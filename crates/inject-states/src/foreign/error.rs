@@ -4,7 +4,10 @@ use std::{error::Error, fmt, io, path::PathBuf};
 
 use inject_models::{Tap, TapError, checkpoint::HeaderError};
 
-use super::{Axes, PickleProblem, layout::in_words};
+use super::{
+    Axes, PickleProblem,
+    layout::{counted, readings_of},
+};
 
 /// A file that cannot be read as states.
 #[derive(Debug)]
@@ -237,7 +240,7 @@ pub enum ForeignProblem {
         n_tokens: Option<usize>,
         /// Whether the number of tokens is that of the attention mask, and there are no ids.
         by_mask: bool,
-        /// The number of tap names beside it.
+        /// The number of taps by the names beside it, or by those of the tensors.
         n_taps: Option<usize>,
         /// The number of prompts by the ids or lengths beside it.
         n_prompts: Option<usize>,
@@ -273,8 +276,8 @@ pub enum ForeignProblem {
     },
     /// A list that is longer than that of all taps.
     #[error(
-        "a list of {entries} tensors such as `{tensor}` of shape {shape:?} cannot be layers: the model has {most_taps} taps. \
-         Give `axes` batch-token if they are prompts; the steps of several prompts are read as [prompt, 1, d_model] each"
+        "a list of {entries} tensors such as `{tensor}` of shape {shape:?} cannot be layers: the model has {most_taps} taps; \
+         say by `axes` whether they are prompts of several rows (batch-token) or the steps of a generation (token)"
     )]
     MoreEntries {
         /// Name of the first entry.
@@ -299,8 +302,12 @@ pub enum ForeignProblem {
     },
     /// Two columns have different numbers of rows.
     #[error(
-        "the number of rows of {tensor} is {found}, expected {expected} as at the first tap; if these are prompts, say so by `axes`: \
-         batch-token"
+        "the number of rows of {tensor} is {found}, expected {expected} as at the first tap; {}",
+        if *may_be_prompts {
+            "if these are prompts or batches of them, say so by `axes`: batch-token"
+        } else {
+            "name one of the tensors by `tensor`"
+        }
     )]
     UnequalRows {
         /// The tensor and its tap, in words.
@@ -309,6 +316,8 @@ pub enum ForeignProblem {
         found: usize,
         /// The rows of the first column.
         expected: usize,
+        /// Whether the tensors would be read as prompts with the axes batch-token.
+        may_be_prompts: bool,
     },
     /// The number of tap names differs from the number of columns.
     #[error("the number of names of taps is {taps}, expected {columns}: one for each column")]
@@ -518,11 +527,6 @@ fn listed(found: &[String]) -> String {
     }
 }
 
-fn readings_of(readings: &[Axes], shape: &[usize]) -> String {
-    let words = readings.iter().map(|&axes| format!("{} ({axes})", in_words(axes, shape)));
-    words.collect::<Vec<_>>().join(" or as ")
-}
-
 /// Joins the conditions that the shape should fit.
 fn beside(
     n_tokens: Option<usize>,
@@ -532,11 +536,12 @@ fn beside(
     axes: Option<Axes>,
 ) -> String {
     let tokens = n_tokens.map(|n| match by_mask {
-        true => format!("an attention mask of {n} tokens"),
-        false => format!("{n} token ids"),
+        true => format!("an attention mask of {}", counted(n, "token")),
+        false => counted(n, "token id"),
     });
-    let taps = n_taps.map(|n| format!("{n} tap names"));
-    let prompts = n_prompts.filter(|&n| n != 1).map(|n| format!("{n} prompts"));
+    let taps = n_taps.map(|n| counted(n, "tap"));
+    // Ids of one prompt are those counted.
+    let prompts = n_prompts.filter(|&n| n != 1 || n_tokens.is_none()).map(|n| counted(n, "prompt"));
     let axes = axes.map(|axes| format!("the axes {axes}"));
     let all = [tokens, taps, prompts, axes].into_iter().flatten().collect::<Vec<_>>().join(", ");
     if all.is_empty() { "a model of so few taps".to_owned() } else { all }

@@ -127,31 +127,36 @@ pub(super) struct Facts {
     /// Whether the last axis already holds several taps.
     pub(super) taps_side_by_side: bool,
     pub(super) axes: Option<Axes>,
-    /// Whether fewer rows than ids are those of vLLM's `[token, tap, d_model]`.
+    /// Whether vLLM wrote it, whose axes are `[token, tap, d_model]`.
     pub(super) of_vllm: bool,
 }
 
+/// The reading of a shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub(super) axes: Axes,
+    /// The readings that fit as well, if a convention chose among several.
+    pub(super) others: Vec<Axes>,
+}
+
 impl Facts {
-    /// Returns the only reading of a shape that fits. `shape` is that of all axes but the last.
-    pub(super) fn axes_of(&self, tensor: &str, shape: &[usize]) -> Result<Axes, ForeignProblem> {
+    /// Returns the reading of a shape. `shape` is that of all axes but the last.
+    pub(super) fn axes_of(&self, tensor: &str, shape: &[usize]) -> Result<Choice, ForeignProblem> {
         let mut readings = self.readings(shape, self.tokens);
         let short = readings.is_empty();
-        if readings.len() > 1 {
-            self.prefer_whole_stack(&mut readings, shape);
-        }
         if short {
             // Rows may be missing, or more than there are ids.
             readings = self.readings(shape, None);
-            if readings.len() > 1 && self.of_vllm {
-                readings.retain(|&axes| axes == Axes::TokenTap);
-            }
         }
-        match readings[..] {
-            [only] => Ok(only),
-            [_, ..] if !short => {
+        if let Some(axes) = self.chosen(&readings, shape, short) {
+            let others = readings.into_iter().filter(|&other| other != axes).collect();
+            return Ok(Choice { axes, others });
+        }
+        match readings.is_empty() || short {
+            false => {
                 Err(ForeignProblem::Ambiguous { tensor: tensor.to_owned(), shape: shape.to_vec(), readings })
             }
-            _ => Err(ForeignProblem::Mismatch {
+            true => Err(ForeignProblem::Mismatch {
                 tensor: tensor.to_owned(),
                 shape: shape.to_vec(),
                 n_tokens: self.tokens.or(self.masked),
@@ -160,6 +165,16 @@ impl Facts {
                 n_prompts: self.prompts,
                 axes: self.axes,
             }),
+        }
+    }
+
+    /// Chooses among the readings that fit: the only one, that of the format, or that of a stack of all taps.
+    fn chosen(&self, readings: &[Axes], shape: &[usize], short: bool) -> Option<Axes> {
+        match *readings {
+            [only] => Some(only),
+            _ if self.of_vllm && readings.contains(&Axes::TokenTap) => Some(Axes::TokenTap),
+            _ if short => None,
+            _ => self.whole_stack(readings, shape),
         }
     }
 
@@ -180,14 +195,16 @@ impl Facts {
 
     /// Decides what nothing in the file decides: an axis as long as the list of all taps is that list. Hugging Face's `hidden_states`, one
     /// shorter, is recognised as the first axis only.
-    fn prefer_whole_stack(&self, readings: &mut Vec<Axes>, shape: &[usize]) {
-        let Some(most) = self.most_taps.filter(|_| self.axes.is_none()) else { return };
+    fn whole_stack(&self, readings: &[Axes], shape: &[usize]) -> Option<Axes> {
+        let most = self.most_taps.filter(|_| self.axes.is_none())?;
         let whole = |axes: &Axes| {
             let taps = axes.counts(shape)[1];
             taps == most || (taps + 1 == most && axes.place(Role::Tap) == Some(0))
         };
-        let [only] = readings.iter().copied().filter(whole).collect::<Vec<_>>()[..] else { return };
-        *readings = vec![only];
+        match readings.iter().copied().filter(whole).collect::<Vec<_>>()[..] {
+            [only] => Some(only),
+            _ => None,
+        }
     }
 
     fn fits(&self, axes: Axes, shape: &[usize], tokens: Option<usize>) -> bool {
@@ -214,10 +231,20 @@ fn prefer_one_prompt(readings: &mut Vec<Axes>, shape: &[usize]) {
     }
 }
 
+/// Returns readings in words, each with its name.
+pub(super) fn readings_of(readings: &[Axes], shape: &[usize]) -> String {
+    let words = readings.iter().map(|&axes| format!("{} ({axes})", in_words(axes, shape)));
+    words.collect::<Vec<_>>().join(" or as ")
+}
+
+/// Returns a count and its noun: `1 tap`, `3 taps`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Returns a reading in words: `5 taps of 37 tokens`.
 pub(super) fn in_words(axes: Axes, shape: &[usize]) -> String {
     let [prompts, taps, tokens] = axes.counts(shape);
-    let counted = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     let batch = if axes.place(Role::Batch).is_some() {
         format!("{} of ", counted(prompts, "prompt"))
     } else {

@@ -11,7 +11,7 @@ use super::{
     Axes, ForeignProblem, ModelShape, ReadOptions,
     arrays::{Archive, Array, Axis},
     beside::Beside,
-    layout::{Facts, Role},
+    layout::{Choice, Facts, Role, counted, in_words, readings_of},
     names::{TapName, of_list},
 };
 
@@ -23,8 +23,11 @@ pub(super) struct Reading {
     pub(super) d_model: usize,
     pub(super) prompts: Vec<Prompt>,
     pub(super) taps: Option<Vec<Tap>>,
-    /// Whether the taps are those of a stack or a list by its length alone, which a batch or a list of prompts may have too.
+    /// Whether the taps are those of a stack or a list by its length alone, which a batch or a list of prompts may have too, or whether the
+    /// axes may be in another order.
     pub(super) guessed: bool,
+    /// The readings of the first tensor that fit as well as the chosen one.
+    pub(super) others: Vec<Axes>,
     /// The reading in words, if it is not the only possible one or combines several tensors.
     pub(super) taken: Option<String>,
 }
@@ -48,6 +51,9 @@ pub(super) struct Piece {
     pub(super) rows: Axis,
     pub(super) dimensions: Axis,
 }
+
+/// The axis of a role that an array has no axis for.
+const ONE: Axis = Axis { length: 1, stride: 0 };
 
 const FLOATS: &str = "F16, BF16, F32 or F64";
 
@@ -78,7 +84,7 @@ impl Reading {
         let single_rows = arrays().count() > 1 && arrays().all(|array| array.rows() == 1);
         let are_prompts = sources.iter().any(|source| source.each == Each::Prompt);
         let mut columns: Vec<Column> = Vec::new();
-        let mut axes_of_first = None;
+        let mut first: Option<Choice> = None;
         for source in &sources {
             let mut of_source: Vec<Column> = Vec::new();
             let mut of_first: Option<Axes> = None;
@@ -86,6 +92,7 @@ impl Reading {
                 let array = &archive.arrays[index];
                 let width = array.axes[array.axes.len() - 1].length;
                 let of_entry = match (single_rows, array.axes.len()) {
+                    (_, 3) if are_prompts => Some(Axes::BatchToken),
                     _ if are_prompts => None,
                     // The steps of several prompts.
                     (true, 3) if source.arrays.len() > 1 => Some(Axes::BatchToken),
@@ -114,13 +121,24 @@ impl Reading {
                     of_vllm: archive.is_of_vllm(),
                 };
                 let shape = array.shape();
-                let axes = facts.axes_of(&array.name, &shape[..shape.len() - 1])?;
-                of_first.get_or_insert(axes);
-                axes_of_first.get_or_insert(axes);
-                append(&mut of_source, columns_of(index, array, axes, d_model))?;
+                let choice = facts.axes_of(&array.name, &shape[..shape.len() - 1])?;
+                of_first.get_or_insert(choice.axes);
+                let more = columns_of(index, array, choice.axes, d_model);
+                first.get_or_insert(choice);
+                append(
+                    &mut of_source,
+                    match are_prompts {
+                        true => more.into_iter().map(Column::by_prompt).collect(),
+                        false => more,
+                    },
+                )?;
             }
             columns.extend(of_source);
         }
+        let (axes_of_first, others) = match first {
+            Some(Choice { axes, others }) => (Some(axes), others),
+            None => (None, Vec::new()),
+        };
         let is_named = metadata.is_some();
         let taps = match metadata {
             Some(taps) => Some(taps),
@@ -133,14 +151,34 @@ impl Reading {
         let by_shape = sources
             .iter()
             .all(|source| source.arrays.len() == 1 && matches!(source.name, None | Some(TapName::Listed(_))));
-        let guessed = by_shape && !is_named && taps.is_some() && prompts.is_none() && options.axes.is_none();
-        let taken = taken(archive, &sources, &columns, axes_of_first, taps.is_some());
+        let by_length = by_shape && !is_named && prompts.is_none() && options.axes.is_none();
+        let guessed = taps.is_some() && (by_length || !others.is_empty());
+        let taken = taken(archive, &sources, &columns, axes_of_first, &others, taps.is_some());
         let taken = with_left_out(taken, &beside.left_out);
         let prompts = match are_prompts {
             true => prompts::of_list(&columns, &beside, options)?,
-            false => prompts::of(&columns, &beside, options)?,
+            false => {
+                let listed = |source: &Source| matches!(source.name, Some(TapName::Listed(_)));
+                let may_be_prompts = options.axes != Some(Axes::BatchToken)
+                    && sources.iter().all(|source| listed(source) && source.arrays.len() == 1)
+                    && arrays().all(|array| array.prompts().is_some());
+                prompts::of(&columns, may_be_prompts, &beside, options)?
+            }
         };
-        Ok(Reading { columns, d_model, prompts, taps, guessed, taken })
+        Ok(Reading { columns, d_model, prompts, taps, guessed, others, taken })
+    }
+}
+
+impl Column {
+    /// The same states with a piece for each prompt of a batch.
+    fn by_prompt(mut self) -> Self {
+        let of_each = |piece: &Piece| {
+            let Piece { offset, batch, .. } = *piece;
+            let piece = Piece { batch: ONE, ..*piece };
+            (0..batch.length).map(move |prompt| Piece { offset: offset + prompt * batch.stride, ..piece })
+        };
+        self.pieces = self.pieces.iter().flat_map(of_each).collect();
+        self
     }
 }
 
@@ -164,8 +202,7 @@ fn width(archive: &Archive, sources: &[Source], options: &ReadOptions) -> Result
 /// Returns the columns of one array.
 fn columns_of(index: usize, array: &Array, axes: Axes, d_model: usize) -> Vec<Column> {
     let width = array.axes[array.axes.len() - 1];
-    let one = Axis { length: 1, stride: 0 };
-    let axis = |role| axes.place(role).map_or(one, |place| array.axes[place]);
+    let axis = |role| axes.place(role).map_or(ONE, |place| array.axes[place]);
     let taps = match axes.place(Role::Tap) {
         Some(place) => array.axes[place],
         None => Axis { length: width.length / d_model, stride: width.stride * d_model },
@@ -260,6 +297,7 @@ fn taken(
     sources: &[Source],
     columns: &[Column],
     axes: Option<Axes>,
+    others: &[Axes],
     named: bool,
 ) -> Option<String> {
     let arrays = &sources.first()?.arrays;
@@ -268,9 +306,11 @@ fn taken(
         return None;
     }
     let shape = array.shape();
-    let mut words = super::layout::in_words(axes?, &shape[..shape.len() - 1]);
+    let mut words = in_words(axes?, &shape[..shape.len() - 1]);
     if sources[0].each == Each::Prompt {
-        words = format!("{} prompts, the first of {words}", arrays.len());
+        let pieces = &columns.first()?.pieces;
+        let tokens = counted(pieces[0].rows.length, "token");
+        words = format!("{}, the first of {tokens}", counted(pieces.len(), "prompt"));
     } else if let [_, steps @ ..] = &arrays[..]
         && !steps.is_empty()
     {
@@ -286,5 +326,12 @@ fn taken(
         count if named => format!(", {count} named taps"),
         count => format!(", {count} taps without names"),
     };
-    Some(format!("{tensors} read as {words}{beside}"))
+    let otherwise = match others {
+        [] => String::new(),
+        others => {
+            let readings = readings_of(others, &shape[..shape.len() - 1]);
+            format!("; if it is to be read as {readings}, say so by `axes`")
+        }
+    };
+    Some(format!("{tensors} read as {words}{beside}{otherwise}"))
 }

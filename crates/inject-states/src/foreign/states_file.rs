@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use inject_models::{FloatFormat, Tap};
 
 use super::{
+    Axes,
     arrays::Archive,
     beside::{Beside, Within},
     container,
@@ -169,10 +170,15 @@ impl StatesFile {
         self.reading.taps.as_deref()
     }
 
-    /// Returns whether only the shape of a tensor or the length of a list says that the columns are taps, and which. A batch or a list of as
-    /// many prompts has the same.
+    /// Returns whether only the shape of a tensor, the length of a list or a convention says that the columns are taps, and which. A batch or
+    /// a list of as many prompts may have the same.
     pub fn are_taps_guessed(&self) -> bool {
         self.reading.guessed
+    }
+
+    /// Returns the orders of axes that fit as well as the one taken. A convention chose among them.
+    pub fn other_axes(&self) -> &[Axes] {
+        &self.reading.others
     }
 
     /// Returns the tokens of the prompt, if the file holds them.

@@ -199,7 +199,31 @@ fn a_stack_of_all_taps_needs_no_ids() {
         let all = [Tap::Embedding, Tap::Block(1), Tap::Block(2), Tap::FinalNorm];
         let named = [Tap::Embedding, Tap::Block(1), Tap::FinalNorm];
         assert_eq!(file.taps().unwrap(), if whole { &all[..] } else { &named[..] }, "{shape_of:?}");
+        assert!(file.are_taps_guessed());
+        let taken = file.taken().unwrap();
+        let other = "; if it is to be read as 4 prompts of 9 tokens (batch-token), say so by `axes`";
+        assert_eq!(taken.ends_with(other), shape_of == [4, 9, WIDTH], "{taken}");
     }
+}
+
+#[test]
+fn as_many_tokens_as_taps_are_a_guess_unless_the_caller_says_which_axis_is_which() {
+    let read = |name: &str, axes: Option<Axes>| {
+        let options = ReadOptions::new().model(shape());
+        let options = axes.map_or(options.clone(), |axes| options.axes(axes));
+        read_beside(&[("hidden_states", &[3, 3, WIDTH])], &[(name, &[7, 8, 9])], options).unwrap()
+    };
+    // vLLM's layers have no names, unless they are all.
+    let mut of_vllm = read("token_ids", None);
+    assert_eq!((of_vllm.taps(), of_vllm.other_axes()), (None, &[Axes::TapToken][..]));
+    assert_eq!(rows(&mut of_vllm, 1), [1.001, 1.004, 1.007]);
+    assert!(!of_vllm.are_taps_guessed());
+    let mut stack = read("input_ids", None);
+    assert_eq!((stack.taps().map(<[Tap]>::len), stack.other_axes()), (Some(3), &[Axes::TokenTap][..]));
+    assert_eq!(rows(&mut stack, 1), [1.003, 1.004, 1.005]);
+    assert!(stack.are_taps_guessed());
+    let stated = read("token_ids", Some(Axes::TapToken));
+    assert!(!stated.are_taps_guessed() && stated.other_axes().is_empty() && stated.taps().is_some());
 }
 
 #[test]
@@ -236,6 +260,84 @@ fn a_list_of_prompts_may_have_any_lengths() {
     assert!(file.taken().unwrap().contains("3 prompts"), "{:?}", file.taken());
     let text = read(&entries, options).unwrap_err().to_string();
     assert!(text.contains("by `axes`: batch-token"), "{text}");
+}
+
+#[test]
+fn a_list_of_batches_is_read_as_their_prompts() {
+    let entries: [(&str, &[usize]); 3] =
+        [("0", &[2, 3, WIDTH]), ("1", &[1, 2, WIDTH]), ("2", &[2, 3, WIDTH])];
+    let options = ReadOptions::new().model(shape());
+    let mut file = read(&entries, options.clone().axes(Axes::BatchToken)).unwrap();
+    let all = [
+        &[1.0, 1.001, 1.002][..],
+        &[1.003, 1.004, 1.005],
+        &[2.0, 2.001],
+        &[3.0, 3.001, 3.002],
+        &[3.003, 3.004, 3.005],
+    ];
+    assert_eq!((file.prompts(), file.columns()), (5, 1));
+    for (prompt, expected) in all.into_iter().enumerate() {
+        file.choose(prompt).unwrap();
+        assert_eq!(rows(&mut file, 0), expected);
+    }
+    let taken = file.taken().unwrap();
+    assert!(taken.contains("read as 5 prompts, the first of 3 tokens"), "{taken}");
+    // Lengths of as many prompts need no option.
+    let lengths: (&str, &[i64]) = ("seq_lens", &[3, 2, 2, 1, 3]);
+    let mut padded = read_beside(&entries, &[lengths], options.clone().row(3)).unwrap();
+    assert_eq!(rows(&mut padded, 0), [3.0]);
+    // A last batch of fewer prompts.
+    let last: [(&str, &[usize]); 2] = [("0", &[2, 3, WIDTH]), ("1", &[1, 3, WIDTH])];
+    assert_eq!(read(&last, options.clone().axes(Axes::BatchToken)).unwrap().prompts(), 3);
+    for entries in [&entries[..], &last] {
+        let text = read(entries, options.clone()).unwrap_err().to_string();
+        assert!(text.contains("by `axes`: batch-token"), "{text}");
+    }
+    // Layers of a batch, whose steps follow.
+    let layers: [(&str, &[usize]); 2] = [("0", &[2, 3, WIDTH]), ("1", &[2, 3, WIDTH])];
+    let layers = read(&layers, options.clone().axes(Axes::BatchToken)).unwrap();
+    assert_eq!((layers.prompts(), layers.columns()), (2, 2));
+    let steps: [(&str, &[usize]); 2] = [("0", &[2, 3, WIDTH]), ("1", &[2, 1, WIDTH])];
+    let steps = read(&steps, options.axes(Axes::BatchToken)).unwrap();
+    assert_eq!((steps.prompts(), steps.columns(), steps.rows()), (2, 1, 4));
+}
+
+#[test]
+fn lists_of_the_layers_of_batches_are_read_as_their_prompts() {
+    let entries: [(&str, &[usize]); 4] =
+        [("0.0", &[2, 3, WIDTH]), ("0.1", &[2, 3, WIDTH]), ("1.0", &[1, 2, WIDTH]), ("1.1", &[1, 2, WIDTH])];
+    let options = ReadOptions::new().model(shape());
+    let lengths: (&str, &[i64]) = ("seq_lens", &[3, 2, 2]);
+    let by_lengths = read_beside(&entries, &[lengths], options.clone().row(1)).unwrap();
+    assert_eq!((by_lengths.prompts(), by_lengths.columns(), by_lengths.rows()), (3, 2, 2));
+    let mut stated = read(&entries, options.axes(Axes::BatchTapToken).row(2)).unwrap();
+    assert_eq!((rows(&mut stated, 0), rows(&mut stated, 1)), (vec![3.0, 3.001], vec![4.0, 4.001]));
+}
+
+#[test]
+fn no_error_advises_what_the_caller_did_or_what_would_not_help() {
+    let options = ReadOptions::new().model(shape());
+    let text =
+        |entries: &[(&str, &[usize])], options: ReadOptions| read(entries, options).unwrap_err().to_string();
+    // Named layers are not prompts, and a list of lists is not one of prompts.
+    let named: [(&str, &[usize]); 2] = [("layers.0", &[3, WIDTH]), ("layers.1", &[4, WIDTH])];
+    let nested: [(&str, &[usize]); 4] =
+        [("0.0", &[3, WIDTH]), ("0.1", &[1, WIDTH]), ("1.0", &[4, WIDTH]), ("1.1", &[1, WIDTH])];
+    for (entries, axes) in [
+        (&named[..], None),
+        (&named, Some(Axes::BatchToken)),
+        (&nested, Some(Axes::BatchToken)),
+        (&nested, Some(Axes::BatchTapToken)),
+    ] {
+        let options = axes.map_or(options.clone(), |axes| options.clone().axes(axes));
+        let text = text(entries, options);
+        assert!(text.contains("the number of rows") && !text.contains("`axes`"), "{axes:?}: {text}");
+        assert!(text.ends_with("name one of the tensors by `tensor`"), "{text}");
+    }
+    let batch: [(&str, &[usize]); 2] = [("0", &[2, 3, WIDTH]), ("1", &[2, 3, WIDTH])];
+    let of_one = read_beside(&batch, &[("input_ids", &[7, 8, 9])], options);
+    let text = of_one.unwrap_err().to_string();
+    assert!(text.ends_with("which does not fit 3 token ids, 1 tap"), "{text}");
 }
 
 #[test]

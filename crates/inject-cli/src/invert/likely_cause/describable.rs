@@ -13,14 +13,16 @@ pub(in crate::invert) enum Describable {
         before: usize,
         /// The positions without a row, counted from the first position. None if the file numbers its rows, which rules `--missing` out.
         missing: Option<Vec<usize>>,
+        /// Whether the tap was found from the states, so that `--tap auto` finds no other.
+        tap_found: bool,
     },
 }
 
 impl Describable {
     /// The rows of one prompt.
-    pub(in crate::invert) fn of(target: &TargetStates, numbered: bool) -> Self {
+    pub(in crate::invert) fn of(target: &TargetStates, numbered: bool, tap_found: bool) -> Self {
         let missing = (!numbered).then(|| target.missing().to_vec());
-        Describable::Rows { before: target.computed(), missing }
+        Describable::Rows { before: target.computed(), missing, tap_found }
     }
 
     /// The advice where a row before this position may be missing, or the order may be another.
@@ -31,19 +33,15 @@ impl Describable {
 
     /// The advice where the tap or the order may be another.
     pub(super) fn at_other_tap_or_shuffled(&self, tap: Tap) -> String {
-        match self {
-            Describable::Not => String::new(),
-            Describable::Rows { .. } => {
-                let options: Vec<String> =
-                    std::iter::once("--tap auto".to_owned()).chain(self.shuffled(tap)).collect();
-                format!(": try {}", options.join(" or "))
-            }
-        }
+        let at_other_tap = matches!(self, Describable::Rows { tap_found: false, .. });
+        let at_other_tap = at_other_tap.then(|| "--tap auto".to_owned());
+        let options: Vec<String> = at_other_tap.into_iter().chain(self.shuffled(tap)).collect();
+        if options.is_empty() { String::new() } else { format!(": try {}", options.join(" or ")) }
     }
 
     /// The option for a missing row at a position, with the rows that are known to be missing.
     fn missing(&self, at: usize) -> Option<String> {
-        let Describable::Rows { before, missing: Some(missing) } = self else { return None };
+        let Describable::Rows { before, missing: Some(missing), .. } = self else { return None };
         let mut positions = missing.clone();
         positions.push(at);
         positions.sort_unstable();
@@ -71,7 +69,7 @@ mod tests {
     fn a_missing_row_is_counted_from_the_first_row_beside_those_known() {
         let (tap, at) = (Tap::Block(3), 6);
         let advice = |before, missing: &[usize]| {
-            let rows = Describable::Rows { before, missing: Some(missing.to_vec()) };
+            let rows = Describable::Rows { before, missing: Some(missing.to_vec()), tap_found: false };
             rows.with_gap_or_shuffled(at, tap)
         };
         assert_eq!(advice(0, &[]), ", and try --missing 6 or --order shuffled --tap block-3");
@@ -82,9 +80,13 @@ mod tests {
     #[test]
     fn no_option_is_suggested_where_none_is_accepted() {
         let tap = Tap::Block(3);
-        let numbered = Describable::Rows { before: 2, missing: None };
+        let rows = |missing, tap_found| Describable::Rows { before: 2, missing, tap_found };
+        let numbered = rows(None, false);
         assert_eq!(numbered.with_gap_or_shuffled(6, tap), "");
         assert_eq!(numbered.at_other_tap_or_shuffled(tap), ": try --tap auto");
+        assert_eq!(rows(None, true).at_other_tap_or_shuffled(tap), "");
+        let all_there = rows(Some(Vec::new()), true);
+        assert_eq!(all_there.at_other_tap_or_shuffled(tap), ": try --order shuffled --tap block-3");
         assert_eq!(Describable::Not.with_gap_or_shuffled(6, tap), "");
         assert_eq!(Describable::Not.at_other_tap_or_shuffled(tap), "");
     }

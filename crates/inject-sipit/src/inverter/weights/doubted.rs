@@ -157,7 +157,7 @@ impl Recovery<'_, '_> {
 }
 
 impl Rounded {
-    /// The states of some tokens after a prefix, one after another.
+    /// The states of some tokens after a prefix, one after another, changed as the given states were.
     fn states_after(
         &self,
         prefix: &[u32],
@@ -168,6 +168,8 @@ impl Rounded {
         if !prefix.is_empty() {
             self.decoder.extend(&mut cache, &TokenBatch::new(&[prefix])?, &[], Logits::None)?;
         }
-        read(self.decoder.candidates(&cache, ids, target.tap())?)
+        let mut states = read(self.decoder.candidates(&cache, ids, target.tap())?)?;
+        target.transformation().apply(&mut states, target.d_model());
+        Ok(states)
     }
 }

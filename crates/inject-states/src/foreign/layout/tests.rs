@@ -9,7 +9,7 @@ fn read(
 ) -> Result<[usize; 3], ForeignProblem> {
     let prompts = tokens.map(|_| 1);
     let facts = Facts { tokens, prompts, taps, axes, ..Facts::default() };
-    Ok(facts.axes_of("states", shape)?.counts(shape))
+    Ok(facts.axes_of("states", shape)?.axes.counts(shape))
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn tap_names_decide_between_the_readings() {
     assert_eq!(read(&[5, 3], Some(5), Some(5), None).unwrap(), [1, 5, 3]);
     assert_eq!(read(&[1, 5], None, Some(1), None).unwrap(), [1, 1, 5]);
     let facts = Facts { taps: Some(3), prompts: Some(1), ..Facts::default() };
-    assert_eq!(facts.axes_of("states", &[3, 5]).unwrap(), Axes::TapToken);
+    assert_eq!(facts.axes_of("states", &[3, 5]).unwrap().axes, Axes::TapToken);
 }
 
 #[test]
@@ -57,8 +57,8 @@ fn an_axis_of_one_is_a_batch_of_one() {
 #[test]
 fn the_depth_of_the_model_excludes_readings() {
     let facts = Facts { most_taps: Some(6), prompts: Some(1), ..Facts::default() };
-    assert_eq!(facts.axes_of("states", &[37, 6]).unwrap(), Axes::TokenTap);
-    assert_eq!(facts.axes_of("states", &[6, 37]).unwrap(), Axes::TapToken);
+    assert_eq!(facts.axes_of("states", &[37, 6]).unwrap().axes, Axes::TokenTap);
+    assert_eq!(facts.axes_of("states", &[6, 37]).unwrap().axes, Axes::TapToken);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn names_of_axes_are_read_back() {
 fn a_stack_of_all_taps_is_recognised_by_its_length() {
     let read = |shape: &[usize]| {
         let facts = Facts { most_taps: Some(6), ..Facts::default() };
-        facts.axes_of("states", shape)
+        facts.axes_of("states", shape).map(|choice| choice.axes)
     };
     assert_eq!(read(&[6, 14]).unwrap(), Axes::TapToken);
     assert_eq!(read(&[5, 14]).unwrap(), Axes::TapToken);
@@ -117,4 +117,25 @@ fn a_stack_of_all_taps_is_recognised_by_its_length() {
         let read = read(&shape);
         assert!(matches!(read, Err(ForeignProblem::Ambiguous { .. })), "{shape:?}: {read:?}");
     }
+}
+
+#[test]
+fn vllm_writes_tokens_before_taps_whatever_the_length_of_the_axes() {
+    let choice = |shape: &[usize], tokens, most_taps, of_vllm| {
+        let (tokens, prompts) = (Some(tokens), Some(1));
+        Facts { tokens, prompts, most_taps, of_vllm, ..Facts::default() }.axes_of("hidden_states", shape)
+    };
+    let others = vec![Axes::TapToken];
+    let of_vllm = Choice { axes: Axes::TokenTap, others: others.clone() };
+    // As many tokens as all taps, as the layers of `hidden_states`, and as some layers.
+    for most_taps in [Some(6), Some(7), Some(30), None] {
+        assert_eq!(choice(&[6, 6], 6, most_taps, true).unwrap(), of_vllm, "{most_taps:?}");
+    }
+    assert_eq!(choice(&[3, 6], 6, Some(7), true).unwrap().axes, Axes::TapToken);
+    // A prefix cache served two of the tokens.
+    assert_eq!(choice(&[6, 4], 8, Some(7), true).unwrap(), of_vllm);
+    let stack = Choice { axes: Axes::TapToken, others: vec![Axes::TokenTap] };
+    assert_eq!(choice(&[6, 6], 6, Some(7), false).unwrap(), stack);
+    let known = Choice { axes: Axes::TokenTap, others: Vec::new() };
+    assert_eq!(choice(&[6, 3], 6, Some(7), false).unwrap(), known);
 }

@@ -20,9 +20,10 @@ pub(in super::super) struct Prompt {
     pub(in super::super) positions: Option<Vec<usize>>,
 }
 
-/// Returns the rows of each prompt.
+/// Returns the rows of each prompt. `may_be_prompts` says whether the columns would be prompts if the caller said so.
 pub(super) fn of(
     columns: &[Column],
+    may_be_prompts: bool,
     beside: &Beside,
     options: &ReadOptions,
 ) -> Result<Vec<Prompt>, ForeignProblem> {
@@ -30,8 +31,11 @@ pub(super) fn of(
     let length = |column: &Column| column.pieces.iter().map(|piece| piece.rows.length).sum::<usize>();
     let (prompts, rows) = (first.pieces[0].batch.length, length(first));
     if let Some(other) = columns.iter().find(|column| length(column) != rows) {
-        let found = length(other);
-        return Err(ForeignProblem::UnequalRows { tensor: other.origin.clone(), found, expected: rows });
+        return Err(unequal_rows(other, length(other), rows, may_be_prompts));
+    }
+    let all = |column: &Column| column.pieces[0].batch.length * rows;
+    if let Some(other) = columns.iter().find(|column| all(column) != all(first)) {
+        return Err(unequal_rows(other, all(other), all(first), may_be_prompts));
     }
     // Ids, mask and lengths may be those of the prompt alone, before the steps of a generation.
     let in_prompt = first.pieces[0].rows.length;
@@ -39,7 +43,7 @@ pub(super) fn of(
     if first.pieces.len() > 1 && ![in_prompt, rows].contains(&width) {
         return Err(ForeignProblem::MaskOfSteps { found: width, in_prompt, rows });
     }
-    (0..prompts).map(|batch| prompt(batch, in_prompt, rows, beside, options)).collect()
+    (0..prompts).map(|batch| prompt(batch, in_prompt, rows, width, beside, options)).collect()
 }
 
 /// Returns the rows of each prompt of a list. They follow each other.
@@ -53,11 +57,11 @@ pub(super) fn of_list(
         |column: &Column| -> Vec<usize> { column.pieces.iter().map(|piece| piece.rows.length).collect() };
     if let Some(other) = columns.iter().find(|column| lengths(column) != lengths(first)) {
         let [found, expected] = [other, first].map(|column| lengths(column).iter().sum());
-        return Err(ForeignProblem::UnequalRows { tensor: other.origin.clone(), found, expected });
+        return Err(unequal_rows(other, found, expected, false));
     }
     let mut begin = 0;
     let prompts = first.pieces.iter().enumerate().map(|(index, piece)| {
-        let own = prompt(index, piece.rows.length, piece.rows.length, beside, options)?;
+        let own = prompt(index, piece.rows.length, piece.rows.length, piece.rows.length, beside, options)?;
         let rows = begin + own.rows.start..begin + own.rows.end;
         begin += piece.rows.length;
         Ok(Prompt { batch: 0, rows, ..own })
@@ -65,11 +69,17 @@ pub(super) fn of_list(
     prompts.collect()
 }
 
-/// Returns the rows of one prompt of a batch. `rows` of them are there, and `in_prompt` of those before the steps of a generation.
+fn unequal_rows(other: &Column, found: usize, expected: usize, may_be_prompts: bool) -> ForeignProblem {
+    ForeignProblem::UnequalRows { tensor: other.origin.clone(), found, expected, may_be_prompts }
+}
+
+/// Returns the rows of one prompt of a batch. `rows` of them are there, and `in_prompt` of those before the steps of a generation. `width` is
+/// that of its mask and of padded ids.
 fn prompt(
     batch: usize,
     in_prompt: usize,
     rows: usize,
+    width: usize,
     beside: &Beside,
     options: &ReadOptions,
 ) -> Result<Prompt, ForeignProblem> {
@@ -90,8 +100,6 @@ fn prompt(
     if span.start > 0 && options.model.is_some_and(|model| model.learned_positions) {
         return Err(ForeignProblem::LeftPadding { prompt: batch, rows: span.start });
     }
-    // The width of the mask is that of padded ids.
-    let width = beside.masked.unwrap_or(rows);
     let ids = beside.ids.as_ref().and_then(|ids| ids.get(batch)).map(|ids| {
         let padded =
             beside.rows.is_some() && (ids.len() == width || span.start > 0 && ids.len() > span.len());

@@ -143,16 +143,38 @@ fn is_list(named: &[(TapName, usize)]) -> bool {
     named.len() > 1 && named.iter().enumerate().all(|(at, &(name, _))| name == TapName::Listed(at))
 }
 
-/// Whether a list is one of prompts: the caller says so, or there are ids or lengths of as many.
+/// Whether a list is one of prompts or of batches: the caller says so, or there are ids or lengths of as many prompts.
 fn are_prompts(
     archive: &Archive,
     named: &[(TapName, usize)],
     beside: &Beside,
     options: &ReadOptions,
 ) -> Result<bool, ForeignProblem> {
-    let one_each = named.iter().all(|&(_, index)| archive.arrays[index].rows_of_one_prompt());
-    let stated = options.axes == Some(Axes::BatchToken) || beside.prompts()? == Some(named.len());
-    Ok(is_list(named) && one_each && stated && !archive.metadata.contains_key("taps"))
+    let listed = named.iter().all(|(name, _)| matches!(name, TapName::Listed(_)));
+    let arrays: Vec<&Array> = named.iter().map(|&(_, index)| &archive.arrays[index]).collect();
+    let ([first, later @ ..], Some(prompts)) = (&arrays[..], prompts_of(&arrays)) else { return Ok(false) };
+    if !listed || later.is_empty() || archive.metadata.contains_key("taps") {
+        return Ok(false);
+    }
+    if is_list(named) && beside.prompts()? == Some(prompts) {
+        return Ok(true);
+    }
+    let of_one_each = is_list(named) && prompts == arrays.len();
+    // Layers of a batch have equally many rows of equally many prompts, and there are no more of them than taps. Single rows are steps.
+    let size = |array: &Array| (array.prompts(), array.rows());
+    let differ = later.iter().any(|array| size(array) != size(first));
+    let steps = later.iter().all(|array| array.rows() == 1);
+    let no_layers = !steps && (differ || arrays.len() > most_taps(options));
+    Ok(options.axes == Some(Axes::BatchToken) && (of_one_each || no_layers))
+}
+
+/// The number of prompts of some arrays, if they are those of prompts or of batches.
+fn prompts_of(arrays: &[&Array]) -> Option<usize> {
+    arrays.iter().map(|array| array.prompts()).sum()
+}
+
+fn most_taps(options: &ReadOptions) -> usize {
+    options.model.map_or(usize::MAX, |model| model.n_layers.saturating_add(2))
 }
 
 /// Fails if two entries have one number, and if there are more entries than the model has taps.
@@ -166,7 +188,7 @@ fn can_be_layers(
         let [first, second] = [0, 1].map(|at| archive.arrays[pair[at].1].name.clone());
         return Err(ForeignProblem::RepeatedEntry { first, second });
     }
-    let most_taps = options.model.map_or(usize::MAX, |model| model.n_layers.saturating_add(2));
+    let most_taps = most_taps(options);
     if is_list(named) && named.len() > most_taps {
         let first = &archive.arrays[named[0].1];
         let (tensor, shape, entries) = (first.name.clone(), first.shape(), named.len());
@@ -184,21 +206,22 @@ fn each_of_steps(
     options: &ReadOptions,
 ) -> Result<Each, ForeignProblem> {
     let step = |&(name, index): &(TapName, usize)| match name {
-        TapName::Step(step, _) => Some((step, index)),
+        TapName::Step(step, layer) => Some((step, layer, &archive.arrays[index])),
         _ => None,
     };
-    let steps: Vec<(usize, usize)> = named.iter().filter_map(step).collect();
-    let Some(&(last, index)) = steps.last() else { return Ok(Each::Step) };
-    let one_each = steps.iter().all(|&(_, index)| archive.arrays[index].rows_of_one_prompt());
-    let mut later = steps.iter().filter(|(step, _)| *step > 0);
-    let several = last > 0 && later.all(|&(_, index)| archive.arrays[index].rows() > 1);
+    let steps: Vec<(usize, usize, &Array)> = named.iter().filter_map(step).collect();
+    let (Some(&(_, first, _)), Some(&(last, _, array))) = (steps.first(), steps.last()) else {
+        return Ok(Each::Step);
+    };
+    let of_layer: Vec<&Array> =
+        steps.iter().filter(|(_, layer, _)| *layer == first).map(|&(_, _, array)| array).collect();
+    let prompts = prompts_of(&of_layer);
+    let mut later = steps.iter().filter(|(step, ..)| *step > 0);
+    let several = last > 0 && later.all(|(_, _, array)| array.rows() > 1);
     match options.axes {
-        Some(Axes::BatchTapToken) if one_each => Ok(Each::Prompt),
-        _ if one_each && beside.prompts()? == Some(last + 1) && last > 0 => Ok(Each::Prompt),
-        None if several => {
-            let array = &archive.arrays[index];
-            Err(ForeignProblem::StepOfRows { tensor: array.name.clone(), rows: array.rows() })
-        }
+        Some(Axes::BatchTapToken) if prompts.is_some() => Ok(Each::Prompt),
+        _ if prompts.is_some() && beside.prompts()? == prompts && last > 0 => Ok(Each::Prompt),
+        None if several => Err(ForeignProblem::StepOfRows { tensor: array.name.clone(), rows: array.rows() }),
         _ => Ok(Each::Step),
     }
 }
@@ -225,10 +248,9 @@ fn are_steps(
         return Ok(true);
     }
     let count = named.len();
-    let most_taps = options.model.map_or(usize::MAX, |model| model.n_layers.saturating_add(2));
     match options.axes {
         Some(axes) => Ok(axes == Axes::Token),
-        None if beside.tokens() == Some(count) || count > most_taps => Ok(true),
+        None if beside.tokens() == Some(count) || count > most_taps(options) => Ok(true),
         None => Err(ForeignProblem::Ambiguous {
             tensor: format!("{} and the entries after it", archive.arrays[*first].name),
             shape: vec![count, 1],
