@@ -207,7 +207,7 @@ mod tests {
         let decoder = random("llama", 31, &device);
         let vocabulary = Vocabulary::new(&decoder, Arithmetic::I16OnProcessor);
         let (tap, format) = (Tap::Block(2), NumberFormat::from(FloatFormat::Bf16));
-        let made = Calibration::measure(&vocabulary, tap, format).unwrap().unwrap();
+        let made = Calibration::measure(&vocabulary, tap, format, &mut silent).unwrap().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let path = made.save(dir.path(), "abc").unwrap();
         let d_model = decoder.config().d_model;
@@ -262,7 +262,7 @@ mod tests {
         let decoder = random("llama", 31, &device);
         let vocabulary = Vocabulary::new(&decoder, Arithmetic::I16OnProcessor);
         let (tap, format) = (Tap::Block(2), NumberFormat::from(FloatFormat::Bf16));
-        let made = Calibration::measure(&vocabulary, tap, format).unwrap().unwrap();
+        let made = Calibration::measure(&vocabulary, tap, format, &mut silent).unwrap().unwrap();
         let d_model = decoder.config().d_model;
         let dir = tempfile::tempdir().unwrap();
         let refused = |part: &str| {

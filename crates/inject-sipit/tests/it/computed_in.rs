@@ -345,7 +345,7 @@ fn rounded_weights_give_the_noise_of_the_full_ones() {
             let rounded = full.clone().with_weights_in(format).unwrap();
             let noise = |decoder: &Decoder, format: NumberFormat| {
                 let inverter = Inverter::new(decoder, tap, Settings::new()).unwrap();
-                inverter.calibration(format).unwrap().unwrap().relative()[1]
+                inverter.calibration(format, &mut silent).unwrap().unwrap().relative()[1]
             };
             let (forth, back) = (noise(&full, format), noise(&rounded, format));
             // Rounding the rounded weights in the same way again would leave the noise of bf16.

@@ -262,9 +262,10 @@ fn case(number: usize, start: Start, when: When) -> Result<(), String> {
     if server.sent() > MOST_SENT {
         return fail(&format!("took {} bytes", server.sent()));
     }
-    let leaked = server.take_requests().iter().any(|r| r.place == Place::Store && r.authorization.is_some());
-    if leaked || spy.saw_a_secret() {
-        return fail("leaked the token");
+    let requests = server.take_requests();
+    let leak = requests.iter().find(|r| r.place == Place::Store && r.authorization.is_some());
+    if leak.is_some() || spy.saw_a_secret() {
+        return fail(&format!("leaked the token: {leak:?}"));
     }
 
     server.be_honest();

@@ -70,7 +70,7 @@ impl Recovery<'_, '_> {
         let is_new = self.rounded_at.is_none_or(|(tried, _)| tried != at);
         if is_new || (tested >= vocab_size && nearest != self.rounded_at) {
             self.rounded_at = nearest;
-            if let Some((rounded, computed_in)) = self.find_rounded(&inverter, &branches[0])? {
+            if let Some((rounded, computed_in)) = self.find_rounded(&inverter, &branches[0], progress)? {
                 let weights = Weights::Rounded(rounded.clone(), computed_in);
                 let inversion = inverter.invert_by(&weights, target, self.searcher.policy(), progress)?;
                 let failed = inversion.positions.iter().any(|found| found.verdict == Verdict::Failed);
@@ -78,7 +78,7 @@ impl Recovery<'_, '_> {
                 if failed
                     && !inverter
                         .with_weights(&rounded, inverter.settings.clone())
-                        .tells(target, &inversion)?
+                        .tells(target, &inversion, progress)?
                 {
                     self.comparison.cost.add_as_calibration(&inversion.cost);
                     self.refuted = Some(inversion);
@@ -91,7 +91,7 @@ impl Recovery<'_, '_> {
         }
         if tested >= vocab_size && !self.weights_doubted {
             self.weights_doubted = true;
-            self.by_other_weights = match self.find_near(&inverter, branches)?.map(Weights::Near) {
+            self.by_other_weights = match self.find_near(&inverter, branches, progress)?.map(Weights::Near) {
                 Some(weights) => {
                     inverter.know_weights(&weights);
                     Some(inverter.invert_by(&weights, target, self.searcher.policy(), progress)?)
@@ -108,6 +108,7 @@ impl Recovery<'_, '_> {
         &mut self,
         inverter: &Inverter<'_>,
         branch: &Branch,
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Option<(Rounded, ComputedIn)>, InvertError> {
         let (target, policy) = (self.comparison.target, self.searcher.policy());
         let Trial { at, tested, yardstick, .. } = &branch.trial;
@@ -116,14 +117,15 @@ impl Recovery<'_, '_> {
         let first = tested.sample().iter().take(ROUNDED_SAMPLE).map(|(id, _)| *id);
         let ids: Vec<u32> = near.chain(first).collect();
         for format in weights_known() {
-            let rounded = inverter.rounded(format)?;
+            let rounded = inverter.rounded(format, progress)?;
             let states = rounded.states_after(&branch.hypothesis.ids(), &ids, target)?;
             let distance = |state: &[f64]| yardstick.measure(state, target.state(*at)).distance;
             let moved = states.chunks(target.d_model()).map(distance).fold(f64::INFINITY, f64::min);
             if ROUNDED_NEARER * moved > nearest.distance {
                 continue;
             }
-            let explained = inverter.explains(&rounded, target, policy, &mut self.comparison.cost)?;
+            let explained =
+                inverter.explains(&rounded, target, policy, &mut self.comparison.cost, progress)?;
             if let Some(computed_in) = explained {
                 return Ok(Some((rounded, computed_in)));
             }
@@ -136,6 +138,7 @@ impl Recovery<'_, '_> {
         &mut self,
         inverter: &Inverter<'_>,
         branches: &[Branch],
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Option<NumberFormat>, InvertError> {
         let (target, policy) = (self.comparison.target, self.searcher.policy());
         let in_16_bits = is_in_16_bits_before(branches, &self.comparison);
@@ -148,7 +151,7 @@ impl Recovery<'_, '_> {
                 let moved = nearest.is_some_and(|nearest| is_moved_sink(nearest.distance, state));
                 (moved && calibration.moves_sink(*at, state)) || tested.any_fits(&yardstick, state)
             });
-            if is_near && inverter.are_near(*format, target, policy, &mut self.comparison.cost)? {
+            if is_near && inverter.are_near(*format, target, policy, &mut self.comparison.cost, progress)? {
                 return Ok(Some(*format));
             }
         }

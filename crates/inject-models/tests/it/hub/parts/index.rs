@@ -13,7 +13,7 @@ pub(super) fn all(scene: &Scene<'_>, add: Add<'_>) {
         ("two dots", ".."),
         ("a backslash", "..\\..\\canary"),
         ("empty", ""),
-        ("very long", &"a".repeat(60_000)),
+        ("very long", &"a".repeat(3000)),
         ("an escape", "%2e%2e/%2e%2e/canary"),
         ("a file", "config.json"),
         ("below a file", "config.json/x"),
