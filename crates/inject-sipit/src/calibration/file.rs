@@ -199,7 +199,11 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{collisions::Arithmetic, models::FloatFormat, vocabulary::Vocabulary};
+    use crate::{
+        collisions::Arithmetic,
+        models::{FloatFormat, silent},
+        vocabulary::Vocabulary,
+    };
 
     #[test]
     fn a_calibration_comes_back_to_the_last_bit_and_never_for_anything_else() {

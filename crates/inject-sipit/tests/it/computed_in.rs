@@ -14,7 +14,7 @@ use inject_sipit::{
     collisions::{distance, norm},
     models::{Decoder, FloatFormat, Matrix, NumberFormat, Progress, Tap, silent},
     ndarray::s,
-    settings::ComputedIn,
+    settings::{ComputedIn, TapCheck},
     sources::{Draft, OpenPosition, Provisional},
 };
 
