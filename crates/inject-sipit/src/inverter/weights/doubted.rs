@@ -70,15 +70,17 @@ impl Recovery<'_, '_> {
         let is_new = self.rounded_at.is_none_or(|(tried, _)| tried != at);
         if is_new || (tested >= vocab_size && nearest != self.rounded_at) {
             self.rounded_at = nearest;
-            if let Some((rounded, computed_in)) = self.find_rounded(&inverter, &branches[0], progress)? {
+            if let Some((rounded, computed_in)) = self.find_rounded(&inverter, &branches[0])? {
                 let weights = Weights::Rounded(rounded.clone(), computed_in);
                 let inversion = inverter.invert_by(&weights, target, self.searcher.policy(), progress)?;
                 let failed = inversion.positions.iter().any(|found| found.verdict == Verdict::Failed);
                 // If no state lies within computing noise, other weights of as many bits may have made these.
                 if failed
-                    && !inverter
-                        .with_weights(&rounded, inverter.settings.clone())
-                        .tells(target, &inversion, progress)?
+                    && !inverter.with_weights(&rounded, inverter.settings.clone()).tells(
+                        target,
+                        &inversion,
+                        &mut { self.comparison.progress },
+                    )?
                 {
                     self.comparison.cost.add_as_calibration(&inversion.cost);
                     self.refuted = Some(inversion);
@@ -91,7 +93,7 @@ impl Recovery<'_, '_> {
         }
         if tested >= vocab_size && !self.weights_doubted {
             self.weights_doubted = true;
-            self.by_other_weights = match self.find_near(&inverter, branches, progress)?.map(Weights::Near) {
+            self.by_other_weights = match self.find_near(&inverter, branches)?.map(Weights::Near) {
                 Some(weights) => {
                     inverter.know_weights(&weights);
                     Some(inverter.invert_by(&weights, target, self.searcher.policy(), progress)?)
@@ -108,9 +110,9 @@ impl Recovery<'_, '_> {
         &mut self,
         inverter: &Inverter<'_>,
         branch: &Branch,
-        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Option<(Rounded, ComputedIn)>, InvertError> {
-        let (target, policy) = (self.comparison.target, self.searcher.policy());
+        let (target, policy, progress) =
+            (self.comparison.target, self.searcher.policy(), &mut { self.comparison.progress });
         let Trial { at, tested, yardstick, .. } = &branch.trial;
         let Some(nearest) = tested.ranking().nearest() else { return Ok(None) };
         let near = tested.ranking().kept().iter().map(|near| near.id);
@@ -138,9 +140,9 @@ impl Recovery<'_, '_> {
         &mut self,
         inverter: &Inverter<'_>,
         branches: &[Branch],
-        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Option<NumberFormat>, InvertError> {
-        let (target, policy) = (self.comparison.target, self.searcher.policy());
+        let (target, policy, progress) =
+            (self.comparison.target, self.searcher.policy(), &mut { self.comparison.progress });
         let in_16_bits = is_in_16_bits_before(branches, &self.comparison);
         for (format, _) in WIDTHS.iter().filter(|(format, _)| !in_16_bits || format.bits() > 4) {
             let Some(calibration) = self.calibration(*format)? else { continue };
