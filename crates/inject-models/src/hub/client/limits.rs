@@ -49,9 +49,11 @@ pub(super) fn is_index(file: &str) -> bool {
     matches!(file, SAFETENSORS_INDEX | PICKLE_INDEX)
 }
 
-/// Whether a file holds weights.
-pub(super) fn is_weights(file: &str) -> bool {
-    matches!(file, SAFETENSORS | PICKLE)
+/// Whether a file has the ending of a file that is not weights. A model has some that are read where they lie, such as
+/// `added_tokens.json`.
+pub(super) fn is_text(file: &str) -> bool {
+    let file = file.to_ascii_lowercase();
+    [".json", ".txt", ".model", ".jinja"].iter().any(|end| file.ends_with(end))
 }
 
 /// The largest size in bytes that a file of this name may have. Any name that is not listed is one of a shard.
