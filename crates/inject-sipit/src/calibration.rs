@@ -170,7 +170,8 @@ mod tests {
         let settings = Settings::new().with_computed_in(ComputedIn::Format(format));
         let inverter = Inverter::new(&decoder, tap, settings).unwrap();
         let invert = |first_norm: f64| {
-            let mut calibration = Calibration::clone(&inverter.calibration(format).unwrap().unwrap());
+            let mut calibration =
+                Calibration::clone(&inverter.calibration(format, &mut silent).unwrap().unwrap());
             let first = Arc::make_mut(&mut calibration.first);
             first.noise = LogNormal { mean: -7.0, spread: 0.15 };
             first.margin = LogNormal { mean: -3.0, spread: 0.15 };
@@ -198,8 +199,9 @@ mod tests {
         let files = folder("INJECT_PRODUCER_STATES").read_dir().unwrap().map(|file| file.unwrap().path());
         let files: Vec<PathBuf> = files.collect();
         for tap in StatesFile::open(&files[0]).unwrap().taps().unwrap().to_vec() {
-            let calibration =
-                Calibration::measure(&vocabulary, tap, FloatFormat::Bf16.into()).unwrap().unwrap();
+            let calibration = Calibration::measure(&vocabulary, tap, FloatFormat::Bf16.into(), &mut silent)
+                .unwrap()
+                .unwrap();
             let (mut first, mut later) = (Vec::new(), Vec::new());
             for path in &files {
                 let mut file = StatesFile::open(path).unwrap();

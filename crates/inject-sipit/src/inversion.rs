@@ -22,6 +22,8 @@ pub enum Verdict {
     Certain,
     /// A candidate lies within the noise floor and no other is known to. The rest of the vocabulary was not tested, or the
     /// margin does not exceed twice the floor.
+    ///
+    /// This too is conditional on the earlier tokens. After an ambiguous position they may be wrong, and then a wrong token can be verified.
     Verified,
     /// Several candidates lie within the noise floor, and no later position distinguishes them. The best is kept.
     Ambiguous {

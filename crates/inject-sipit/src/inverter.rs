@@ -34,6 +34,7 @@ use crate::{
     models::{Decoder, ModelError, Progress, Tap, config::NormConfig},
     noise::NoiseModel,
     policy::{Policy, Searcher},
+    reports::shared,
     settings::Settings,
     target::TargetStates,
     transformation::Transformation,
@@ -214,15 +215,16 @@ impl<'a> Inverter<'a> {
         }
         let (changed, quiet) = (self.recognised(target), OnceCell::new());
         let (target, mut spent) = (changed.as_ref().unwrap_or(target), Cost::default());
-        let watch = Watch::start(self.settings.budget.time);
-        if let Some(mut inversion) = self.invert_by_known_weights(target, searcher, &mut spent, progress)? {
+        let (watch, progress) = (Watch::start(self.settings.budget.time), shared(progress));
+        let known = self.invert_by_known_weights(target, searcher, &mut spent, &mut &progress)?;
+        if let Some(mut inversion) = known {
             inversion.cost.add(&spent);
             return Ok(inversion);
         }
-        let mut recovery = Recovery::begin(self, target, searcher, &quiet)?;
+        let mut recovery = Recovery::begin(self, target, searcher, &quiet, &progress)?;
         recovery.comparison.cost.add(&spent);
         recovery.comparison.watch = watch;
-        complete(recovery, progress)
+        complete(recovery, &mut &progress)
     }
 
     /// Returns the same states as centred ones, if the mean of each is zero and the model ignores means.
@@ -281,13 +283,14 @@ fn complete(
     let Some(factor) = recovery.factor else { return recovery.conclude(progress) };
     let Recovery { comparison, searcher, .. } = recovery;
     let (target, quiet) = (comparison.target.clone().scaled(factor.by, factor.within)?, OnceCell::new());
-    let mut again = Recovery::begin(comparison.inverter, &target, searcher, &quiet)?;
+    let mut again = Recovery::begin(comparison.inverter, &target, searcher, &quiet, comparison.progress)?;
     again.comparison.watch = comparison.watch;
     let mut inversion = complete(again, progress)?;
     if factor.is_refuted(&inversion, target.given().len()) {
         // It was no factor. Neither the unit nor the tap is doubted again.
         let (refuted, quiet) = (inversion, OnceCell::new());
-        let mut again = Recovery::begin(comparison.inverter, comparison.target, searcher, &quiet)?;
+        let (inverter, target, reports) = (comparison.inverter, comparison.target, comparison.progress);
+        let mut again = Recovery::begin(inverter, target, searcher, &quiet, reports)?;
         (again.doubted, again.comparison.watch) = (true, comparison.watch);
         inversion = complete(again, progress)?;
         inversion.cost.add(&refuted.cost);

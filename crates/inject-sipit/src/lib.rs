@@ -64,6 +64,8 @@ mod median;
 mod noise;
 pub mod policy;
 mod recover;
+mod reports;
+mod rounding;
 pub mod settings;
 pub mod sources;
 mod target;

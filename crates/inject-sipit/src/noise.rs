@@ -7,7 +7,7 @@ use crate::{
     cost::StageCost,
     error::InvertError,
     median::median,
-    models::{Decoder, Logits, Tap, TokenBatch},
+    models::{Decoder, Logits, Progress, Tap, TokenBatch, Unit, silent},
     tensors::read,
     transformation::Transformation,
     tuning::{NOISE_CANDIDATES, NOISE_POSITIONS, NOISE_SAFETY, NOISE_SAFETY_EXAMINED, SINK_NORM},
@@ -40,16 +40,18 @@ impl NoiseModel {
             sequence_len,
             &Transformation::None,
             &mut StageCost::default(),
+            &mut silent,
         )
     }
 
-    /// Measures the noise of states after a change, and counts the cost.
+    /// Measures the noise of states after a change, and counts the cost. Reports after every position.
     pub(crate) fn measure_counting(
         decoder: &Decoder,
         tap: Tap,
         sequence_len: usize,
         transformation: &Transformation,
         cost: &mut StageCost,
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, InvertError> {
         let start = Instant::now();
         let (mut states_computed, mut batches) = (sequence_len, 1.0);
@@ -78,6 +80,7 @@ impl NoiseModel {
             let beside = transformation.changed(&beside, d_model);
             relative = relative.max(distance(&beside, together) / norm(together).max(f64::MIN_POSITIVE));
             decoder.extend(&mut cache, &TokenBatch::new(&[[id]])?, &[], Logits::None)?;
+            progress(Progress::new("measure noise", Unit::Positions, position as u64 + 1, ids.len() as u64));
             states_computed += candidates.len() + 1;
             batches += 2.0;
         }

@@ -256,6 +256,10 @@ pub(crate) const LARGEST_PROPOSAL: usize = 256;
 pub(crate) const SAMPLED_SHARE: usize = 16;
 /// Single-token prompts averaged for the expectation at a first position. Measured: policies, candidates at position 0.
 pub(crate) const EXPECTATION_PROMPTS: usize = 64;
+/// The number of them in one pass, after each of which there is a report of progress.
+pub(crate) const EXPECTATION_TOGETHER: usize = 8;
+/// The weights that are rounded between two reports of progress: less than a millisecond.
+pub(crate) const WEIGHTS_BETWEEN_REPORTS: usize = 1 << 12;
 
 // Drafts by a lens.
 

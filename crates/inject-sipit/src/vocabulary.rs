@@ -9,11 +9,11 @@ use std::{ops::Range, sync::OnceLock};
 use crate::{
     collisions::{Arithmetic, approximate_products::Bits},
     error::InvertError,
-    models::{Decoder, Logits, ModelError, TokenBatch, config::Head},
+    models::{Decoder, Logits, ModelError, Progress, TokenBatch, Unit, config::Head},
     noise::spread,
     tensors::{read, read_f32},
     token_rows::{Largest, TokenRows, Wanted},
-    tuning::{EXPECTATION_PROMPTS, LENGTHS_TOGETHER, MEANS_TOGETHER},
+    tuning::{EXPECTATION_PROMPTS, EXPECTATION_TOGETHER, LENGTHS_TOGETHER, MEANS_TOGETHER},
 };
 use burn::tensor::{DType, Tensor, activation};
 
@@ -193,19 +193,26 @@ impl<'a> Vocabulary<'a> {
 
     /// The logarithm of every token's probability after a single token, averaged over tokens of the whole vocabulary: roughly its
     /// frequency in the model's training text.
-    pub(crate) fn expected_anywhere(&self) -> Result<&[f64], InvertError> {
+    pub(crate) fn expected_anywhere(
+        &self,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<&[f64], InvertError> {
         known(&self.expected_anywhere, || {
             let vocab_size = self.decoder.config().vocab_size;
             let ids = spread(vocab_size as u32).take(EXPECTATION_PROMPTS);
             let prompts: Vec<[u32; 1]> = ids.map(|id| [id]).collect();
-            let forward = self.decoder.forward(&TokenBatch::new(&prompts)?, &[], Logits::Last)?;
             let mut sums = vec![0.0; vocab_size];
-            if let Some(logits) = forward.logits {
-                // Row by row: all shares together in f64 would take twice the memory of the logits again.
-                for row in 0..prompts.len() {
-                    let shares = read(activation::softmax(logits.clone().narrow(0, row, 1), 2))?;
-                    sums.iter_mut().zip(shares).for_each(|(sum, share)| *sum += share);
+            for (batch, together) in prompts.chunks(EXPECTATION_TOGETHER).enumerate() {
+                let forward = self.decoder.forward(&TokenBatch::new(together)?, &[], Logits::Last)?;
+                if let Some(logits) = forward.logits {
+                    // Row by row: all shares together in f64 would take twice the memory of the logits again.
+                    for row in 0..together.len() {
+                        let shares = read(activation::softmax(logits.clone().narrow(0, row, 1), 2))?;
+                        sums.iter_mut().zip(shares).for_each(|(sum, share)| *sum += share);
+                    }
                 }
+                let done = (batch * EXPECTATION_TOGETHER + together.len()) as u64;
+                progress(Progress::new("expect", Unit::Prompts, done, prompts.len() as u64));
             }
             // A probability may underflow to zero.
             Ok(sums.iter().map(|sum| sum.max(f64::MIN_POSITIVE).ln()).collect())

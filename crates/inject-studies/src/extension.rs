@@ -73,7 +73,7 @@ pub(crate) struct Beside<'a> {
 }
 
 /// Computes the states of every token of the vocabulary after a cached prefix. Calls `look` with each batch of them and the state
-/// of `token`.
+/// of `token`, and `done` with the share that was looked at.
 ///
 /// # Errors
 ///
@@ -85,11 +85,12 @@ pub(crate) fn beside_all_others(
     taps: &[Tap],
     memory_budget: usize,
     look: &mut dyn FnMut(Beside<'_>) -> Result<(), StudyError>,
+    done: &mut dyn FnMut(f64),
 ) -> Result<(), StudyError> {
     let (vocab_size, d_model) = (decoder.config().vocab_size as u32, decoder.config().d_model);
     let others: Vec<u32> = (0..vocab_size).filter(|&other| other != token).collect();
     let at_once = candidates_at_once(decoder, cache.len() + 1, taps.len(), memory_budget);
-    for others in others.chunks(at_once) {
+    for (batch, others) in others.chunks(at_once).enumerate() {
         let ids: Vec<u32> = std::iter::once(token).chain(others.iter().copied()).collect();
         for (tap, tensor) in decoder.candidates_at(cache, &ids, taps)? {
             let states: Vec<f32> = to_host(tensor.clone())?;
@@ -100,6 +101,7 @@ pub(crate) fn beside_all_others(
             let (truth, states) = states.split_at(d_model);
             look(Beside { tap, truth, others, states, tensor: &tensor })?;
         }
+        done((batch * at_once + others.len() + 1) as f64 / f64::from(vocab_size));
     }
     Ok(())
 }

@@ -162,8 +162,8 @@ fn margins_of(
     done: &mut dyn FnMut(f64),
 ) -> Result<BTreeMap<Tap, Vec<OneStep>>, StudyError> {
     let mut steps: BTreeMap<Tap, Vec<OneStep>> = BTreeMap::new();
-    let look = |cache: &PrefixCache, position: usize, token: u32| {
-        for (tap, (nearest, margin, norm)) in step(decoder, cache, token, options)? {
+    let look = |cache: &PrefixCache, position: usize, token: u32, done: &mut dyn FnMut(f64)| {
+        for (tap, (nearest, margin, norm)) in step(decoder, cache, token, options, done)? {
             let step = OneStep { prompt, position, token, nearest, margin, norm };
             steps.entry(tap).or_default().push(step);
         }
@@ -183,6 +183,7 @@ fn step(
     cache: &PrefixCache,
     token: u32,
     options: &MarginOptions,
+    done: &mut dyn FnMut(f64),
 ) -> Result<BTreeMap<Tap, (u32, f64, f64)>, StudyError> {
     let mut found: BTreeMap<Tap, (u32, f64, f64)> = BTreeMap::new();
     let mut look = |Beside { tap, truth, others, states, .. }: Beside<'_>| {
@@ -195,6 +196,6 @@ fn step(
         }
         Ok(())
     };
-    beside_all_others(decoder, cache, token, &options.taps, options.memory_budget, &mut look)?;
+    beside_all_others(decoder, cache, token, &options.taps, options.memory_budget, &mut look, done)?;
     Ok(found)
 }

@@ -46,21 +46,21 @@ impl ChosenPositions {
         }
     }
 
-    /// Calls `look` for each selected position of a prompt, with the cache of the tokens before it and the token at it. `done`
-    /// receives the finished share of the prompt.
+    /// Calls `look` for each selected position of a prompt, with the cache of the tokens before it, the token at it, and a function for
+    /// the finished share of the position. `done` receives the finished share of the prompt.
     pub(crate) fn walk(
         self,
         decoder: &Decoder,
         ids: &[u32],
         taps: &[Tap],
         done: &mut dyn FnMut(f64),
-        mut look: impl FnMut(&PrefixCache, usize, u32) -> Result<(), StudyError>,
+        mut look: impl FnMut(&PrefixCache, usize, u32, &mut dyn FnMut(f64)) -> Result<(), StudyError>,
     ) -> Result<(), StudyError> {
         let deepest = taps.iter().copied().max().unwrap_or(Tap::Embedding);
         let mut cache = decoder.prefix_cache(1, ids.len(), deepest)?;
         for (position, &token) in ids.iter().enumerate() {
             if self.contain(position) {
-                look(&cache, position, token)?;
+                look(&cache, position, token, &mut |part| done((position as f64 + part) / ids.len() as f64))?;
             }
             done((position + 1) as f64 / ids.len() as f64);
             decoder.extend(&mut cache, &TokenBatch::new(&[[token]])?, &[], Logits::None)?;

@@ -17,7 +17,7 @@ use crate::{
 use inject_sipit::{
     Inversion, InvertError, Inverter, Policy, Searcher, Settings, TargetStates,
     collisions::{Ranked, distance},
-    models::{Decoder, Logits, NumberFormat, Tap, TokenBatch, host::to_host, silent},
+    models::{Decoder, Logits, NumberFormat, Progress, Tap, TokenBatch, host::to_host, silent},
     settings::{Budget, OnFailure, Scan},
 };
 
@@ -189,7 +189,8 @@ impl Case<'_> {
         let mut candidates = 0;
         for (number, prompt) in prompts.iter().enumerate() {
             let disturbed = Disturbed::new(self, number, prompt, &inverter, &mut searcher)?;
-            let inversion = inverter.invert(&disturbed.target, &mut searcher, &mut silent)?;
+            let mut still = |_: Progress<'_>| done(number as f64 / prompts.len() as f64);
+            let inversion = inverter.invert(&disturbed.target, &mut searcher, &mut still)?;
             candidates += inversion.candidates_tested();
             self.count(&mut recovered, prompt, &disturbed, &inversion)?;
             done((number + 1) as f64 / prompts.len() as f64);

@@ -13,6 +13,7 @@ use inject_studies::{
 
 use super::quantile;
 use crate::{
+    interrupt,
     number::{self, counted},
     options::{Megabytes, ModelOptions, PromptOptions, StudyOptions, TapsOption, room},
     outcome::Failure,
@@ -83,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let mut model = options.model.load()?;
     let mut hash = model.weight_hash()?.to_owned();
     if let Some(format) = options.weights {
-        model = model.map_decoder(|decoder| decoder.with_weights_in(format))?;
+        model = interrupt::at_once(|| model.map_decoder(|decoder| decoder.with_weights_in(format)))?;
         hash = format!("{hash} as {format}");
     }
     let taps = options.taps.of(&model)?;

@@ -22,6 +22,7 @@ use inject_studies::{
 pub(crate) use self::options::Options;
 use self::options::Part;
 use crate::{
+    interrupt,
     options::{LoadedModel, Megabytes, TapsOption, room, study::Study},
     outcome::Failure,
     report::Report,
@@ -107,7 +108,7 @@ impl Experiment<'_> {
         asked.seed = self.options.seed;
         asked.memory_budget = Megabytes::bytes_or(self.options.memory, 1024 << 20);
         let quantised = weights.iter().map(|&format| {
-            let decoder = self.model.decoder.clone().with_weights_in(format)?;
+            let decoder = interrupt::at_once(|| self.model.decoder.clone().with_weights_in(format))?;
             Ok((Condition::UnknownWeights { weights: format }.to_string(), decoder))
         });
         let quantised: Vec<(String, Decoder)> = quantised.collect::<Result<_, Failure>>()?;

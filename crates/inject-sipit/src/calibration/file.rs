@@ -199,7 +199,11 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{collisions::Arithmetic, models::FloatFormat, vocabulary::Vocabulary};
+    use crate::{
+        collisions::Arithmetic,
+        models::{FloatFormat, silent},
+        vocabulary::Vocabulary,
+    };
 
     #[test]
     fn a_calibration_comes_back_to_the_last_bit_and_never_for_anything_else() {
@@ -207,7 +211,7 @@ mod tests {
         let decoder = random("llama", 31, &device);
         let vocabulary = Vocabulary::new(&decoder, Arithmetic::I16OnProcessor);
         let (tap, format) = (Tap::Block(2), NumberFormat::from(FloatFormat::Bf16));
-        let made = Calibration::measure(&vocabulary, tap, format).unwrap().unwrap();
+        let made = Calibration::measure(&vocabulary, tap, format, &mut silent).unwrap().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let path = made.save(dir.path(), "abc").unwrap();
         let d_model = decoder.config().d_model;
@@ -262,7 +266,7 @@ mod tests {
         let decoder = random("llama", 31, &device);
         let vocabulary = Vocabulary::new(&decoder, Arithmetic::I16OnProcessor);
         let (tap, format) = (Tap::Block(2), NumberFormat::from(FloatFormat::Bf16));
-        let made = Calibration::measure(&vocabulary, tap, format).unwrap().unwrap();
+        let made = Calibration::measure(&vocabulary, tap, format, &mut silent).unwrap().unwrap();
         let d_model = decoder.config().d_model;
         let dir = tempfile::tempdir().unwrap();
         let refused = |part: &str| {

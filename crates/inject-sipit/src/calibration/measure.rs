@@ -6,8 +6,10 @@ use crate::{
     collisions::norm,
     error::InvertError,
     median::median,
-    models::{Decoder, FloatFormat, Logits, NumberFormat, Tap, TokenBatch},
+    models::{Decoder, FloatFormat, Logits, NumberFormat, Progress, Tap, TokenBatch, Unit},
     noise::spread,
+    reports::shared,
+    rounding::with_weights_in,
     sources::most_likely,
     tensors::read,
     tuning::{CALIBRATION_BATCH, CALIBRATION_LEN, CALIBRATION_SEQUENCES, CALIBRATION_TWINS},
@@ -33,6 +35,7 @@ impl Calibration {
         vocabulary: &Vocabulary<'_>,
         tap: Tap,
         format: NumberFormat,
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Option<Self>, InvertError> {
         let decoder = vocabulary.decoder();
         let rounds_weights = !matches!(format, NumberFormat::Float(_));
@@ -41,19 +44,23 @@ impl Calibration {
                 decoder.clone().computing_in(float)
             }
             // Programs that hold weights in 8 or 4 bits compute in 16.
-            weights => with_weights_in(decoder, weights, tap)?.computing_in(FloatFormat::Bf16),
+            weights => given_weights_in(decoder, weights, tap, progress)?.computing_in(FloatFormat::Bf16),
         };
         let len = CALIBRATION_LEN.min(decoder.config().max_len().unwrap_or(usize::MAX));
         let vocab_size = decoder.config().vocab_size as u32;
         let ids: Vec<u32> = spread(vocab_size).take(CALIBRATION_SEQUENCES * len).collect();
         let firsts = in_prompts(&ids, 1);
         let sequences = in_prompts(&ids, len);
-        let states = |decoder: &Decoder, prompts: &[Vec<u32>]| states_of(decoder, prompts, tap);
+        let report = shared(progress);
+        let states = |decoder: &Decoder, prompts: &[Vec<u32>]| states_of(decoder, prompts, tap, &mut &report);
         // `first` is the norm of first states, where only states after them are wanted.
         let place = |prompts: &[Vec<u32>], first: Option<f64>| -> Result<Option<PlaceNoise>, InvertError> {
             let (len, from) = (prompts[0].len(), usize::from(first.is_some()));
             let (exact, produced) = (states(decoder, prompts)?, states(&producer, prompts)?);
-            let twins = prompts.iter().take(CALIBRATION_TWINS).map(|prompt| with_twin(vocabulary, prompt));
+            let twins = prompts.iter().take(CALIBRATION_TWINS).map(|prompt| {
+                report(passes(0, 1));
+                with_twin(vocabulary, prompt)
+            });
             let twins = states(decoder, &twins.collect::<Result<Vec<_>, _>>()?)?;
             let last = |states: &[Vec<f64>]| -> Vec<Vec<f64>> {
                 states.iter().skip(len - 1).step_by(len).cloned().collect()
@@ -77,12 +84,18 @@ impl Calibration {
 }
 
 /// The decoder with its weights in a format, or rounded by another scheme if they are in that format already.
-fn with_weights_in(decoder: &Decoder, format: NumberFormat, tap: Tap) -> Result<Decoder, InvertError> {
-    let rounded = decoder.clone().with_weights_in(format)?;
+fn given_weights_in(
+    decoder: &Decoder,
+    format: NumberFormat,
+    tap: Tap,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Decoder, InvertError> {
+    let rounded = with_weights_in(decoder, format, progress)?;
     let ids: Vec<u32> = spread(decoder.config().vocab_size as u32).take(CALIBRATION_BATCH).collect();
     let firsts = in_prompts(&ids, 1);
-    match are_equal(&states_of(decoder, &firsts, tap)?, &states_of(&rounded, &firsts, tap)?) {
-        true => rounded_otherwise(decoder, format),
+    let exact = states_of(decoder, &firsts, tap, progress)?;
+    match are_equal(&exact, &states_of(&rounded, &firsts, tap, progress)?) {
+        true => rounded_otherwise(decoder, format, progress),
         false => Ok(rounded),
     }
 }
@@ -106,14 +119,24 @@ fn in_prompts(ids: &[u32], len: usize) -> Vec<Vec<u32>> {
 }
 
 /// The states of every position of some prompts of one length.
-fn states_of(decoder: &Decoder, prompts: &[Vec<u32>], tap: Tap) -> Result<Vec<Vec<f64>>, InvertError> {
+fn states_of(
+    decoder: &Decoder,
+    prompts: &[Vec<u32>],
+    tap: Tap,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Vec<Vec<f64>>, InvertError> {
     let d_model = decoder.config().d_model;
     let mut all = Vec::new();
     for batch in prompts.chunks(CALIBRATION_BATCH) {
         let forward = decoder.forward(&TokenBatch::new(batch)?, &[tap], Logits::None)?;
         all.extend(read(forward.states[&tap].clone())?.chunks(d_model).map(<[f64]>::to_vec));
+        progress(passes(all.len(), prompts.iter().map(Vec::len).sum()));
     }
     Ok(all)
+}
+
+fn passes(done: usize, total: usize) -> Progress<'static> {
+    Progress::new("measure the noise of the producer", Unit::Positions, done as u64, total as u64)
 }
 
 /// A prompt with its last token replaced by the one whose embedding is nearest.

@@ -7,7 +7,8 @@ use crate::{
     collisions::{distance, norm},
     error::InvertError,
     median::median,
-    models::{Decoder, NumberFormat},
+    models::{Decoder, NumberFormat, Progress},
+    rounding::map_weights_by_scale,
     tuning::{ALREADY_ROUNDED, COARSER_BY},
 };
 
@@ -19,9 +20,13 @@ pub(super) fn are_equal(exact: &[Vec<f64>], rounded: &[Vec<f64>]) -> bool {
 }
 
 /// Rounds the linear maps to a grid of the format whose scales are larger by a fifth: another scheme of the same width.
-pub(super) fn rounded_otherwise(decoder: &Decoder, format: NumberFormat) -> Result<Decoder, InvertError> {
+pub(super) fn rounded_otherwise(
+    decoder: &Decoder,
+    format: NumberFormat,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Decoder, InvertError> {
     let coarser = &mut |weights: &mut [f64]| round_coarser(weights, format);
-    Ok(decoder.clone().map_weights_by_scale(format, coarser)?)
+    map_weights_by_scale(decoder, format, coarser, progress)
 }
 
 /// Rounds numbers together with one that is larger than all of them, which sets the scale.

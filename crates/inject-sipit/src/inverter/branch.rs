@@ -104,7 +104,8 @@ impl Branch {
         let decoder = comparison.inverter.decoder;
         let cache = self.hypothesis.cache(decoder, comparison.target, &mut comparison.cost)?;
         let deadline = comparison.watch.deadline();
-        let open = Open { prefix: &prefix, tested: &self.trial.tested, deadline };
+        let open =
+            Open { prefix: &prefix, tested: &self.trial.tested, deadline, progress: comparison.progress };
         // If the token that fits is not the right one, one of these probably is.
         let neighbours = self.trial.untested_neighbours(comparison)?;
         let (source, mut ids) = match neighbours.is_empty() {

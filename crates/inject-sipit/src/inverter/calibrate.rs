@@ -8,14 +8,14 @@ use crate::{
     cost::Cost,
     error::InvertError,
     hypothesis::{Hypothesis, Settled},
-    models::{FloatFormat, NumberFormat, Tap},
+    models::{FloatFormat, NumberFormat, Progress, Tap},
     settings::{ComputedIn, Settings},
     target::TargetStates,
     transformation::Transformation,
     tuning::{CALIBRATION_COUNTS, CALIBRATION_LEN, CALIBRATION_SEQUENCES},
 };
 
-use super::{Inverter, branch::Branch, exact::is_exact_before, recovery::Recovery};
+use super::{Inverter, branch::Branch, comparison::Comparison, exact::is_exact_before, recovery::Recovery};
 
 /// The calibrations made so far, by format. None where the model overflows in the format.
 pub(super) type Calibrations = HashMap<NumberFormat, Option<Arc<Calibration>>>;
@@ -72,17 +72,25 @@ impl Inverter<'_> {
     /// # Errors
     ///
     /// [`InvertError`] if the device fails.
-    pub fn calibration(&self, format: NumberFormat) -> Result<Option<Arc<Calibration>>, InvertError> {
-        Ok(self.calibrated(format)?.0)
+    pub fn calibration(
+        &self,
+        format: NumberFormat,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Option<Arc<Calibration>>, InvertError> {
+        Ok(self.calibrated(format, progress)?.0)
     }
 
     /// The same with the number of states that were computed for it: none if it was known.
-    fn calibrated(&self, format: NumberFormat) -> Result<(Option<Arc<Calibration>>, usize), InvertError> {
+    fn calibrated(
+        &self,
+        format: NumberFormat,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(Option<Arc<Calibration>>, usize), InvertError> {
         let mut known = self.calibrations.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(made) = known.get(&format) {
             return Ok((made.clone(), 0));
         }
-        let made = Calibration::measure(&self.vocabulary, self.tap, format)?.map(Arc::new);
+        let made = Calibration::measure(&self.vocabulary, self.tap, format, progress)?.map(Arc::new);
         known.insert(format, made.clone());
         Ok((made, 5 * CALIBRATION_SEQUENCES * CALIBRATION_LEN))
     }
@@ -163,7 +171,8 @@ impl Recovery<'_, '_> {
         format: NumberFormat,
     ) -> Result<Option<Arc<Calibration>>, InvertError> {
         let start = Instant::now();
-        let (made, states) = self.comparison.inverter.calibrated(format)?;
+        let Comparison { inverter, progress, .. } = &self.comparison;
+        let (made, states) = inverter.calibrated(format, &mut { *progress })?;
         if states > 0 {
             let stage = self.comparison.cost.stage(Cost::CALIBRATION);
             stage.add_states(states, 0.0, start.elapsed().as_secs_f64());

@@ -26,6 +26,8 @@ pub(super) struct Comparison<'r> {
     pub(super) producer: Option<ProducerNoise>,
     pub(super) cost: Cost,
     pub(super) watch: Watch,
+    /// Receives the reports of what takes long besides the comparison itself. A signal is heeded there.
+    pub(super) progress: &'r dyn Fn(Progress<'_>),
 }
 
 /// The part of an inversion that a report is about.
@@ -37,7 +39,11 @@ pub(super) enum Phase {
 
 impl<'r> Comparison<'r> {
     /// Begins a prompt. Its noise is measured here if the model computes prompts of this length differently.
-    pub(super) fn begin(inverter: &'r Inverter<'r>, target: &'r TargetStates) -> Result<Self, InvertError> {
+    pub(super) fn begin(
+        inverter: &'r Inverter<'r>,
+        target: &'r TargetStates,
+        progress: &'r dyn Fn(Progress<'_>),
+    ) -> Result<Self, InvertError> {
         let watch = Watch::start(inverter.settings.budget.time);
         let (decoder, mut cost) = (inverter.decoder, Cost::default());
         let measured = NOISE_SEQUENCE.min(decoder.config().max_len().unwrap_or(usize::MAX));
@@ -48,9 +54,10 @@ impl<'r> Comparison<'r> {
             inverter.noise
         } else {
             let (cost, len) = (cost.stage("noise"), if same { measured } else { len });
-            NoiseModel::measure_counting(decoder, inverter.tap, len, target.transformation(), cost)?
+            let (tap, change) = (inverter.tap, target.transformation());
+            NoiseModel::measure_counting(decoder, tap, len, change, cost, &mut { progress })?
         };
-        Ok(Comparison { inverter, target, noise, producer: None, cost, watch })
+        Ok(Comparison { inverter, target, noise, producer: None, cost, watch, progress })
     }
 
     pub(super) fn vocab_size(&self) -> usize {

@@ -50,7 +50,8 @@ impl Recovery<'_, '_> {
         }
         let (comparison, prefix) = (&mut self.comparison, self.beam[0].ids());
         self.seen.forget_before(prefix.len());
-        let open = Open { prefix: &prefix, tested: &self.tested, deadline: comparison.watch.deadline() };
+        let (deadline, progress) = (comparison.watch.deadline(), comparison.progress);
+        let open = Open { prefix: &prefix, tested: &self.tested, deadline, progress };
         let Some(draft) = self.search.draft(open, &self.seen, &mut comparison.cost)? else { return Ok(None) };
         let positions = comparison.target.positions();
         let rows = comparison.rows_in_memory(positions);

@@ -10,7 +10,7 @@ use crate::{
     error::InvertError,
     hypothesis::Settled,
     inversion::{Inversion, Kept, Position, Verdict},
-    models::{FloatFormat, NumberFormat, Tap},
+    models::{FloatFormat, NumberFormat, Progress, Tap},
     target::TargetStates,
     tuning::LIKELY_DEVIATIONS,
     yardstick::Yardstick,
@@ -48,8 +48,13 @@ fn is_in_16_bits(calibration: &Calibration, target: &TargetStates, at: usize, ke
 
 impl Inverter<'_> {
     /// Whether some state of a prompt that these weights explain is as near as computing in f32 or in bf16 usually moves it.
-    pub(super) fn tells(&self, target: &TargetStates, inversion: &Inversion) -> Result<bool, InvertError> {
-        let calibration = self.calibration(FloatFormat::Bf16.into())?;
+    pub(super) fn tells(
+        &self,
+        target: &TargetStates,
+        inversion: &Inversion,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<bool, InvertError> {
+        let calibration = self.calibration(FloatFormat::Bf16.into(), progress)?;
         let verified = inversion.positions.iter().filter(|found| found.verdict.is_verified());
         let mut kept = verified.filter_map(|found| Some((found.position, found.kept.as_ref()?)));
         Ok(kept.any(|(at, kept)| {

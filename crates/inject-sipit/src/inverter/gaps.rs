@@ -14,9 +14,10 @@ use crate::{
     error::InvertError,
     hypothesis::Settled,
     inversion::{Inversion, Position, Verdict},
-    models::{FloatFormat, Progress, silent},
+    models::{FloatFormat, Progress},
     noise::spread,
     policy::Searcher,
+    reports::shared,
     settings::{ComputedIn, OnFailure, Scan, Settings, TapCheck},
     sources::{OpenPosition, Prompt, Tested, most_likely},
     states::prompt_states,
@@ -69,7 +70,7 @@ impl Inverter<'_> {
                 match bridge {
                     Bridge::Fits(position, fitting) => candidates = Some((position, fitting)),
                     Bridge::Open => {
-                        let guesses = self.best_effort(&mut bridged, searcher)?;
+                        let guesses = self.best_effort(&mut bridged, searcher, progress)?;
                         bridged.leave_open(&guesses);
                         break;
                     }
@@ -151,7 +152,7 @@ impl Inverter<'_> {
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Bridge, InvertError> {
         let vocab_size = self.decoder.config().vocab_size;
-        let nexts = self.likely_after(bridged, searcher)?;
+        let nexts = self.likely_after(bridged, searcher, progress)?;
         let first = self.bridge_to(bridged, &nexts, GAP_FIRST.min(vocab_size), searcher, progress)?;
         if first.is_verified() || vocab_size <= GAP_FIRST {
             return Ok(first);
@@ -200,17 +201,21 @@ impl Inverter<'_> {
     }
 
     /// The likeliest tokens after a gap, the likeliest first: those whose states are nearest after some tokens in the gap.
-    fn likely_after(&self, bridged: &mut Bridged, searcher: &Searcher<'_>) -> Result<Vec<u32>, InvertError> {
+    fn likely_after(
+        &self,
+        bridged: &mut Bridged,
+        searcher: &Searcher<'_>,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Vec<u32>, InvertError> {
         let (gap, vocab_size) = (bridged.ids.len(), self.decoder.config().vocab_size);
         let inverter =
             self.with_settings(probing(&self.settings, &bridged.target, GAP_NEXT))?.with_weights_as_given();
         let mut likely: Vec<Ranked> = Vec::new();
-        for filler in self.fillers(&bridged.target, &bridged.ids, GAP_FILLERS)? {
+        for filler in self.fillers(&bridged.target, &bridged.ids, GAP_FILLERS, progress)? {
             let ids = [&bridged.ids[..], &[filler]].concat();
             let states = prompt_states(self.decoder, &ids, self.tap)?.to_f64();
             let filled = bridged.target.clone().filled(gap, states.row(gap).to_vec());
-            let inversion =
-                inverter.invert(&filled.part(gap + 2, &ids), &mut searcher.aside(), &mut silent)?;
+            let inversion = inverter.invert(&filled.part(gap + 2, &ids), &mut searcher.aside(), progress)?;
             bridged.cost.add(&inversion.cost);
             let kept = inversion.positions.last().and_then(|last| last.kept);
             let near = kept.iter().flat_map(|kept| {
@@ -226,12 +231,19 @@ impl Inverter<'_> {
     }
 
     /// Tokens that may follow some tokens in a gap: those that the model expects there, if it has a head.
-    fn fillers(&self, target: &TargetStates, ids: &[u32], count: usize) -> Result<Vec<u32>, InvertError> {
+    fn fillers(
+        &self,
+        target: &TargetStates,
+        ids: &[u32],
+        count: usize,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Vec<u32>, InvertError> {
         if !self.decoder.has_head() {
             return Ok(spread(self.decoder.config().vocab_size as u32).take(count).collect());
         }
         let (prompt, tested) = (Prompt::new(&self.vocabulary, target, 0), Tested::new());
-        let at = OpenPosition { prompt: &prompt, prefix: ids, tested: &tested, deadline: None };
+        let progress = &shared(progress);
+        let at = OpenPosition { prompt: &prompt, prefix: ids, tested: &tested, deadline: None, progress };
         Ok(most_likely(&at.expectation()?, count))
     }
 }

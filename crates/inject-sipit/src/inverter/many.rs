@@ -1,7 +1,7 @@
 //! Many prompts drafted and verified together.
 
 use std::{
-    cell::OnceCell,
+    cell::{Cell, OnceCell},
     time::{Duration, Instant},
 };
 
@@ -10,6 +10,7 @@ use crate::{
     inversion::Inversion,
     models::{Logits, Progress, TokenBatch, Unit},
     policy::Searcher,
+    reports::shared,
     states::batches::batches_by_length,
     target::TargetStates,
     tensors::read,
@@ -101,30 +102,34 @@ impl Inverter<'_> {
         let lens: Vec<usize> = targets.iter().map(|target| target.positions()).collect();
         let total = lens.iter().sum::<usize>() as u64;
         let mut inversions: Vec<(usize, Inversion)> = Vec::with_capacity(targets.len());
-        let mut finished = 0;
+        let (finished, progress) = (Cell::new(0), shared(progress));
+        // What takes long besides the recovery of positions shows as a recovery that stands still.
+        let on_the_way = |_: Progress<'_>| {
+            progress(Progress::new("recover", Unit::Positions, finished.get(), total));
+        };
         for batch in batches_by_length(self.decoder, &lens, 1, self.settings.memory_budget) {
             let quiet: Vec<OnceCell<TargetStates>> = batch.iter().map(|_| OnceCell::new()).collect();
             let begin = |(&prompt, quiet)| {
-                let recovery = Recovery::begin(self, targets[prompt], searcher, quiet)?;
+                let recovery = Recovery::begin(self, targets[prompt], searcher, quiet, &on_the_way)?;
                 // Measuring the noise for a prompt of this length is part of its time.
                 let spent = recovery.comparison.watch.elapsed();
                 Ok(Job { prompt, recovery, draft: Vec::new(), together: true, spent })
             };
             let mut jobs = batch.iter().zip(&quiet).map(begin).collect::<Result<Vec<_>, InvertError>>()?;
             self.draft_together(&mut jobs, &mut |settled| {
-                progress(Progress::new("recover", Unit::Positions, finished + settled, total));
+                progress(Progress::new("recover", Unit::Positions, finished.get() + settled, total));
             })?;
             let mut waiting: u64 = jobs.iter().map(|job| job.recovery.settled() as u64).sum();
             for mut job in jobs {
                 waiting -= job.recovery.settled() as u64;
                 job.go_on();
-                let others = finished + waiting;
+                let others = finished.get() + waiting;
                 let inversion = complete(job.recovery, &mut |of_prompt| {
                     let done = others + of_prompt.done;
                     let report = Progress::new(of_prompt.task, Unit::Positions, done, total);
                     progress(report.with_part(of_prompt.part));
                 })?;
-                finished += inversion.positions.len() as u64;
+                finished.set(finished.get() + inversion.positions.len() as u64);
                 inversions.push((job.prompt, inversion));
             }
         }

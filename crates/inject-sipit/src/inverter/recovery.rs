@@ -62,11 +62,12 @@ impl<'r, 'p> Recovery<'r, 'p> {
         target: &'r TargetStates,
         searcher: &'r Searcher<'p>,
         quiet: &'r OnceCell<TargetStates>,
+        progress: &'r dyn Fn(Progress<'_>),
     ) -> Result<Self, InvertError> {
         let mut hypothesis = Hypothesis::default();
         target.given().iter().for_each(|&token| hypothesis.push(Settled::given(token)));
         let mut recovery = Recovery {
-            comparison: Comparison::begin(inverter, target)?,
+            comparison: Comparison::begin(inverter, target, progress)?,
             search: searcher.begin(target)?,
             searcher,
             quiet,

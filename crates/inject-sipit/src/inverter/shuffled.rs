@@ -103,7 +103,7 @@ impl Inverter<'_> {
         }
         let centred = self.centred(target);
         let target = centred.as_ref().unwrap_or(target);
-        let mut placing = Placing::begin(self, target, begins)?;
+        let mut placing = Placing::begin(self, target, begins, progress)?;
         while !placing.remaining.is_empty() {
             let (done, total) = (placing.ids.len() as u64, target.positions() as u64);
             progress(Progress::new("order", Unit::Positions, done, total));
@@ -142,6 +142,7 @@ impl<'r> Placing<'r> {
         inverter: &'r Inverter<'r>,
         target: &'r TargetStates,
         begins: Option<u32>,
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, InvertError> {
         let decoder = inverter.decoder;
         let deepest = if decoder.has_head() { Tap::FinalNorm } else { inverter.tap };
@@ -151,7 +152,7 @@ impl<'r> Placing<'r> {
             (ComputedIn::Auto, Some(format)) if target.tap() != Tap::Embedding => Some(format.into()),
             _ => None,
         };
-        let calibration = format.map(|format| inverter.calibration(format)).transpose()?.flatten();
+        let calibration = format.map(|format| inverter.calibration(format, progress)).transpose()?.flatten();
         let given = target.given().len();
         let mut placing = Placing {
             inverter,

@@ -11,12 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
     acceptance::Acceptance,
-    cost::Cost,
+    cost::{Cost, StageCost},
     error::InvertError,
     inversion::{Inversion, Producer},
     models::{Decoder, NumberFormat, Progress, Tap},
     noise::NoiseModel,
     policy::{Policy, Searcher},
+    rounding::with_weights_in,
     settings::{ComputedIn, Settings},
     target::TargetStates,
     transformation::Transformation,
@@ -98,8 +99,8 @@ impl<'a> Inverter<'a> {
         let policy = searcher.policy();
         let weights = match (self.settings.computed_in, self.known_weights()) {
             (ComputedIn::Format(format), None) => {
-                let rounded = self.rounded(format)?;
-                let weights = match self.explains(&rounded, target, policy, cost)? {
+                let rounded = self.rounded(format, progress)?;
+                let weights = match self.explains(&rounded, target, policy, cost, progress)? {
                     Some(computed_in) => Weights::Rounded(rounded, computed_in),
                     None => Weights::Near(format),
                 };
@@ -108,11 +109,11 @@ impl<'a> Inverter<'a> {
             }
             (ComputedIn::Format(_), known) => known,
             (ComputedIn::Auto, Some(Weights::Rounded(rounded, _))) => {
-                let explained = self.explains(&rounded, target, policy, cost)?;
+                let explained = self.explains(&rounded, target, policy, cost, progress)?;
                 explained.map(|computed_in| Weights::Rounded(rounded, computed_in))
             }
             (ComputedIn::Auto, Some(Weights::Near(format))) => {
-                self.are_near(format, target, policy, cost)?.then_some(Weights::Near(format))
+                self.are_near(format, target, policy, cost, progress)?.then_some(Weights::Near(format))
             }
             (ComputedIn::Auto, None) => None,
         };
@@ -144,10 +145,15 @@ impl<'a> Inverter<'a> {
         Ok(Inversion { producer: producer.or(inversion.producer), ..inversion })
     }
 
-    fn rounded(&self, format: NumberFormat) -> Result<Rounded, InvertError> {
-        let decoder = self.decoder.clone().with_weights_in(format)?;
+    fn rounded(
+        &self,
+        format: NumberFormat,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Rounded, InvertError> {
+        let decoder = with_weights_in(self.decoder, format, progress)?;
         let len = NOISE_SEQUENCE.min(decoder.config().max_len().unwrap_or(usize::MAX));
-        let noise = NoiseModel::measure(&decoder, self.tap, len)?;
+        let (unchanged, cost) = (&Transformation::None, &mut StageCost::default());
+        let noise = NoiseModel::measure_counting(&decoder, self.tap, len, unchanged, cost, progress)?;
         Ok(Rounded { format, decoder: Arc::new(decoder), noise, calibrations: Arc::default() })
     }
 

@@ -9,6 +9,7 @@ use crate::{
     error::InvertError,
     inverter::weights_known,
     models::{NumberFormat, Progress, Tap, Unit},
+    rounding::with_weights_in,
     settings::ComputedIn,
     transformation::Transformation,
     tuning::ROUNDED_NEARER,
@@ -37,7 +38,7 @@ pub(super) fn find_rounded(
                 Progress::new("look for the tap with rounded weights", Unit::Units, turn as u64, total);
             progress(report.with_part(inner.fraction()));
         };
-        let decoder = trial.decoder.clone().with_weights_in(format)?;
+        let decoder = with_weights_in(trial.decoder, format, &mut tried)?;
         let samples = Samples::compute(&decoder, trial.given, Some(nearest.token))?;
         let trial = Trial { decoder: &decoder, first: trial.first.clone(), ..*trial };
         let first = trial.first.as_slice().expect("in standard layout");

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     cost::Cost,
     error::InvertError,
-    models::{Decoder, PrefixCache, Tap},
+    models::{Decoder, PrefixCache, Progress, Tap},
     sources::{Draft, OpenPosition, Prompt, Provisional, Session, Source, Turn},
     target::TargetStates,
     vocabulary::Vocabulary,
@@ -142,11 +142,13 @@ pub(crate) struct Open<'a> {
     pub(crate) prefix: &'a [u32],
     pub(crate) tested: &'a crate::sources::Tested,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) progress: &'a dyn Fn(Progress<'_>),
 }
 
 impl<'a> Open<'a> {
     fn of(self, prompt: &'a Prompt<'a>) -> OpenPosition<'a> {
-        OpenPosition { prompt, prefix: self.prefix, tested: self.tested, deadline: self.deadline }
+        let Open { prefix, tested, deadline, progress } = self;
+        OpenPosition { prompt, prefix, tested, deadline, progress }
     }
 }
 

@@ -27,7 +27,7 @@ impl NextToken {
     /// Returns the logarithm of every token's probability at an open position, up to an additive constant.
     pub(super) fn expectation(&mut self, at: &OpenPosition<'_>) -> Result<Vec<f64>, InvertError> {
         let Some(before) = at.position().checked_sub(1) else {
-            return at.vocabulary().expected_anywhere().map(<[f64]>::to_vec);
+            return at.vocabulary().expected_anywhere(&mut |report| at.report(report)).map(<[f64]>::to_vec);
         };
         let decoder = at.decoder();
         let given = || at.target().row_tensor(before, decoder);

@@ -1,10 +1,10 @@
 //! The prompt under recovery, as sources of candidates see it.
 
-use std::{cell::RefCell, collections::HashSet, time::Instant};
+use std::{cell::RefCell, collections::HashSet, fmt, time::Instant};
 
 use crate::{
     error::InvertError,
-    models::{Decoder, PrefixCache, Tap},
+    models::{Decoder, PrefixCache, Progress, Tap},
     noise::spread,
     target::TargetStates,
     vocabulary::Vocabulary,
@@ -48,7 +48,7 @@ impl<'a> Prompt<'a> {
 }
 
 /// The first open position of a prompt, after a known prefix.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct OpenPosition<'a> {
     /// The prompt that is being recovered.
@@ -59,6 +59,16 @@ pub struct OpenPosition<'a> {
     pub tested: &'a Tested,
     /// The deadline of the prompt, if there is one. A slow source should return its draft before it.
     pub deadline: Option<Instant>,
+    pub(crate) progress: &'a dyn Fn(Progress<'_>),
+}
+
+impl fmt::Debug for OpenPosition<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OpenPosition { prompt, prefix, tested, deadline, progress: _ } = self;
+        let mut fields = f.debug_struct("OpenPosition");
+        fields.field("prompt", prompt).field("prefix", prefix).field("tested", tested);
+        fields.field("deadline", deadline).finish_non_exhaustive()
+    }
 }
 
 /// One turn of a policy at a position.
@@ -106,6 +116,12 @@ impl<'a> OpenPosition<'a> {
     /// Returns the number of tokens in the vocabulary.
     pub fn vocab_size(&self) -> usize {
         self.decoder().config().vocab_size
+    }
+
+    /// Reports the progress of a long computation of a source. A caller may end the recovery by unwinding from a report, so there should be
+    /// one for every second of work.
+    pub fn report(&self, progress: Progress<'_>) {
+        (self.progress)(progress);
     }
 
     /// Returns the model's own expectation at the position: the logarithm of every token's probability, up to an additive

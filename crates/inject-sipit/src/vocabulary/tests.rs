@@ -15,6 +15,17 @@ fn product(a: &[f64], b: &[f64]) -> f64 {
 }
 
 #[test]
+fn the_expectation_reports_again_and_again_and_only_when_it_is_computed() {
+    let decoder = inject_testing::models::random("llama", 31, &burn::tensor::Device::flex());
+    let vocabulary = Vocabulary::new(&decoder, Arithmetic::F32OnDevice);
+    let mut reports = Vec::new();
+    for _ in 0..2 {
+        vocabulary.expected_anywhere(&mut |progress| reports.push(progress.done)).unwrap();
+    }
+    assert_eq!(reports, [8, 16, 24, 32, 40, 48, 56, 64]);
+}
+
+#[test]
 fn logits_and_directions_are_those_of_plain_sums_but_for_digits() {
     for (device, name) in
         inject_testing::compiled().into_iter().flat_map(|device| FAMILIES.map(|name| (device.clone(), name)))

@@ -14,7 +14,7 @@ use inject_sipit::{
     collisions::{distance, norm},
     models::{Decoder, FloatFormat, Matrix, NumberFormat, Progress, Tap, silent},
     ndarray::s,
-    settings::ComputedIn,
+    settings::{ComputedIn, TapCheck},
     sources::{Draft, OpenPosition, Provisional},
 };
 
@@ -315,7 +315,7 @@ fn rounded_weights_give_the_noise_of_the_full_ones() {
             let rounded = full.clone().with_weights_in(format).unwrap();
             let noise = |decoder: &Decoder, format: NumberFormat| {
                 let inverter = Inverter::new(decoder, tap, Settings::new()).unwrap();
-                inverter.calibration(format).unwrap().unwrap().relative()[1]
+                inverter.calibration(format, &mut silent).unwrap().unwrap().relative()[1]
             };
             let (forth, back) = (noise(&full, format), noise(&rounded, format));
             // Rounding the rounded weights in the same way again would leave the noise of bf16.
@@ -323,6 +323,35 @@ fn rounded_weights_give_the_noise_of_the_full_ones() {
             assert!(back > 2.0 * noise(&rounded, FloatFormat::Bf16.into()), "{case}");
         }
     }
+}
+
+#[test]
+fn the_search_for_other_weights_reports_all_that_takes_long() {
+    let decoder = random(FAMILIES[0], 31, &Device::flex());
+    let tap = Tap::Block(decoder.config().n_layers());
+    let policy = Policy::new();
+    let reports = |target: &TargetStates, settings: Settings| {
+        let inverter = Inverter::new(&decoder, tap, settings).unwrap();
+        let mut tasks = Vec::new();
+        let mut count = |progress: Progress<'_>| tasks.push(progress.task.to_owned());
+        inverter.invert(target, &mut inverter.searcher(&policy), &mut count).unwrap();
+        move |task: &str| tasks.iter().filter(|found| *found == task).count()
+    };
+    // States of no model: all known formats of weights are tried, and then the noise of other weights.
+    let mut states = produced(decoder.clone(), tap).states().to_owned();
+    states.iter_mut().enumerate().for_each(|(i, value)| *value += (i as f64 * 12.9898).sin());
+    let nowhere = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
+    let count = reports(&nowhere, Settings::new().with_tap_check(TapCheck::Never));
+    let weights = decoder.config().flops_per_token(Tap::FinalNorm) as usize / 2;
+    // Seven formats. A report needs at least 4096 weights.
+    assert!(count("round the weights") >= 7 * (weights / 8192), "{}", count("round the weights"));
+    assert!(count("measure noise") >= 7 * 8, "{}", count("measure noise"));
+    assert!(count("measure the noise of the producer") >= 5);
+
+    let in_16_bits = produced(decoder.clone().computing_in(FloatFormat::Bf16), tap);
+    let format = ComputedIn::Format(FloatFormat::Bf16.into());
+    let count = reports(&in_16_bits, Settings::new().with_computed_in(format));
+    assert!(count("measure the noise of the producer") >= 5);
 }
 
 #[test]

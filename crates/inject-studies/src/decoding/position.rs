@@ -38,13 +38,13 @@ impl Measuring<'_> {
     ) -> Result<BTreeMap<Tap, Vec<Measured>>, StudyError> {
         let views = self.views(number, ids)?;
         let mut measured: BTreeMap<Tap, Vec<Measured>> = BTreeMap::new();
-        let look = |cache: &PrefixCache, position: usize, token: u32| {
+        let look = |cache: &PrefixCache, position: usize, token: u32, done: &mut dyn FnMut(f64)| {
             let place = ((number as u64) << 32 | position as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let mut numbers = SplitMix::seeded(self.options.seed ^ place);
             let width = self.decoder.config().d_model;
             let directions: Vec<Vec<f64>> =
                 (0..self.options.directions).map(|_| numbers.direction(width)).collect();
-            for (tap, of_tap) in self.position(cache, position, token, &views, &directions)? {
+            for (tap, of_tap) in self.position(cache, position, token, &views, &directions, done)? {
                 measured.entry(tap).or_default().push(of_tap);
             }
             Ok(())
@@ -87,6 +87,7 @@ impl Measuring<'_> {
         token: u32,
         views: &Views,
         directions: &[Vec<f64>],
+        done: &mut dyn FnMut(f64),
     ) -> Result<BTreeMap<Tap, Measured>, StudyError> {
         let Measuring { decoder, options, projections, .. } = *self;
         let width = decoder.config().d_model;
@@ -111,7 +112,7 @@ impl Measuring<'_> {
             };
             Ok(())
         };
-        beside_all_others(decoder, cache, token, &options.taps, options.memory_budget, &mut look)?;
+        beside_all_others(decoder, cache, token, &options.taps, options.memory_budget, &mut look, done)?;
         Ok(found.into_iter().map(|(tap, found)| (tap, found.measured(position, token))).collect())
     }
 }

@@ -2,7 +2,7 @@
 
 use inject_sipit::{
     collisions::{Resolution, distance},
-    models::{FloatFormat, Tap},
+    models::{FloatFormat, Progress, Tap},
     states::{Extraction, store::Positions},
 };
 use inject_studies::{Run, StudyError, margins, margins::MarginOptions};
@@ -46,6 +46,22 @@ fn the_margin_is_the_distance_to_the_nearest_other_token() {
         }
         assert_eq!(report.margins[0].lower, report.steps[0].margin);
     }
+}
+
+#[test]
+fn a_position_is_reported_batch_by_batch() {
+    let model = model("llama", FloatFormat::F32);
+    let positions = |budget: usize| {
+        let mut parts = Vec::new();
+        let mut count = |progress: Progress<'_>| parts.push(progress.fraction());
+        let options = options().with_memory_budget(budget);
+        margins(&model.decoder, "llama", &[vec![3, 9]], &options, Run::in_memory(&mut count)).unwrap();
+        assert!(parts.is_sorted(), "{parts:?}");
+        parts.into_iter().filter(|&part| part > 0.5 && part < 1.0).count()
+    };
+    // One position of two is measured. With memory for one candidate there is a report after each of the 96 others.
+    assert_eq!(positions(1), 95);
+    assert!(positions(1 << 30) < 2);
 }
 
 #[test]

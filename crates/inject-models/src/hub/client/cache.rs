@@ -125,49 +125,43 @@ impl RepoCache {
         self.absent().note(commit, told);
     }
 
-    /// Removes a file of a commit, and the blob that it is a link to.
-    pub(super) fn forget(&self, commit: &Commit, file: &str) -> Result<(), Trouble> {
-        let path = self.link_path(commit, file);
-        if self.below.resolve(&path)?.is_some()
-            && let Ok(blob) = fs::read_link(self.below.join(&path))
-            && let Some(name) = blob.file_name()
-        {
-            self.below.remove(&self.name.join("blobs").join(name))?;
-        }
-        self.below.remove(&path)
+    /// Whether no file of a commit can have this path, because another file lies above it or a folder lies there.
+    pub(super) fn is_taken(&self, commit: &Commit, file: &str) -> bool {
+        let (path, snapshot) = (self.below.join(&self.link_path(commit, file)), self.snapshot(commit));
+        let is_other = |above: &Path| fs::symlink_metadata(above).is_ok() && !above.is_dir();
+        path.is_dir() || path.ancestors().skip(1).take_while(|above| *above != snapshot).any(is_other)
     }
 
-    /// Makes the blob of an identity a file of the snapshot, if it is there whole. Otherwise it is removed.
-    pub(super) fn link_if_whole(
-        &self,
-        identity: &Identity,
-        size: u64,
-        commit: &Commit,
-        file: &str,
-    ) -> Result<Option<PathBuf>, Trouble> {
+    /// Removes a file from the snapshot. Its blob stays: it may be a file of other commits.
+    pub(super) fn forget(&self, commit: &Commit, file: &str) -> Result<(), Trouble> {
+        self.below.remove(&self.link_path(commit, file))
+    }
+
+    /// The length of the blob of an identity, if the cache has it. Anything else of that name is removed.
+    ///
+    /// Only the content decides. An answer that names the hash may be wrong about all the rest, and other commits may have the blob.
+    pub(super) fn blob_length(&self, identity: &Identity) -> Result<Option<u64>, Trouble> {
         let Some(name) = identity.hash() else { return Ok(None) };
-        let blob = self.name.join("blobs").join(name);
-        if let Some(real) = self.below.file(&blob)? {
-            let length = fs::metadata(&real).map_err(Trouble::at(&real))?.len();
-            if length == size && self.verified().damage(identity, &real)?.is_none() {
-                return self.link(name, commit, file).map(Some);
-            }
+        let blob = self.blob_path(name);
+        if let Some(real) = self.below.file(&blob)?
+            && self.verified().damage(identity, &real)?.is_none()
+        {
+            return Ok(Some(fs::metadata(&real).map_err(Trouble::at(&real))?.len()));
         }
         self.below.remove(&blob).map(|()| None)
     }
 
-    /// Gives a complete download its name, and makes it a file of the snapshot.
-    pub(super) fn keep(
-        &self,
-        part: &Path,
-        name: &str,
-        commit: &Commit,
-        file: &str,
-    ) -> Result<PathBuf, Trouble> {
-        let [part, blob] = [part, &self.name.join("blobs").join(name)].map(|path| self.below.join(path));
+    /// Gives a complete download its name.
+    pub(super) fn keep(&self, part: &Path, name: &str) -> Result<(), Trouble> {
+        let [part, blob] = [part, &self.blob_path(name)].map(|path| self.below.join(path));
         fs::rename(part, &blob).map_err(Trouble::at(&blob))?;
         self.verified().note(name, &blob);
-        self.link(name, commit, file)
+        Ok(())
+    }
+
+    /// Where a blob lies.
+    pub(super) fn blob(&self, name: &str) -> PathBuf {
+        self.below.join(&self.blob_path(name))
     }
 
     /// Waits until no other process downloads the blob. It is this one's turn until the file is dropped.
@@ -211,8 +205,12 @@ impl RepoCache {
         Ok((self.below.open(&path)?, path))
     }
 
+    fn blob_path(&self, name: &str) -> PathBuf {
+        self.name.join("blobs").join(name)
+    }
+
     fn part_path(&self, key: &str) -> PathBuf {
-        self.name.join("blobs").join(format!("{key}.incomplete"))
+        self.blob_path(&format!("{key}.incomplete"))
     }
 
     pub(super) fn remove_part(&self, part: &Path) -> Result<(), Trouble> {
@@ -227,7 +225,8 @@ impl RepoCache {
         self.name.join("snapshots").join(commit.as_str()).join(file)
     }
 
-    fn link(&self, name: &str, commit: &Commit, file: &str) -> Result<PathBuf, Trouble> {
+    /// Makes a blob a file of the snapshot.
+    pub(super) fn link(&self, name: &str, commit: &Commit, file: &str) -> Result<PathBuf, Trouble> {
         self.absent().forget(commit, file);
         let path = self.link_path(commit, file);
         self.below.make_folder(path.parent().unwrap_or(Path::new("")))?;
@@ -236,7 +235,9 @@ impl RepoCache {
         let link = self.below.join(&path);
         match link_or_copy(&blob, &link) {
             Ok(()) => Ok(link),
-            // Another process was faster, or the link leads to a blob that is gone.
+            // Another process was faster, or the blob was gone for a while.
+            Err(_) if fs::read_link(&link).is_ok_and(|found| found == blob) => Ok(link),
+            // The link leads to another blob, which is gone.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.below.remove(&path)?;
                 link_or_copy(&blob, &link).map(|()| link.clone()).map_err(Trouble::at(&link))

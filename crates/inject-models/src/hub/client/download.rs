@@ -32,8 +32,8 @@ enum Stop {
 }
 
 impl Download<'_> {
-    /// Makes the file part of the snapshot: from a blob that is in the cache already, from what an interrupted download left,
-    /// or by asking for it. It gets its name when it is whole and right.
+    /// Brings the file into the cache: from a blob that is there already, from what an interrupted download left, or by asking for
+    /// it. It gets its name when it is whole and right, and its place from [`Remote::place`].
     pub(super) fn bring(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf, HubError> {
         let Answer { commit, identity, size } = self.answer;
         let cache = &self.remote.site.cache;
@@ -42,8 +42,14 @@ impl Download<'_> {
             None => sha256(&format!("{commit}/{}", self.file)),
         };
         let _turn = self.local(cache.turn(&key, self.remote.site.options.patience()))?;
-        if let Some(path) = self.local(cache.link_if_whole(identity, *size, commit, self.file))? {
-            return Ok(path);
+        match self.local(cache.blob_length(identity))? {
+            Some(length) if length == *size => return self.local(self.remote.place(self.file, key)),
+            // The answer contradicts itself: no content of another length has this hash.
+            Some(length) => {
+                let error = HttpError::Length { found: length, expected: *size };
+                return Err(self.remote.site.http(self.file, self.remote.http.host(), error));
+            }
+            None => {}
         }
         let mut part = self.local(Part::open(cache, &key, self.answer))?;
         let mut attempts = Attempts::new(self.remote.http.idle(), Instant::now());
@@ -55,7 +61,10 @@ impl Download<'_> {
             }
             let outcome = self.complete(&mut part, progress).and_then(|()| self.checked(&mut part));
             let stop = match outcome {
-                Ok(name) => return self.local(cache.keep(&part.path, &name, commit, self.file)),
+                Ok(name) => {
+                    let kept = cache.keep(&part.path, &name);
+                    return self.local(kept.and_then(|()| self.remote.place(self.file, name)));
+                }
                 Err(stop) => stop,
             };
             // A hash will show whether the rest fits to what is there.

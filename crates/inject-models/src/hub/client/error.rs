@@ -80,6 +80,16 @@ pub enum HubError {
         /// The name found in it, shown safely.
         shard: String,
     },
+    /// The index names a shard in the place of another kind of file, or below a file.
+    #[error(
+        "{at}: names the shard \"{shard}\", which has the ending of another kind of file, or lies below a file"
+    )]
+    MisplacedShard {
+        /// The index that names the shard.
+        at: Box<HubFile>,
+        /// The name found in it, shown safely.
+        shard: String,
+    },
     /// The index of the shards cannot be read.
     #[error("{at}: malformed index")]
     MalformedIndex {

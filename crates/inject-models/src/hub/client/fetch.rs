@@ -49,6 +49,9 @@ use crate::{hub::repo::HubRepo, note::causes, progress::Progress};
 ///   name when it is whole and right. An etag that is not a hash, as some mirrors have it, leaves only the length.
 /// - A file in the cache whose blob is named by a hash is compared with it: a small one (16 MiB) each time, a large one when it
 ///   is first used and after each change of its length or time. A damaged one is fetched again; offline it is an error.
+/// - No answer removes a blob whose content has the hash that is its name, and none changes a file of a commit that is in the cache. An
+///   index of shards becomes a file of its commit after all its shards. So a commit that can be loaded stays one, unless the Hub
+///   adds files to it that agree with each other.
 /// - Every request ends, and so does the wait for another process that downloads the same file: see
 ///   [`HubOptions::with_timeouts`].
 ///

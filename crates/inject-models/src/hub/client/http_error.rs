@@ -107,7 +107,7 @@ pub enum HttpError {
     /// More or fewer bytes than the metadata announced.
     #[error("{found} bytes, expected {expected}")]
     Length {
-        /// Bytes announced by the answer with the content, or received.
+        /// Bytes announced by the answer with the content, or received, or of the content of that hash in the cache.
         found: u64,
         /// The size in the file's metadata.
         expected: u64,

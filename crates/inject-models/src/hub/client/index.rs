@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use super::{
     error::{HubError, HubFile},
     http_error::shown,
-    limits::{MAX_SHARDS, SAFETENSORS_INDEX, limit},
+    limits::{MAX_SHARDS, SAFETENSORS_INDEX, is_named, is_text, limit},
 };
 use crate::checkpoint::{ShardIndex, ShardIndexError};
 
@@ -21,7 +21,8 @@ const MAX_PATH: usize = 1024;
 /// # Errors
 ///
 /// [`HubError::MalformedIndex`] if it is not an index, or names no file or too many, [`HubError::UnsafeShard`] if a name is not
-/// a plain relative path, [`HubError::Cache`] if the index cannot be read.
+/// a plain relative path, [`HubError::MisplacedShard`] if it is that of another kind of file or lies below a file, [`HubError::Cache`] if
+/// the index cannot be read.
 pub(super) fn shards(path: &Path, at: Box<HubFile>) -> Result<BTreeSet<String>, HubError> {
     let mut bytes = Vec::new();
     let limit = limit(SAFETENSORS_INDEX);
@@ -47,10 +48,19 @@ pub(super) fn shards(path: &Path, at: Box<HubFile>) -> Result<BTreeSet<String>, 
     if files.len() > MAX_SHARDS {
         return Err(malformed(at, &format!("more than {MAX_SHARDS} files")));
     }
-    match files.iter().find(|shard| !is_plain_path(shard)) {
-        Some(shard) => Err(HubError::UnsafeShard { at, shard: shown(shard) }),
+    if let Some(shard) = files.iter().find(|shard| !is_plain_path(shard)) {
+        return Err(HubError::UnsafeShard { at, shard: shown(shard) });
+    }
+    match files.iter().find(|shard| is_misplaced(shard, &files)) {
+        Some(shard) => Err(HubError::MisplacedShard { at, shard: shown(shard) }),
         None => Ok(files.into_iter().map(str::to_owned).collect()),
     }
+}
+
+/// Whether a shard could take the place of a file that is not weights, or lies below a file, where nothing can be put.
+fn is_misplaced(shard: &str, shards: &BTreeSet<&str>) -> bool {
+    let mut above = shard.match_indices('/').map(|(end, _)| &shard[..end]);
+    is_text(shard) || above.any(|file| is_named(file) || shards.contains(file))
 }
 
 /// Whether a text from outside is a relative path that stays below its folder, and needs no escaping in a URL.
@@ -111,6 +121,25 @@ mod tests {
         for name in names {
             let error = read(&format!(r#"{{"weight_map": {{"a": "ok.st", "b": "{name}"}}}}"#)).unwrap_err();
             assert!(matches!(error, HubError::UnsafeShard { .. }), "{name}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_shard_in_the_place_of_another_file_or_below_one_is_refused() {
+        for name in [
+            "config.json",
+            "sub/Added_Tokens.JSON",
+            "config.json/x",
+            "Vocab.json/x",
+            "model.safetensors/x/y",
+            "ok.st/x",
+            "tokenizer.json",
+        ] {
+            let error = read(&format!(r#"{{"weight_map": {{"a": "ok.st", "b": "{name}"}}}}"#)).unwrap_err();
+            assert!(matches!(&error, HubError::MisplacedShard { shard, .. } if shard == name), "{error:?}");
+        }
+        for name in ["model.safetensors", "ok.st2/x", "sub/model.bin"] {
+            read(&format!(r#"{{"weight_map": {{"a": "ok.st", "b": "{name}"}}}}"#)).unwrap();
         }
     }
 

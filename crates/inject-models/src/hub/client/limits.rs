@@ -25,13 +25,44 @@ const MAX_WEIGHTS: u64 = 1 << 40;
 /// Most shards of one model; the largest models have a few hundred.
 pub(super) const MAX_SHARDS: usize = 10_000;
 
+/// The names that a model's files have by themselves.
+const NAMED: [&str; 10] = [
+    CONFIG,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    VOCABULARY,
+    MERGES,
+    SENTENCE_PIECE,
+    SAFETENSORS,
+    SAFETENSORS_INDEX,
+    PICKLE,
+    PICKLE_INDEX,
+];
+
+/// Whether a model looks for a file of this name by itself. Some file systems take upper and lower case for the same.
+pub(super) fn is_named(file: &str) -> bool {
+    NAMED.iter().any(|named| named.eq_ignore_ascii_case(file))
+}
+
+/// Whether a file is the list of a model's shards.
+pub(super) fn is_index(file: &str) -> bool {
+    matches!(file, SAFETENSORS_INDEX | PICKLE_INDEX)
+}
+
+/// Whether a file has the ending of a file that is not weights. A model has some that are read where they lie, such as
+/// `added_tokens.json`.
+pub(super) fn is_text(file: &str) -> bool {
+    let file = file.to_ascii_lowercase();
+    [".json", ".txt", ".model", ".jinja"].iter().any(|end| file.ends_with(end))
+}
+
 /// The largest size in bytes that a file of this name may have. Any other file of JSON is a tokenizer for some release of transformers,
 /// and any other name is one of a shard.
 pub(super) fn limit(file: &str) -> u64 {
     match file {
         CONFIG | TOKENIZER_CONFIG => MAX_CONFIG,
         TOKENIZER | VOCABULARY | MERGES | SENTENCE_PIECE => MAX_TOKENIZER,
-        SAFETENSORS_INDEX | PICKLE_INDEX => MAX_INDEX,
+        _ if is_index(file) => MAX_INDEX,
         versioned if versioned.ends_with(".json") => MAX_TOKENIZER,
         _ => MAX_WEIGHTS,
     }

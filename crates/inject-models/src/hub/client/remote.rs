@@ -5,13 +5,14 @@ use std::{cell::RefCell, path::PathBuf};
 use super::{
     absent::Absence,
     answer::Answer,
+    below::Trouble,
     cache::Cached,
     commit::Commit,
     download::Download,
     error::HubError,
     http::{Http, Reply},
     http_error::{HttpError, shown},
-    limits::{CONFIG, limit},
+    limits::{CONFIG, is_index, limit},
     site::Site,
     snapshot::{Files, Snapshot, Wanted},
 };
@@ -25,6 +26,9 @@ pub(super) struct Remote<'a> {
     config: Option<Answer>,
     /// The files that the Hub stated to be absent.
     absent: RefCell<Vec<Absence>>,
+    /// An index of shards that is not a file of the snapshot yet, and the name of its blob. An index without its shards would hide
+    /// the weights of a snapshot that has them in one file.
+    index: RefCell<Option<(String, String)>>,
 }
 
 /// The Hub's answer about a file.
@@ -44,15 +48,16 @@ impl<'a> Remote<'a> {
             problem: format!("{:?} is not a URL", site.options.endpoint()),
         })?;
         if let Some(commit) = Commit::parse(site.repo.revision()) {
-            return Ok(Remote { site, http, commit, config: None, absent: RefCell::default() });
+            return Ok(Remote::new(site, http, commit, None));
         }
         match metadata(site, &http, site.repo.revision(), CONFIG)? {
-            Metadata::Present(answer) => {
-                let (commit, absent) = (answer.commit.clone(), RefCell::default());
-                Ok(Remote { site, http, commit, config: Some(answer), absent })
-            }
+            Metadata::Present(answer) => Ok(Remote::new(site, http, answer.commit.clone(), Some(answer))),
             Metadata::Absent { .. } => Err(HubError::FileNotFound { at: site.at(CONFIG) }),
         }
+    }
+
+    fn new(site: &'a Site<'a>, http: Http, commit: Commit, config: Option<Answer>) -> Self {
+        Remote { site, http, commit, config, absent: RefCell::default(), index: RefCell::default() }
     }
 
     /// Asks the Hub for its description of a file of this commit, once.
@@ -73,10 +78,24 @@ impl<'a> Remote<'a> {
         }
     }
 
-    /// Keeps what the whole snapshot was fetched for: the branch or tag stands for its commit from now on, and what the commit lacks
-    /// is on record.
+    /// Makes a blob a file of the snapshot. An index becomes one in the end.
+    pub(super) fn place(&self, file: &str, blob: String) -> Result<PathBuf, Trouble> {
+        let cache = &self.site.cache;
+        if is_index(file) {
+            let path = cache.blob(&blob);
+            self.index.replace(Some((file.to_owned(), blob)));
+            return Ok(path);
+        }
+        cache.link(&blob, &self.commit, file)
+    }
+
+    /// Keeps what the whole snapshot was fetched for: an index of its shards is one of its files, the branch or tag stands for its
+    /// commit from now on, and what the commit lacks is on record.
     pub(super) fn conclude(&self, wanted: Wanted, snapshot: Snapshot) -> Result<Snapshot, HubError> {
         let cache = &self.site.cache;
+        if let Some((file, blob)) = self.index.take() {
+            cache.link(&blob, &self.commit, &file).map_err(|trouble| self.site.trouble(&file, trouble))?;
+        }
         cache.note_absent(&self.commit, &self.absent.borrow());
         // The snapshot of a tokenizer may lack the files of the model.
         if wanted == Wanted::Model || self.site.cached_commit()?.is_none() {

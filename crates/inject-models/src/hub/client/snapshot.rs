@@ -104,7 +104,13 @@ fn weights(
     } else {
         (find(PICKLE_INDEX)?.ok_or_else(|| files.missing(SAFETENSORS))?, PICKLE_INDEX)
     };
-    let shards = index::shards(&path, files.site().at(index));
+    let site = files.site();
+    let shards = index::shards(&path, site.at(index)).and_then(|shards| {
+        match shards.iter().find(|shard| site.cache.is_taken(files.commit(), shard)) {
+            Some(shard) => Err(HubError::MisplacedShard { at: site.at(index), shard: shard.clone() }),
+            None => Ok(shards),
+        }
+    });
     for shard in shards.inspect_err(|_| files.reject(index))? {
         find(&shard)?.ok_or_else(|| files.missing(&shard))?;
     }

@@ -22,18 +22,26 @@ use crate::malformed::chain;
 use super::{
     INDEX, fetch_text,
     parts::{Expected, Scene, all},
-    server::{Place, REPO, Server},
+    server::{COMMIT, Place, REPO, Server},
 };
 
+pub(super) const CONFIG: &str = "{\"model_type\": \"gpt2\"}";
 const FILES: &[(&str, &str)] = &[
-    ("config.json", "{\"model_type\": \"gpt2\"}"),
+    ("config.json", CONFIG),
     ("model.safetensors.index.json", INDEX),
     ("one.safetensors", "the first shard"),
     ("sub/two.safetensors", "the second shard"),
     ("tokenizer.json", "{\"model\": {}}"),
 ];
-/// Answers of an honest fetch of [`FILES`]: two for each small file, one for the missing one, three for each shard.
-const ANSWERS: usize = 13;
+/// A later commit, which changes a small file and a shard.
+const LATER: &str = "3333333333333333333333333333333333333333";
+const LATER_FILES: &[(&str, &str)] = &[
+    FILES[0],
+    FILES[1],
+    FILES[2],
+    ("sub/two.safetensors", "the second shard, trained longer"),
+    ("tokenizer.json", "{\"model\": {\"vocab\": {}}}"),
+];
 /// The time that the client waits for a byte from a server that is late on purpose, and from others. The second is far longer than
 /// an honest answer takes on a busy machine.
 const IDLE: Duration = Duration::from_millis(250);
@@ -47,6 +55,35 @@ const LONGEST_TEXT: usize = 2000;
 /// More than a server gets rid of before it notices that nobody listens: buffers of the operating system.
 const MOST_SENT: u64 = 64 << 20;
 
+/// What the cache holds when the hostile answers come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Start {
+    Empty,
+    /// [`FILES`], all right. The branch has moved to [`LATER`] since.
+    GoodCommit,
+}
+
+impl Start {
+    /// Answers of an honest fetch. From nothing: two for each small file, one for the missing one, three for each shard. After a good
+    /// commit: one for each file, one more for the small one that changed, two more for the shard.
+    fn answers(self) -> usize {
+        match self {
+            Start::Empty => 13,
+            Start::GoodCommit => 9,
+        }
+    }
+
+    /// Brings the cache there.
+    fn begin(self, server: &Server, options: &HubOptions) {
+        if self == Start::GoodCommit {
+            fetch_text(REPO, options).unwrap();
+            server.add_commit(LATER, LATER_FILES);
+            server.state().refs.insert("main".to_owned(), LATER.to_owned());
+            server.take_requests();
+        }
+    }
+}
+
 /// The answers that are hostile. The others are honest.
 #[derive(Clone, Copy, Debug)]
 enum When {
@@ -56,8 +93,8 @@ enum When {
 
 impl When {
     /// Each single answer of an honest fetch; all; all but the first; all but the first two.
-    fn all() -> Vec<When> {
-        (0..ANSWERS).map(When::Only).chain((0..3).map(When::From)).collect()
+    fn all(answers: usize) -> Vec<When> {
+        (0..answers).map(When::Only).chain((0..3).map(When::From)).collect()
     }
 
     fn includes(self, number: usize) -> bool {
@@ -161,8 +198,9 @@ fn walk(folder: &Path, visit: &mut dyn FnMut(&Path, Vec<u8>)) {
 /// Whether a snapshot holds nothing but right files; with `whole`, all of them.
 fn is_right(snapshot: &Snapshot, whole: bool) -> bool {
     let files = super::files_in(&snapshot.folder);
-    let needed = FILES.iter().filter(|(name, _)| whole || *name != "tokenizer.json");
-    files.iter().all(|(name, text)| FILES.contains(&(name, text)))
+    let right = if snapshot.commit == LATER { LATER_FILES } else { FILES };
+    let needed = right.iter().filter(|(name, _)| whole || *name != "tokenizer.json");
+    files.iter().all(|(name, text)| right.contains(&(name, text)))
         && needed.into_iter().all(|(name, _)| files.contains_key(*name))
 }
 
@@ -180,15 +218,16 @@ fn fetch_within(
 }
 
 /// Plays the part with this number at that time, and says what went wrong.
-fn case(number: usize, when: When) -> Result<(), String> {
+fn case(number: usize, start: Start, when: When) -> Result<(), String> {
     let (server, spy, sandbox) = (Server::start(FILES), Spy::start(), Sandbox::new());
     let canary = sandbox.canary();
     let scene = Scene { spy: &spy.address, canary: &canary };
     let part = all(&scene).swap_remove(number);
-    let fail = |problem: &str| Err(format!("{} at {when:?}: {problem}", part.name));
+    let fail = |problem: &str| Err(format!("{} at {when:?} of {start:?}: {problem}", part.name));
 
     let patient = HubOptions::new(sandbox.cache()).with_endpoint(&server.endpoint()).unwrap();
     let patient = patient.with_token("hf_secret").unwrap();
+    start.begin(&server, &patient);
     let (idle, longest) =
         if part.expected == Expected::Late { (IDLE, LONGEST) } else { (PATIENCE, PATIENCE) };
     let hasty = patient.clone().with_timeouts(PATIENCE, idle).unwrap();
@@ -210,7 +249,8 @@ fn case(number: usize, when: When) -> Result<(), String> {
         Err(error) if chain(error).len() > LONGEST_TEXT => return fail("printed a long text"),
         _ => {}
     }
-    if matches!(when, When::From(0)) && !part.expected.is_met(&outcome) {
+    // A good commit in the cache stands in for a Hub that gives no usable answer.
+    if start == Start::Empty && matches!(when, When::From(0)) && !part.expected.is_met(&outcome) {
         return fail(&format!("unexpectedly {:?}", outcome.map_err(|error| chain(&error))));
     }
     if sandbox.outside() != sandbox.before {
@@ -222,17 +262,21 @@ fn case(number: usize, when: When) -> Result<(), String> {
     if server.sent() > MOST_SENT {
         return fail(&format!("took {} bytes", server.sent()));
     }
-    let leaked = server.take_requests().iter().any(|r| r.place == Place::Store && r.authorization.is_some());
-    if leaked || spy.saw_a_secret() {
-        return fail("leaked the token");
+    let requests = server.take_requests();
+    let leak = requests.iter().find(|r| r.place == Place::Store && r.authorization.is_some());
+    if leak.is_some() || spy.saw_a_secret() {
+        return fail(&format!("leaked the token: {leak:?}"));
     }
 
     server.be_honest();
-    for options in [patient.clone(), patient.with_offline(true)] {
-        match fetch_text(REPO, &options) {
+    let (offline, good) = (patient.clone().with_offline(true), format!("{REPO}@{COMMIT}"));
+    let good = (start == Start::GoodCommit).then_some((good.as_str(), &offline));
+    let later = [(REPO, &patient), (REPO, &offline)];
+    for (repo, options) in good.into_iter().chain(later).chain(good) {
+        match fetch_text(repo, options) {
             Ok(snapshot) if is_right(&snapshot, true) => {}
-            Ok(_) => return fail("spoilt a later fetch"),
-            Err(error) => return fail(&format!("spoilt a later fetch: {}", chain(&error))),
+            Ok(_) => return fail(&format!("spoilt a later fetch of {repo}")),
+            Err(error) => return fail(&format!("spoilt a later fetch of {repo}: {}", chain(&error))),
         }
     }
     if sandbox.outside() != sandbox.before {
@@ -244,15 +288,18 @@ fn case(number: usize, when: When) -> Result<(), String> {
 #[test]
 fn a_hostile_hub_cannot_write_leak_hang_or_mislead() {
     let count = all(&Scene { spy: "127.0.0.1:1", canary: Path::new("/canary") }).len();
+    let starts = [Start::Empty, Start::GoodCommit].into_iter();
+    let times =
+        starts.flat_map(|start| When::all(start.answers()).into_iter().map(move |when| (start, when)));
     let cases: Vec<_> =
-        (0..count).flat_map(|part| When::all().into_iter().map(move |when| (part, when))).collect();
+        (0..count).flat_map(|part| times.clone().map(move |(start, when)| (part, start, when))).collect();
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     // Most of the time is spent waiting.
     std::thread::scope(|scope| {
         for _ in 0..24 {
             scope.spawn(|| {
-                while let Some(&(part, when)) = cases.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    if let Err(problem) = case(part, when) {
+                while let Some(&(part, start, when)) = cases.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    if let Err(problem) = case(part, start, when) {
                         failures.lock().unwrap().push(problem);
                     }
                 }
@@ -266,8 +313,11 @@ fn a_hostile_hub_cannot_write_leak_hang_or_mislead() {
 
 #[test]
 fn an_honest_fetch_takes_the_answers_that_the_cases_count_with() {
-    let (server, sandbox) = (Server::start(FILES), Sandbox::new());
-    let options = HubOptions::new(sandbox.cache()).with_endpoint(&server.endpoint()).unwrap();
-    assert!(is_right(&fetch_text(REPO, &options).unwrap(), true));
-    assert_eq!(server.take_requests().len(), ANSWERS);
+    for start in [Start::Empty, Start::GoodCommit] {
+        let (server, sandbox) = (Server::start(FILES), Sandbox::new());
+        let options = HubOptions::new(sandbox.cache()).with_endpoint(&server.endpoint()).unwrap();
+        start.begin(&server, &options);
+        assert!(is_right(&fetch_text(REPO, &options).unwrap(), true));
+        assert_eq!(server.take_requests().len(), start.answers());
+    }
 }

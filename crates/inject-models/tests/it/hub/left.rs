@@ -62,6 +62,21 @@ fn a_revision_that_is_gone_is_an_error_although_the_cache_has_it() {
 }
 
 #[test]
+fn an_index_whose_shards_do_not_come_does_not_hide_the_weights_of_the_cache() {
+    let (server, cache) = (Server::start(SINGLE), TempDir::new().unwrap());
+    let options = options(&server, &cache);
+    let snapshot = fetch_text(REPO, &options).unwrap();
+    // The Hub now says of the same commit that it has an index, and not that it has its shards.
+    let index = ("model.safetensors.index.json", r#"{"weight_map": {"a": "none.safetensors"}}"#);
+    server.add_commit(COMMIT, &[SINGLE, &[index]].concat());
+    let error = fetch_text(REPO, &options).unwrap_err();
+    assert!(matches!(&error, HubError::FileNotFound { at } if at.file == "none.safetensors"), "{error:?}");
+    let files = files_in(&snapshot.folder);
+    assert_eq!(fetch_text(REPO, &options.with_offline(true)).unwrap(), snapshot);
+    assert!(files.len() == SINGLE.len() && SINGLE.iter().all(|(name, text)| files[*name] == *text));
+}
+
+#[test]
 fn a_single_absence_is_not_believed() {
     let lie = || refusal(404, "EntryNotFound").with("X-Repo-Commit", COMMIT);
     for (files, absent) in [

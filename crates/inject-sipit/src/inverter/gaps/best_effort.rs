@@ -1,7 +1,7 @@
 //! Guesses of the tokens after a gap that nothing bridged.
 
 use crate::{
-    error::InvertError, inverter::Inverter, models::silent, policy::Searcher, states::prompt_states,
+    error::InvertError, inverter::Inverter, models::Progress, policy::Searcher, states::prompt_states,
     tuning::GAP_GUESSED,
 };
 
@@ -14,6 +14,7 @@ impl Inverter<'_> {
         &self,
         bridged: &mut Bridged,
         searcher: &Searcher<'_>,
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Vec<Option<u32>>, InvertError> {
         let inverter = self
             .with_settings(probing(&self.settings, &bridged.target, GAP_GUESSED))?
@@ -24,15 +25,14 @@ impl Inverter<'_> {
             let at = ids.len();
             let token = if bridged.is_missing(at) {
                 guesses.push(None);
-                let expected = self.fillers(&target, &ids, 1)?.first().copied();
+                let expected = self.fillers(&target, &ids, 1, progress)?.first().copied();
                 if let Some(token) = expected {
                     let states = prompt_states(self.decoder, &[&ids[..], &[token]].concat(), self.tap)?;
                     target = target.filled(at, states.to_f64().row(at).to_vec());
                 }
                 expected
             } else {
-                let found =
-                    inverter.invert(&target.part(at + 1, &ids), &mut searcher.aside(), &mut silent)?;
+                let found = inverter.invert(&target.part(at + 1, &ids), &mut searcher.aside(), progress)?;
                 bridged.cost.add(&found.cost);
                 let nearest = found.positions.last().and_then(|last| last.kept).map(|kept| kept.token_id);
                 guesses.push(nearest);

@@ -24,7 +24,7 @@ impl Inverter<'_> {
         searcher: &Searcher<'_>,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Bridge, InvertError> {
-        let firsts = self.fillers(&bridged.target, &bridged.ids, GAP_PAIR_FIRST)?;
+        let firsts = self.fillers(&bridged.target, &bridged.ids, GAP_PAIR_FIRST, progress)?;
         let mut nexts: Option<Vec<u32>> = None;
         let mut found = None;
         for (tried, &first) in firsts.iter().enumerate() {
@@ -36,7 +36,7 @@ impl Inverter<'_> {
             let nexts = match &nexts {
                 Some(nexts) => nexts,
                 None => {
-                    let mut likely = self.likely_after(&mut after, searcher)?;
+                    let mut likely = self.likely_after(&mut after, searcher, progress)?;
                     if self.decoder.config().vocab_size > GAP_ALL_PAIRS {
                         likely.truncate(GAP_PAIR_NEXT);
                     }

@@ -76,9 +76,11 @@ impl Recovery<'_, '_> {
                 let failed = inversion.positions.iter().any(|found| found.verdict == Verdict::Failed);
                 // If no state lies within computing noise, other weights of as many bits may have made these.
                 if failed
-                    && !inverter
-                        .with_weights(&rounded, inverter.settings.clone())
-                        .tells(target, &inversion)?
+                    && !inverter.with_weights(&rounded, inverter.settings.clone()).tells(
+                        target,
+                        &inversion,
+                        &mut { self.comparison.progress },
+                    )?
                 {
                     self.comparison.cost.add_as_calibration(&inversion.cost);
                     self.refuted = Some(inversion);
@@ -109,21 +111,23 @@ impl Recovery<'_, '_> {
         inverter: &Inverter<'_>,
         branch: &Branch,
     ) -> Result<Option<(Rounded, ComputedIn)>, InvertError> {
-        let (target, policy) = (self.comparison.target, self.searcher.policy());
+        let (target, policy, progress) =
+            (self.comparison.target, self.searcher.policy(), &mut { self.comparison.progress });
         let Trial { at, tested, yardstick, .. } = &branch.trial;
         let Some(nearest) = tested.ranking().nearest() else { return Ok(None) };
         let near = tested.ranking().kept().iter().map(|near| near.id);
         let first = tested.sample().iter().take(ROUNDED_SAMPLE).map(|(id, _)| *id);
         let ids: Vec<u32> = near.chain(first).collect();
         for format in weights_known() {
-            let rounded = inverter.rounded(format)?;
+            let rounded = inverter.rounded(format, progress)?;
             let states = rounded.states_after(&branch.hypothesis.ids(), &ids, target)?;
             let distance = |state: &[f64]| yardstick.measure(state, target.state(*at)).distance;
             let moved = states.chunks(target.d_model()).map(distance).fold(f64::INFINITY, f64::min);
             if ROUNDED_NEARER * moved > nearest.distance {
                 continue;
             }
-            let explained = inverter.explains(&rounded, target, policy, &mut self.comparison.cost)?;
+            let explained =
+                inverter.explains(&rounded, target, policy, &mut self.comparison.cost, progress)?;
             if let Some(computed_in) = explained {
                 return Ok(Some((rounded, computed_in)));
             }
@@ -137,7 +141,8 @@ impl Recovery<'_, '_> {
         inverter: &Inverter<'_>,
         branches: &[Branch],
     ) -> Result<Option<NumberFormat>, InvertError> {
-        let (target, policy) = (self.comparison.target, self.searcher.policy());
+        let (target, policy, progress) =
+            (self.comparison.target, self.searcher.policy(), &mut { self.comparison.progress });
         let in_16_bits = is_in_16_bits_before(branches, &self.comparison);
         for (format, _) in WIDTHS.iter().filter(|(format, _)| !in_16_bits || format.bits() > 4) {
             let Some(calibration) = self.calibration(*format)? else { continue };
@@ -148,7 +153,7 @@ impl Recovery<'_, '_> {
                 let moved = nearest.is_some_and(|nearest| is_moved_sink(nearest.distance, state));
                 (moved && calibration.moves_sink(*at, state)) || tested.any_fits(&yardstick, state)
             });
-            if is_near && inverter.are_near(*format, target, policy, &mut self.comparison.cost)? {
+            if is_near && inverter.are_near(*format, target, policy, &mut self.comparison.cost, progress)? {
                 return Ok(Some(*format));
             }
         }

@@ -6,7 +6,7 @@ use crate::{
     cost::Cost,
     error::InvertError,
     inversion::{Inversion, Position, Verdict},
-    models::{Decoder, FloatFormat, NumberFormat, silent},
+    models::{Decoder, FloatFormat, NumberFormat, Progress},
     policy::Policy,
     settings::{ComputedIn, Scan, Settings, TapCheck},
     target::TargetStates,
@@ -30,9 +30,10 @@ impl Inverter<'_> {
         target: &TargetStates,
         policy: &Policy,
         cost: &mut Cost,
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Option<ComputedIn>, InvertError> {
         for computed_in in [ComputedIn::Auto, ComputedIn::Format(FloatFormat::Bf16.into())] {
-            if self.explains_in(rounded, computed_in, target, policy, cost)? {
+            if self.explains_in(rounded, computed_in, target, policy, cost, progress)? {
                 return Ok(Some(computed_in));
             }
             if target.grid().is_some() {
@@ -49,13 +50,14 @@ impl Inverter<'_> {
         target: &TargetStates,
         policy: &Policy,
         cost: &mut Cost,
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<bool, InvertError> {
         // Most weights are given up at the first position.
         for positions in 1..=ROUNDED_POSITIONS {
             let settings = self.trial(ROUNDED_CANDIDATES).with_computed_in(computed_in);
             let inverter = self.with_weights(rounded, settings);
             let beginning = beginning(target, positions);
-            let inversion = inverter.invert(&beginning, &mut inverter.searcher(policy), &mut silent)?;
+            let inversion = inverter.invert(&beginning, &mut inverter.searcher(policy), progress)?;
             cost.add_as_calibration(&inversion.cost);
             let verified = inversion.is_verified();
             if !verified
@@ -78,16 +80,17 @@ impl Inverter<'_> {
         target: &TargetStates,
         policy: &Policy,
         cost: &mut Cost,
+        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<bool, InvertError> {
         let settings = self.trial(CROWDED_FIRST).with_computed_in(ComputedIn::Format(format));
         let inverter = self.with_settings(settings)?.with_weights_as_given();
         let beginning = beginning(target, NEAR_POSITIONS);
-        let inversion = inverter.invert(&beginning, &mut inverter.searcher(policy), &mut silent)?;
+        let inversion = inverter.invert(&beginning, &mut inverter.searcher(policy), progress)?;
         cost.add_as_calibration(&inversion.cost);
         if self.computes_exactly(&beginning, &inversion)? {
             return Ok(false);
         }
-        let Some(calibration) = inverter.calibration(format)? else { return Ok(false) };
+        let Some(calibration) = inverter.calibration(format, progress)? else { return Ok(false) };
         let first = target.given().len();
         let verified = inversion.positions.iter().filter(|position| position.verdict.is_verified());
         let are_verified = verified.count() >= NEAR_VERIFIED.min(beginning.positions() - first);
@@ -145,7 +148,10 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::{calibration::LogNormal, models::Tap};
+    use crate::{
+        calibration::LogNormal,
+        models::{Tap, silent},
+    };
 
     #[test]
     fn noise_of_rounded_weights_explains_tokens_up_to_two_deviations_away() {
@@ -161,7 +167,7 @@ mod tests {
         }
         let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
         let inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
-        let measured = Calibration::clone(&inverter.calibration(format).unwrap().unwrap());
+        let measured = Calibration::clone(&inverter.calibration(format, &mut silent).unwrap().unwrap());
         let logarithm = |at: usize| {
             let (state, computed) = (target.state(at), exact.state(at));
             let error: Vec<f64> = state.iter().zip(computed).map(|(a, b)| a - b).collect();
@@ -171,7 +177,7 @@ mod tests {
         let are_near = |deviations: f64| {
             let noise = LogNormal { mean: mean - deviations * 0.2, spread: 0.2 };
             inverter.know(measured.clone().expecting(1e6, noise));
-            inverter.are_near(format, &target, &Policy::new(), &mut Cost::default()).unwrap()
+            inverter.are_near(format, &target, &Policy::new(), &mut Cost::default(), &mut silent).unwrap()
         };
         let near = [0.0, 1.9, 2.1, 4.0].map(are_near);
         assert_eq!(near, [true, true, false, false]);

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     collisions::{Arithmetic, distance},
-    models::{Decoder, FloatFormat, Tap},
+    models::{Decoder, FloatFormat, Tap, silent},
 };
 use ndarray::Array2;
 
@@ -35,7 +35,8 @@ fn searched(
 ) -> Search {
     let vocabulary = Vocabulary::new(decoder, Arithmetic::F32OnDevice);
     let prompt = Prompt::new(&vocabulary, target, 0);
-    let at = OpenPosition { prompt: &prompt, prefix: &[], tested: &Tested::new(), deadline };
+    let at =
+        OpenPosition { prompt: &prompt, prefix: &[], tested: &Tested::new(), deadline, progress: &silent };
     source.search(&at).unwrap()
 }
 

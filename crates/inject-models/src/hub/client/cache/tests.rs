@@ -48,35 +48,55 @@ fn a_linked_blob_is_read_through_the_snapshot() {
     put(&cache, BLOB, "content");
     for file in ["a.json", "sub/folder/b.json"] {
         assert_eq!(cache.file(&commit, file).unwrap(), Cached::Absent);
-        let path = cache.link_if_whole(&identity, 7, &commit, file).unwrap().unwrap();
+        assert_eq!(cache.blob_length(&identity).unwrap(), Some(7));
+        let path = cache.link(BLOB, &commit, file).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "content");
         assert_eq!(cache.file(&commit, file).unwrap(), Cached::Whole(path));
     }
 }
 
 #[test]
-fn a_blob_of_another_length_or_content_is_removed_and_not_linked() {
+fn a_blob_of_another_length_or_content_is_removed() {
     let folder = tempfile::tempdir().unwrap();
-    let (cache, commit, identity) = (cache(&folder), commit("c"), Identity::of(BLOB));
+    let (cache, identity) = (cache(&folder), Identity::of(BLOB));
     for content in ["contenu", "content and more"] {
         let blob = put(&cache, BLOB, content);
-        assert_eq!(cache.link_if_whole(&identity, 7, &commit, "a.json").unwrap(), None);
+        assert_eq!(cache.blob_length(&identity).unwrap(), None);
         assert!(!blob.exists());
     }
 }
 
 #[test]
-fn a_damaged_file_is_seen_and_forgotten_with_its_blob() {
+fn a_place_below_a_file_or_of_a_folder_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     let (cache, commit) = (cache(&folder), commit("c"));
     put(&cache, BLOB, "content");
-    cache.link_if_whole(&Identity::of(BLOB), 7, &commit, "a.json").unwrap().unwrap();
-    let blob = put(&cache, BLOB, "contenu");
+    for file in ["a.json", "sub/b.json"] {
+        cache.link(BLOB, &commit, file).unwrap();
+    }
+    for (file, is_taken) in [
+        ("a.json", false),
+        ("sub/c.json", false),
+        ("new/a.json", false),
+        ("sub", true),
+        ("a.json/x", true),
+        ("sub/b.json/x/y", true),
+    ] {
+        assert_eq!(cache.is_taken(&commit, file), is_taken, "{file}");
+    }
+}
+
+#[test]
+fn a_damaged_file_is_seen_and_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, commit) = (cache(&folder), commit("c"));
+    put(&cache, BLOB, "content");
+    cache.link(BLOB, &commit, "a.json").unwrap();
+    put(&cache, BLOB, "contenu");
     assert!(
         matches!(cache.file(&commit, "a.json").unwrap(), Cached::Damaged { expected, .. } if expected == BLOB)
     );
     cache.forget(&commit, "a.json").unwrap();
-    assert!(!blob.exists());
     assert_eq!(cache.file(&commit, "a.json").unwrap(), Cached::Absent);
 }
 
