@@ -184,8 +184,8 @@ pub(super) fn target_of(
         Ok(TargetStates::new(states, tap, file.dtype())?.with_missing(&missing)?)
     };
     let inverter = || match inverter {
-        Some(inverter) => Ok(inverter.clone()),
-        None => inverter::prepared(&model.decoder, tap, options.policy.settings()?),
+        Some(inverter) => Ok::<_, Failure>(inverter.clone()),
+        None => Ok(inverter::prepared(&model.decoder, tap, options.policy.settings()?)?),
     };
     if let Some(named) = &named {
         let target = target(states)?;
