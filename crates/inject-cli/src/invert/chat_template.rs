@@ -225,7 +225,7 @@ mod tests {
         let looped = "{% for m in messages %}{{ m.role }} {% if loop.last %}{% break %}{% endif %}{% endfor %}{{ messages[1].content }}";
         assert_eq!(before(looped), "system user ");
         let json = "{{ messages[0] | tojson }}{{ messages[1].content }}";
-        assert_eq!(before(json), r#"{"content": "Say <b> & 'c'.", "role": "system"}"#);
+        assert_eq!(before(json), r#"{"role": "system", "content": "Say <b> & 'c'."}"#);
         let marked = "{%- generation -%} a {%- endgeneration %}{{ messages[1].content }}";
         assert_eq!(before(marked), "a");
     }

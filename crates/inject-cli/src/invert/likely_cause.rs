@@ -163,6 +163,14 @@ fn is_spent(recovered: &Recovered, settings: &Settings) -> bool {
 
 /// The cause of a position for which no token has any of the rows that are left, whatever their order.
 fn without_place(recovered: &Recovered, settings: &Settings, tap: Tap, at: usize) -> LikelyCause {
+    if let Some(Change::Scaled { by, .. }) = recovered.change {
+        let text = format!(
+            "the row of position 0 is {} times a state of the model, and no token has any of the others at position {at}: most likely all states \
+             were multiplied by that number; divide them by it, because states in unknown order are compared as they are",
+            measured(by)
+        );
+        return LikelyCause { kind: CauseKind::TapOrWeights, text };
+    }
     let settled = recovered.positions.iter().take_while(|row| row.verdict != VerdictName::Open);
     let found = settled.filter(|row| row.verdict.is_verified()).count();
     if found > 0 {
@@ -182,8 +190,7 @@ fn without_place(recovered: &Recovered, settings: &Settings, tap: Tap, at: usize
     };
     let text = format!(
         "no token of the vocabulary has any of the rows at position {at}: most likely the states are those of another tap ({tap} was taken: give \
-         another --tap) or of other weights, the first row is missing, all states were multiplied by a number, which is not looked for in \
-         unknown order{noise}"
+         another --tap) or of other weights, or the first row is missing{noise}"
     );
     LikelyCause { kind: CauseKind::TapOrWeights, text }
 }

@@ -312,8 +312,8 @@ fn rows_without_a_place_are_not_explained_by_a_budget_that_nobody_gave() {
     assert_eq!(at_other_tap["kind"], "tap-or-weights", "{at_other_tap}");
     let twice = cause(&states.mapv(|value| 2.0 * value), "--tap block-2");
     assert_eq!(twice["kind"], "tap-or-weights", "{twice}");
-    for part in ["block-1 was taken", "multiplied by a number"] {
-        assert!(at_other_tap["text"].as_str().unwrap().contains(part), "{at_other_tap}");
+    for (cause, part) in [(&at_other_tap, "block-1 was taken"), (&twice, "is 2.00 times a state")] {
+        assert!(cause["text"].as_str().unwrap().contains(part), "{cause}");
     }
     let missing = cause(&states.select(Axis(0), &[5, 0, 6, 1, 2]), "--tap block-2");
     assert_eq!(missing["kind"], "rows", "{missing}");

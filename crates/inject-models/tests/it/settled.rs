@@ -36,6 +36,7 @@ fn continuations(tokenizer: &Tokenizer) -> Vec<String> {
 
 #[test]
 fn settled_tokens_begin_every_continuation() {
+    let mut useful = Vec::new();
     for (place, model) in models() {
         let tokenizer = model.tokenizer().unwrap();
         let (mut kept, mut changed) = (0, 0);
@@ -49,8 +50,12 @@ fn settled_tokens_begin_every_continuation() {
                 changed += usize::from(!longer.starts_with(&ids));
             }
         }
-        assert!(kept > 4, "{place}: {kept}");
+        if kept > 4 {
+            useful.push(place.clone());
+        }
         // Otherwise every token would be settled.
         assert!(changed > 4, "{place}: {changed}");
     }
+    // A unigram model that changes texts may settle nothing.
+    assert!(useful.len() > 2, "{useful:?}");
 }
