@@ -333,6 +333,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_done_already_is_not_suggested() {
+        let text = |recovered: &Recovered, settings: &Settings| {
+            LikelyCause::of(recovered, settings, Tap::Block(1), &Describable::Not).unwrap().text
+        };
+        let (needed, whole) = (Settings::new(), Settings::new().with_scan(Scan::Whole));
+        let wide = |settings: Settings| settings.with_acceptance(Ball { epsilon: 0.5 });
+        for (verdict, of) in [("verified", true), ("ambiguous", false)] {
+            let recovered = recovered(verdict, 0.4, None);
+            for (settings, suggested) in [(needed.clone(), true), (whole.clone(), false)] {
+                let text = text(&recovered, &if of { wide(settings) } else { settings });
+                assert_eq!(text.contains("--certify"), suggested, "{text}");
+            }
+        }
+        let mut open = recovered("open", 0.4, None);
+        assert!(text(&open, &needed).ends_with("--lens FOLDER)"));
+        let stage = serde_json::from_value(json!({
+            "candidates": 9, "states": 9, "batches": 1.0, "choosing_seconds": null, "testing_seconds": null,
+        }));
+        open.cost.insert("lens".to_owned(), stage.unwrap());
+        assert!(text(&open, &needed).ends_with("--max-seconds"), "{}", text(&open, &needed));
+    }
+
+    #[test]
     fn a_token_that_stands_out_beyond_the_tolerance_shows_that_this_is_too_narrow() {
         let cause = |acceptance| {
             LikelyCause::of(

@@ -121,7 +121,7 @@ fn from_file(options: &Options, model: &Model, path: &Path) -> Result<Given, Fai
     }
     if tap::is_unknown(options, &file) && options.input.arrangement() != Arrangement::Known {
         return Err(Failure::usage(
-            "the tap is not found from rows or coordinates in unknown order: name it, such as --tap block-3",
+            "the tap is not found from rows or coordinates in unknown order: give --tap, such as --tap block-3",
         ));
     }
     let chosen = tap::choose(options, model, &mut file)?;

@@ -57,7 +57,7 @@ pub(super) fn choose(
         None => (0..file.columns()).collect(),
     };
     let several = columns.len() > 1;
-    let (mut found, mut nowhere) = (Vec::new(), String::new());
+    let (mut found, mut nowhere, mut lost) = (Vec::new(), String::new(), None);
     for column in columns {
         let name = if several { format!("column {column}: ") } else { String::new() };
         // A column that nobody wrote is no reason to leave out the others.
@@ -71,6 +71,7 @@ pub(super) fn choose(
                 found.push((column, tap));
             }
             FoundTap::Nowhere(nearest) => {
+                lost = lost.or(Some(column));
                 if several {
                     let nearest = nearest.map_or_else(String::new, where_nearest);
                     note(&format!("{name}none, because no token tested has its first state.{nearest}"));
@@ -80,7 +81,7 @@ pub(super) fn choose(
             _ => {}
         }
     }
-    check_found(options, file, &found)?;
+    check_found(options, file, &found, lost)?;
     // The shallowest block costs least.
     found.sort_by_key(|&(column, tap)| (tap == Tap::Embedding, tap, column));
     match found.first() {
@@ -123,8 +124,13 @@ fn no_tap(options: &Options, file: &StatesFile, nearest: Option<NearMiss>) -> St
 }
 
 /// Refuses columns that were found at one tap, or one at another tap than the shape says: they are those of several prompts, and one of them
-/// would be taken for the only one.
-fn check_found(options: &Options, file: &StatesFile, found: &[(usize, Tap)]) -> Result<(), Failure> {
+/// would be taken for the only one. `lost` is the first column that was found at no tap.
+fn check_found(
+    options: &Options,
+    file: &StatesFile,
+    found: &[(usize, Tap)],
+    lost: Option<usize>,
+) -> Result<(), Failure> {
     // Columns at different taps are those of one prompt, whatever the number says.
     let all: HashSet<Tap> = found.iter().map(|&(_, tap)| tap).collect();
     let differ = found.len() > 1 && all.len() == found.len();
@@ -133,7 +139,13 @@ fn check_found(options: &Options, file: &StatesFile, found: &[(usize, Tap)]) -> 
         && let Some(names) = file.taps()
         && let Some(&(column, tap)) = found.iter().find(|&&(column, tap)| names[column] != tap)
     {
-        return Err(not_a_stack(file, column, names[column], Some(tap)));
+        return Err(not_a_stack(file, column, Some(tap)));
+    }
+    // Columns that hold the later tokens of one prompt.
+    if let ([_], Some(column)) = (found, lost)
+        && may_be_turned(file)
+    {
+        return Err(not_a_stack(file, column, None));
     }
     let twice =
         |&&(column, tap): &&(usize, Tap)| found.iter().any(|&(other, of)| of == tap && other < column);
@@ -161,34 +173,38 @@ fn check_guess(options: &Options, model: &Model, file: &mut StatesFile, tap: Tap
         return Ok(());
     }
     let names = file.taps().unwrap_or_default().to_vec();
-    let may_be_turned = file.other_axes().iter().any(|axes| !matches!(axes, Axes::Token | Axes::BatchToken));
     // The embeddings cost least.
     let others = (0..names.len()).filter(|&column| names[column] != tap);
-    for (turn, column) in others.take(if may_be_turned { 2 } else { 1 }).enumerate() {
+    for column in others.take(if may_be_turned(file) { 2 } else { 1 }) {
         match find(options, model, file, column)? {
             FoundTap::Fits(found) if found != names[column] => {
-                return Err(not_a_stack(file, column, names[column], Some(found)));
+                return Err(not_a_stack(file, column, Some(found)));
             }
             // As those of several prompts do whose weights were rounded.
-            FoundTap::Nowhere(_) if turn == 0 => {
-                return Err(not_a_stack(file, column, names[column], None));
-            }
+            FoundTap::Nowhere(_) => return Err(not_a_stack(file, column, None)),
             _ => {}
         }
     }
     Ok(())
 }
 
+/// Whether the axes of taps and tokens may be the other way round. The first row of a column is then that of a later token, which has no
+/// state of a first one where positions are learned.
+fn may_be_turned(file: &StatesFile) -> bool {
+    file.other_axes().iter().any(|axes| !matches!(axes, Axes::Token | Axes::BatchToken))
+}
+
 /// The failure of a stack whose column is not at the tap of its number.
-fn not_a_stack(file: &StatesFile, column: usize, name: Tap, found: Option<Tap>) -> Failure {
-    let found = match found {
-        Some(found) => format!("holds states of {found}, and not of {name}"),
-        None => format!("holds no state of {name} of a token tested"),
+fn not_a_stack(file: &StatesFile, column: usize, found: Option<Tap>) -> Failure {
+    let name = file.taps().map(|names| names[column]);
+    let found = match (found, name) {
+        (Some(found), Some(name)) => format!("holds states of {found}, and not of {name}"),
+        (None, Some(name)) => format!("holds no state of {name} of a token tested"),
+        (_, None) => "holds no first state of a token tested".to_owned(),
     };
     Failure::new(format!(
-        "{} was read as a stack or a list of {} taps, because the model has as many, but column {column} {found}: most likely it holds \
-         as many prompts, or its axes are in another order; give --axes batch-token for [prompt, token, d_model] or a list of prompts, \
-         --axes tap-token for [tap, token, d_model] or a list of layers, or --axes token-tap for [token, tap, d_model]",
+        "{} was read as a stack or a list of {} taps, but column {column} {found}: most likely it holds as many prompts, or its axes are in \
+         another order; give --axes batch-token for [prompt, token, d_model] or a list of prompts, --axes tap-token for [tap, token, d_model] or a list of layers, or --axes token-tap for [token, tap, d_model]",
         file.path().display(),
         file.columns()
     ))

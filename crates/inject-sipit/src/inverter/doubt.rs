@@ -23,20 +23,17 @@ use super::{branch::Branch, recovery::Recovery};
 pub(super) struct Factor {
     pub(super) by: f64,
     pub(super) within: f64,
+    /// Whether states computed in f32 showed it, which nothing else explains.
+    sure: bool,
 }
 
 impl Factor {
-    /// Whether states computed in f32 showed it, which nothing else explains.
-    fn is_sure(self) -> bool {
-        self.within < SURELY_SCALED
-    }
-
     /// Whether it explains the first open state alone, although there are more.
     pub(super) fn is_refuted(self, inversion: &Inversion, first: usize) -> bool {
         let open = inversion.positions.iter().skip(first);
         let settled = open.take_while(|position| position.verdict.is_verified()).count();
         let next = inversion.positions.get(first + settled);
-        !self.is_sure() && settled <= 1 && next.is_some_and(|next| next.verdict == Verdict::Failed)
+        !self.sure && settled <= 1 && next.is_some_and(|next| next.verdict == Verdict::Failed)
     }
 }
 
@@ -62,7 +59,7 @@ impl Recovery<'_, '_> {
         // The final norm hardly changes the direction of some first states: they fit at the last block, with noise, if they are multiplied.
         // States at another tap that need no factor explain more.
         match self.factor {
-            Some(factor) if factor.is_sure() => Ok(()),
+            Some(factor) if factor.sure => Ok(()),
             _ => self.doubt_tap(progress),
         }
     }
@@ -146,6 +143,12 @@ impl Recovery<'_, '_> {
         let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         let (candidate, state) = (computed.state(at), target.state(at));
         let by = product(state, candidate) / product(candidate, candidate);
-        Ok((by.is_finite() && by > 0.0 && (by - 1.0).abs() > within).then_some(Factor { by, within }))
+        if !(by.is_finite() && by > 0.0 && (by - 1.0).abs() > within) {
+            return Ok(None);
+        }
+        let sure = within < SURELY_SCALED;
+        // States computed in 16 bits show their factor more accurately than the noise of one of them.
+        let (by, within) = target.factor_near(by, within).unwrap_or((by, within));
+        Ok(Some(Factor { by, within, sure }))
     }
 }

@@ -15,32 +15,52 @@ const WITHIN: f64 = 1.0 / (1 << 21) as f64;
 const FEWEST: usize = 8;
 
 impl TargetStates {
-    /// The 16-bit format on whose grid all given states lie, if there is one: the format they were probably computed in, whatever they are
-    /// stored in. The producer may have multiplied each state by a number after that, or divided it by its length.
+    /// The 16-bit format on whose grid all states lie, if there is one: the format they were probably computed in, whatever they are
+    /// stored in. The producer may have multiplied each state by a number after that, or divided it by its length. The states of given tokens
+    /// do not count, because some are computed here.
     pub(crate) fn grid(&self) -> Option<FloatFormat> {
         if let Some(stored) = &self.stored {
             return stored.grid;
         }
-        let states = || (self.computed..self.positions()).map(|position| self.state(position));
+        let states = || self.known_open();
         let on_grid = |&(format, _): &(FloatFormat, u32)| {
             states().all(|state| state.iter().all(|&value| format.round(value) == value))
         };
         let multiplied = |&(_, bits): &(FloatFormat, u32)| {
             let mut factor = None;
             // One factor of all states is the usual case.
-            states().filter(|state| state.iter().any(|&value| value != 0.0)).all(|state| {
+            states().all(|state| {
                 factor = factor
                     .filter(|&factor| is_on_grid(state, factor, bits))
                     .or_else(|| factor_of(state, bits));
                 factor.is_some()
             })
         };
+        states().next()?;
         let mut found = FORMATS.iter().find(|format| on_grid(format));
         // Numbers of few even steps have few significant bits too, and their rounding is known.
         if self.half_steps.is_none() {
             found = found.or_else(|| FORMATS.iter().find(|format| multiplied(format)));
         }
         found.map(|&(format, _)| format)
+    }
+
+    /// The factor that brings all states to the grid of their 16-bit format and differs from `by` by at most `within` of it, and the upper bound
+    /// on its relative error. The states alone determine it but for a power of two.
+    pub(crate) fn factor_near(&self, by: f64, within: f64) -> Option<(f64, f64)> {
+        let format = self.grid()?;
+        let &(_, bits) = FORMATS.iter().find(|(known, _)| *known == format)?;
+        let factor = factor_of(self.known_open().next()?, bits)?;
+        let nearest = factor * f64::exp2((by / factor).log2().round());
+        let is_near = (nearest / by - 1.0).abs() <= within;
+        (is_near && self.known_open().all(|state| is_on_grid(state, nearest, bits)))
+            .then_some((nearest, WITHIN))
+    }
+
+    /// The states that are not missing, of tokens that were not given.
+    fn known_open(&self) -> impl Iterator<Item = &[f64]> {
+        let open = (self.given.len()..self.positions()).map(|position| self.state(position));
+        open.filter(|state| state.iter().any(|&value| value != 0.0))
     }
 }
 
@@ -113,6 +133,27 @@ mod tests {
     }
 
     #[test]
+    fn a_common_factor_is_known_but_for_a_power_of_two() {
+        let near = |states: Array2<f64>, by: f64| {
+            TargetStates::new(states, Tap::Block(1), FloatFormat::F32).unwrap().factor_near(by, 0.03)
+        };
+        for format in [FloatFormat::Bf16, FloatFormat::F16] {
+            let computed = states().mapv(|value| format.round(value));
+            for by in [0.37, 3.0, 2.0] {
+                let scaled = computed.mapv(|value| stored(by * value));
+                let (found, within) = near(scaled.clone(), 1.02 * by).unwrap();
+                assert!((found / by - 1.0).abs() <= within, "{format} {by}: {found}");
+                assert_eq!(near(scaled.clone(), 1.3 * by), None, "{format} {by}");
+                // Two states with factors of their own.
+                let mut other = scaled;
+                other.row_mut(1).mapv_inplace(|value| stored(1.1 * value));
+                assert_eq!(near(other, by), None, "{format} {by}");
+            }
+        }
+        assert_eq!(near(states(), 1.0), None);
+    }
+
+    #[test]
     fn even_steps_are_no_grid_of_a_format() {
         let steps = states().mapv(|value| 0.37 * value.round());
         let target = TargetStates::new(steps, Tap::Block(1), FloatFormat::F64).unwrap();
@@ -134,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn states_computed_for_given_tokens_lie_on_no_grid_and_do_not_count() {
+    fn states_of_given_tokens_do_not_count() {
         let decoder = inject_testing::models::random("llama", 31, &burn::tensor::Device::flex());
         let tap = Tap::Block(1);
         let exact = TargetStates::of_prompt(&decoder, tap, &[5, 41, 7, 63]).unwrap();
@@ -142,6 +183,7 @@ mod tests {
         let after =
             TargetStates::new(last, tap, FloatFormat::F32).unwrap().after(&decoder, &[5, 41]).unwrap();
         assert_eq!(after.grid(), Some(FloatFormat::Bf16));
-        assert_eq!(after.by_direction().grid(), Some(FloatFormat::Bf16));
+        assert_eq!(after.clone().by_direction().grid(), Some(FloatFormat::Bf16));
+        assert_eq!(after.part(2, &[5, 41]).grid(), None);
     }
 }

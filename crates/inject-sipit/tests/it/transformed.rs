@@ -75,6 +75,7 @@ fn states_computed_in_16_bits_and_multiplied_need_no_option() {
                     panic!("{format} {tap}: {:?}", found.transformation)
                 };
                 assert!((by / 0.37 - 1.0).abs() <= within, "{format} {tap}: {by}, within {within}");
+                assert!(within < 1e-6, "{format} {tap}: {within}");
                 assert_eq!(found.producer, Some(Producer::Noise(format.into())), "{format} {tap}");
             }
         }

@@ -3,13 +3,17 @@
 use std::path::Path;
 
 use inject_sipit::{
-    ndarray::{Array3, Axis, s, stack},
+    TargetStates,
+    burn::tensor::Device,
+    models::Tap,
+    ndarray::{Array2, Array3, Axis, s, stack},
     states::foreign::{ColumnChoice, StatesFile},
 };
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::Value;
 
 use super::{FIRST, fixtures, invert, recovered};
+use crate::{bundled_model::load, support::run_with};
 
 /// The states of the first tokens at some of the five taps of the model. Shape `[tap, token, d_model]`.
 fn states(taps: &[usize]) -> Array3<f32> {
@@ -21,6 +25,10 @@ fn states(taps: &[usize]) -> Array3<f32> {
             column.slice(s![..taps.len(), ..]).mapv(|value| value as f32)
         })
         .collect();
+    stacked(&columns)
+}
+
+fn stacked(columns: &[Array2<f32>]) -> Array3<f32> {
     stack(Axis(0), &columns.iter().map(|column| column.view()).collect::<Vec<_>>()).unwrap()
 }
 
@@ -95,6 +103,36 @@ fn axes_that_the_states_contradict_are_asked_for() {
             let ran = invert(file, &format!("--tap {tap}"));
             assert_eq!(ran.status, 1, "{right} {tap}: {}{}", ran.out, ran.err);
             assert!(ran.err.contains(right) && ran.out.is_empty(), "{right} {tap}: {}", ran.err);
+        }
+    }
+}
+
+#[test]
+fn a_later_token_of_learned_positions_has_no_first_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let decoder = load(&Device::flex()).decoder;
+    let mut taps = Tap::all(decoder.config().n_layers());
+    let states_at = |taps: &[Tap]| {
+        let prompt = &FIRST[..taps.len()];
+        let at =
+            |&tap: &Tap| TargetStates::of_prompt(&decoder, tap, prompt).unwrap().states().mapv(|v| v as f32);
+        stacked(&taps.iter().map(at).collect::<Vec<_>>())
+    };
+    let all = states_at(&taps);
+    // As `hidden_states` has them.
+    taps.remove(taps.len() - 2);
+    for (states, ids, right) in [
+        (all, "token_ids", "--axes tap-token"),
+        (states_at(&taps), "token_ids", "--axes tap-token"),
+        (turned(states_at(&taps)), "input_ids", "--axes token-tap"),
+    ] {
+        write(&folder.path().join("states.safetensors"), &states, ids);
+        for tap in ["block-3", "auto"] {
+            let ran = run_with(folder.path(), &["invert", "--states", "states.safetensors", "--tap", tap]);
+            // Columns without names need one first.
+            let unnamed = ran.status == 2 && ran.err.contains("without naming them");
+            assert!(ran.status == 1 || unnamed && tap != "auto", "{right} {tap}: {}{}", ran.out, ran.err);
+            assert!(unnamed || ran.err.contains(right), "{right} {tap}: {}", ran.err);
         }
     }
 }
