@@ -4,8 +4,8 @@
 #   benches/gpu/build.sh CARRY              # needs cargo, cc, nm, strip and xz; about 25 minutes of processor time the first time
 #   benches/gpu/build.sh CARRY flex         # the same programs for a rehearsal on flex, or on wgpu: no stub, the usual target folder
 #
-# Writes CARRY/programs.tar.xz: the program, the tests of inject-models, inject-states, inject-collisions and inject-sipit, the
-# benchmark, and a stub library.
+# Writes CARRY/programs.tar.xz: the program, the benchmark, the tests of inject-models, and a stub library. The other tests are in
+# CARRY/tests.tar.xz. Two archives, because what is carried at once may be limited.
 #
 # The feature cuda-nvrtc compiles kernels from C++ by NVRTC. The crates of cubecl's LLVM are still linked, though nothing calls
 # them: their build scripts do nothing under DOCS_RS=1, so their symbols stay open, and the stub library, which is to be preloaded,
@@ -65,6 +65,12 @@ fi
 rm "$programs/symbols"
 # The tests look for their fixtures below the folder in which they were built.
 pwd > "$programs/root.txt"
-# One archive with a large dictionary: the programs are much alike.
-tar -C "$programs" -cf - . | xz -T1 --x86 --lzma2=preset=6,dict=512MiB > "$carry/programs.tar.xz"
+# packed NAME FILES...: an archive with a large dictionary, because the programs are much alike.
+packed() {
+    (cd "$programs" && tar -cf - "${@:2}") | xz -T1 --x86 --lzma2=preset=6,dict=512MiB > "$carry/$1.tar.xz"
+}
+tests=({sipit,collisions,states}-tests {models,sipit}-unit-tests)
+packed tests "${tests[@]}"
+(cd "$programs" && rm "${tests[@]}")
+packed programs .
 ls -l "$carry" "$programs"

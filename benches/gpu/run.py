@@ -19,6 +19,8 @@ import table
 # For everything.
 LIMIT = 570
 REPOSITORY = Path(__file__).resolve().parents[2]
+# Kept from run to run, as build outputs are.
+KERNELS = REPOSITORY / "target/kernels"
 PEERS = [sys.executable, "benches/peers/gpu.py"]
 # A step that prints more is stopped, and the middle of what it printed is cut out, because only so much comes back.
 MOST_PRINTED = 64 << 20
@@ -214,17 +216,23 @@ class Run:
                 return
 
 
+def extracted(archive, folder):
+    """Unpacks an archive, and returns why it could not be unpacked, or nothing."""
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter="data")
+    except (OSError, EOFError, lzma.LZMAError, tarfile.TarError) as error:
+        return [f"{archive} is not whole: {error}"]
+    return []
+
+
 def unpack(carry, work):
     """The folder of the programs, the library that is to be preloaded, if they were built with one, and what could not be unpacked.
     The steps that need that fail by themselves, and the others run."""
-    archive, failures = carry / "programs.tar.xz", []
-    if not archive.is_file():
-        return carry, None, failures
-    try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(work, filter="data")
-    except (OSError, EOFError, lzma.LZMAError, tarfile.TarError) as error:
-        failures.append(f"{archive} is not whole: {error}")
+    archives = [archive for archive in (carry / "programs.tar.xz", carry / "tests.tar.xz") if archive.is_file()]
+    if not archives:
+        return carry, None, []
+    failures = [failure for archive in archives for failure in extracted(archive, work)]
     try:
         # The tests look for their fixtures where they were built.
         root = Path((work / "root.txt").read_text().strip())
@@ -237,6 +245,35 @@ def unpack(carry, work):
         failures.append(f"no link to the fixtures, so tests that need them fail: {error}")
     stub = work / "libllvm_stub.so"
     return work, stub if stub.is_file() else None, failures
+
+
+def kernels(carry):
+    """The variable by which our programs keep compiled kernels: a step finds those of the steps before it, and those that `--compile`
+    packed. What could not be unpacked is compiled again."""
+    archive = carry / "kernels.tar.xz"
+    # A run before left more: which of them are the fastest.
+    failures = extracted(archive, KERNELS) if archive.is_file() and not KERNELS.exists() else []
+    return {"XDG_CACHE_HOME": str(KERNELS)}, failures
+
+
+def pack_kernels(carry):
+    with tarfile.open(carry / "kernels.tar.xz", "w:xz") as tar:
+        tar.add(KERNELS, arcname=".")
+
+
+def stand_in(cuda_path, work):
+    """The variables by which our programs run on the driver of stand_in.c, where nothing is computed. Its times decide nothing: every
+    kernel that might be the fastest is compiled, and none is kept as the fastest."""
+    source, headers = REPOSITORY / "benches/gpu/stand_in.c", Path(cuda_path) / "include"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-I", headers, "-o", work / "libcuda.so.1", source], check=True)
+    return {"CUBECL_AUTOTUNE_CACHE": "0", "CUBECL_AUTOTUNE_SHORT_CIRCUIT": "0", "CUBECL_THROUGHPUT_CACHE": "0"}
+
+
+def compiled(all_steps, programs):
+    """What of these steps runs on the stand-in: our own programs, with time enough to compile."""
+    names = os.listdir(programs)
+    ours = [(step, [command for command in step.commands if command[0] in names]) for step in all_steps]
+    return [dataclasses.replace(step, commands=commands, limit=24 * 3600) for step, commands in ours if commands]
 
 
 def cuda(homes):
@@ -261,11 +298,13 @@ def homes_of_cuda():
 
 def main():
     parser = argparse.ArgumentParser(prog="run.sh")
-    parser.add_argument("--rehearse", metavar="DEVICE", help="run small steps on this device, such as flex")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--rehearse", metavar="DEVICE", help="run small steps on this device, such as flex")
+    way.add_argument("--compile", action="store_true", help="compile the kernels of all steps, without a GPU, into CARRY")
     arguments = parser.parse_args()
     if not os.environ.get("OUT"):
         sys.exit("OUT is not set: expected a folder for results")
-    began, limit = time.monotonic(), float(os.environ.get("LIMIT", LIMIT))
+    began, limit = time.monotonic(), float(os.environ.get("LIMIT", "inf" if arguments.compile else LIMIT))
     most = float(os.environ.get("STEP_LIMIT", "inf"))
     device = arguments.rehearse or "cuda"
     chosen = wanted(steps(device, REHEARSED if arguments.rehearse else REAL), os.environ.get("STEPS", "").split())
@@ -275,13 +314,22 @@ def main():
     work = Path(tempfile.mkdtemp())
     try:
         programs, stub, failures = unpack(carry, work)
-        run = Run(out, programs, stub, device, cuda(homes_of_cuda()) if device == "cuda" else {})
-        for failure in failures:
+        ours, unusable = kernels(carry)
+        if device == "cuda":
+            ours |= cuda(homes_of_cuda())
+        if arguments.compile:
+            ours |= stand_in(ours["CUDA_PATH"], work)
+            ours["LD_LIBRARY_PATH"] = f"{work}:{ours['LD_LIBRARY_PATH']}"
+            chosen = compiled(chosen, programs)
+        run = Run(out, programs, stub, device, ours)
+        for failure in failures + unusable:
             run.note(failure)
         def cut_off(*_):
             if run.group:
                 run.stop()
             run.table()
+            if arguments.compile:
+                pack_kernels(carry)
             os._exit(143)
 
         signal.signal(signal.SIGTERM, cut_off)
@@ -295,6 +343,9 @@ def main():
             begin, allowed = time.monotonic(), step.limit + spare
             run.step(step, min(allowed, left, most))
             spare = max(allowed - (time.monotonic() - begin), 0.0)
+        if arguments.compile:
+            pack_kernels(carry)
+            return 0
         print(run.table())
         return 0 if table.is_passed(out) else 1
     finally:

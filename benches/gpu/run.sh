@@ -4,6 +4,7 @@
 #
 #   OUT=results benches/gpu/run.sh                      # on the machine with the GPU; carry/ is what build.sh wrote
 #   OUT=rehearsal benches/gpu/run.sh --rehearse flex      # the same steps, small, on another device
+#   OUT=compiled benches/gpu/run.sh --compile             # writes CARRY/kernels.tar.xz: the kernels, compiled without a GPU
 #
 # rehearse.py tests it with programs that fail in every way.
 #
@@ -13,7 +14,7 @@
 # | variable | meaning |
 # |---|---|
 # | OUT | the folder for results |
-# | CARRY | the folder with programs.tar.xz, or with the programs themselves [carry] |
+# | CARRY | the folder with programs.tar.xz, tests.tar.xz and kernels.tar.xz, or with the programs themselves [carry] |
 # | LIMIT | seconds for everything [570] |
 # | STEP_LIMIT | seconds for each step at most [its own limit, in run.py, and what the steps before it left of theirs] |
 # | STEPS | the steps to run, separated by spaces, each by a name in run.py [all] |

@@ -7,6 +7,8 @@ use std::{fmt, str::FromStr};
 use burn::tensor::Device;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use burn::tensor::Tensor;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+use burn_cubecl::cubecl::config::{CubeClRuntimeConfig, RuntimeConfig, cache::CacheConfig};
 
 /// The kind of a device, by the name of its backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,6 +72,18 @@ impl DeviceKind {
     }
 }
 
+/// Makes burn keep in the user's cache folder the kernels that it compiles and which of them it found to be the fastest. Without this,
+/// each run of the program would wait for both again. The folder in which the program runs has no say: burn would otherwise read a
+/// `cubecl.toml` there, and take kernels from its `target`.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn keep_kernels() {
+    let mut config = CubeClRuntimeConfig::default();
+    config.compilation.cache = true;
+    config.environment.path = CacheConfig::Global;
+    // A second device finds what the first one set.
+    CubeClRuntimeConfig::try_set(config.override_from_env());
+}
+
 #[cfg(feature = "cuda")]
 fn look_for_library(kind: DeviceKind, names: &[&str]) -> Result<(), DeviceError> {
     // SAFETY: the driver's own library, whose initialisers are what any CUDA program runs first.
@@ -87,6 +101,7 @@ fn tried(
     kind: DeviceKind,
     open: impl FnOnce() -> Device + std::panic::UnwindSafe,
 ) -> Result<Device, DeviceError> {
+    keep_kernels();
     // A runtime may fail on a thread of its own, and what arrives here is only that this thread is gone: the first failure says why.
     let first: Arc<Mutex<Option<String>>> = Arc::default();
     let told = Arc::clone(&first);

@@ -8,7 +8,7 @@ use std::{
     any::Any,
     panic,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, channel},
     },
@@ -26,7 +26,7 @@ use crate::output::note;
 /// The time between two looks for a signal.
 const LOOK: Duration = Duration::from_millis(100);
 
-static SIGNAL: Mutex<Option<Arc<AtomicUsize>>> = Mutex::new(None);
+static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 static ADVICE: Mutex<Option<&'static str>> = Mutex::new(None);
 
 /// The payload that unwinds an interrupted run.
@@ -51,22 +51,25 @@ pub(crate) fn install() {
     if let Err(error) = flag::register(signal_hook::consts::SIGXFSZ, Arc::default()) {
         note(&format!("a file that grows beyond its limit ends the program: {error}"));
     }
-    *SIGNAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(signal);
+    // The program begins to listen once.
+    let _ = SIGNAL.set(signal);
 }
 
 /// Says how an interrupted run can be continued.
 pub(crate) fn advise(advice: &'static str) {
-    *ADVICE.lock().unwrap_or_else(PoisonError::into_inner) = Some(advice);
+    *advice_lock() = Some(advice);
+}
+
+fn advice_lock() -> MutexGuard<'static, Option<&'static str>> {
+    ADVICE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says how a run can be continued that is interrupted during this part of it.
 #[cfg(feature = "hub")]
 pub(crate) fn advising<T>(advice: &'static str, part: impl FnOnce() -> T) -> T {
-    let exchange =
-        |advice| std::mem::replace(&mut *ADVICE.lock().unwrap_or_else(PoisonError::into_inner), advice);
-    let before = exchange(Some(advice));
+    let before = advice_lock().replace(advice);
     let done = part();
-    exchange(before);
+    *advice_lock() = before;
     done
 }
 
@@ -93,8 +96,7 @@ pub(crate) fn at_once<T>(part: impl FnOnce() -> T) -> T {
 
 /// The signal that asked for an end, if one did.
 fn signal() -> Option<usize> {
-    let signal = SIGNAL.lock().unwrap_or_else(PoisonError::into_inner);
-    signal.as_ref().map(|signal| signal.load(Ordering::Relaxed)).filter(|&number| number != 0)
+    SIGNAL.get().map(|signal| signal.load(Ordering::Relaxed)).filter(|&number| number != 0)
 }
 
 /// Ends the run if a signal asked for it.
@@ -126,10 +128,7 @@ pub(crate) fn report(payload: &(dyn Any + Send)) -> Option<u8> {
 
 /// Says how the run can be continued.
 fn say() {
-    let advice = ADVICE
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .unwrap_or("nothing was kept, and the same command begins again");
+    let advice = advice_lock().unwrap_or("nothing was kept, and the same command begins again");
     note(&format!("interrupted: {advice}"));
 }
 

@@ -24,7 +24,7 @@ use crate::{
     output::{note, say},
     progress::Meter,
     random_tokens::RandomTokens,
-    table::{Cell, Table},
+    table::{Cell, Table, rows},
 };
 
 /// Make lenses, with which a prompt is recovered in little more than one forward pass
@@ -146,12 +146,12 @@ fn table(lenses: &[Lens]) -> Table {
         "The true token among the lens's choices, at {} held-out positions",
         number::count(positions)
     );
-    let mut table = Table::new(title, &["tap", "first choice", "first 16", "rank"]);
-    for about in lenses.iter().map(Lens::info) {
-        let [first, among] = [about.held_out_top_1, about.held_out_top_16].map(Cell::Share);
-        table.push([Cell::of(about.tap), first, among, about.rank.into()]);
-    }
-    table
+    rows(title, lenses.iter().map(Lens::info)).columns([
+        ("tap", &|about| Cell::of(about.tap)),
+        ("first choice", &|about| Cell::Share(about.held_out_top_1)),
+        ("first 16", &|about| Cell::Share(about.held_out_top_16)),
+        ("rank", &|about| about.rank.into()),
+    ])
 }
 
 fn builder(options: &Options, model: &LoadedModel) -> Result<LensBuilder, Failure> {

@@ -20,7 +20,6 @@ mod invert;
 mod inverter;
 mod lens;
 mod lenses;
-mod median;
 mod number;
 mod options;
 mod outcome;
@@ -32,6 +31,7 @@ mod random_tokens;
 #[cfg(test)]
 mod schema;
 mod sizes;
+mod spread;
 mod study;
 mod table;
 mod text_file;

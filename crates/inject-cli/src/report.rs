@@ -185,9 +185,7 @@ mod tests {
             "f",
             Figure::new("t", Axis::linear("x"), Axis::linear("y")).with("s", Mark::Dots, [(1.0, 2.0)]),
         );
-        let mut table = Table::new("", &["a"]);
-        table.push([1_usize.into()]);
-        report.table("t", table);
+        report.table("t", crate::table::rows("", [1_usize]).columns([("a", &|&count| count.into())]));
         let html = report.html().unwrap();
         for part in ["A &lt;study>", "<dt>Command<dd>inject", "inject 0.", "a &amp; b", "width=device-width"]
         {

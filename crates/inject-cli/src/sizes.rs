@@ -9,7 +9,7 @@ use crate::{
     options::room::BESIDE,
     outcome::{Failure, Outcome},
     output::say,
-    table::{Cell, Table},
+    table::{Cell, Table, rows},
 };
 
 /// Print how much memory and work models take, computed from their shapes
@@ -58,32 +58,19 @@ fn read(path: &Path) -> Result<(String, DecoderConfig), Failure> {
 }
 
 fn table(models: Vec<(String, DecoderConfig)>) -> Table {
-    let headings = [
-        "model",
-        "parameters",
-        "GB in bf16",
-        "GB in f32",
-        "machine, bf16",
-        "machine, f32",
-        "cache, kB a token",
-        "GFLOP a token",
-    ];
-    let mut table = Table::new("", &headings);
-    for (name, config) in models {
-        let bytes = |format: FloatFormat| config.n_parameters() as u64 * format.bytes() as u64;
-        let cache = config.cached_numbers_per_token() * FloatFormat::F32.bytes();
-        table.push([
-            Cell::Text(name),
-            Cell::Count(config.n_parameters() as u64),
-            Cell::Number(bytes(FloatFormat::Bf16) as f64 / GB),
-            Cell::Number(bytes(FloatFormat::F32) as f64 / GB),
-            Cell::Text(machine(bytes(FloatFormat::Bf16))),
-            Cell::Text(machine(bytes(FloatFormat::F32))),
-            Cell::Number(cache as f64 / 1e3),
-            Cell::Number(config.flops_per_token(Tap::FinalNorm) / 1e9),
-        ]);
-    }
-    table
+    let bytes =
+        |config: &DecoderConfig, format: FloatFormat| config.n_parameters() as u64 * format.bytes() as u64;
+    let cache = |config: &DecoderConfig| config.cached_numbers_per_token() * FloatFormat::F32.bytes();
+    rows("", models).columns([
+        ("model", &|(name, _)| Cell::of(name)),
+        ("parameters", &|(_, config)| config.n_parameters().into()),
+        ("GB in bf16", &|(_, config)| Cell::Number(bytes(config, FloatFormat::Bf16) as f64 / GB)),
+        ("GB in f32", &|(_, config)| Cell::Number(bytes(config, FloatFormat::F32) as f64 / GB)),
+        ("machine, bf16", &|(_, config)| Cell::Text(machine(bytes(config, FloatFormat::Bf16)))),
+        ("machine, f32", &|(_, config)| Cell::Text(machine(bytes(config, FloatFormat::F32)))),
+        ("cache, kB a token", &|(_, config)| Cell::Number(cache(config) as f64 / 1e3)),
+        ("GFLOP a token", &|(_, config)| Cell::Number(config.flops_per_token(Tap::FinalNorm) / 1e9)),
+    ])
 }
 
 /// The smallest machine whose memory holds some bytes of weights and the other memory of a run.

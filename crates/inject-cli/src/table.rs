@@ -25,18 +25,30 @@ pub enum Cell {
     Missing,
 }
 
+/// The things that the rows of a table are about, before its columns are known.
+pub(crate) struct Rows<R> {
+    title: String,
+    about: Vec<R>,
+}
+
+/// Begins a table with a row for each of these things.
+pub(crate) fn rows<R>(title: impl Into<String>, about: impl IntoIterator<Item = R>) -> Rows<R> {
+    Rows { title: title.into(), about: about.into_iter().collect() }
+}
+
+impl<R> Rows<R> {
+    /// Makes the table. A column is its heading, and the cell in the row of each thing.
+    pub(crate) fn columns<const N: usize>(self, columns: [(&'static str, &dyn Fn(&R) -> Cell); N]) -> Table {
+        let row = |about: &R| columns.iter().map(|(_, cell)| cell(about)).collect();
+        Table {
+            title: self.title,
+            headings: columns.iter().map(|(heading, _)| *heading).collect(),
+            rows: self.about.iter().map(row).collect(),
+        }
+    }
+}
+
 impl Table {
-    /// Creates a table without rows.
-    pub fn new(title: impl Into<String>, headings: &[&'static str]) -> Self {
-        Table { title: title.into(), headings: headings.to_vec(), rows: Vec::new() }
-    }
-
-    /// Adds a row: a cell for each heading.
-    pub fn push<const N: usize>(&mut self, cells: [Cell; N]) {
-        debug_assert_eq!(N, self.headings.len());
-        self.rows.push(cells.into());
-    }
-
     /// Columns side by side, numbers flush right, under the title.
     pub fn text(&self) -> String {
         let shown: Vec<Vec<String>> =
@@ -169,10 +181,12 @@ mod tests {
     use super::*;
 
     fn table() -> Table {
-        let mut table = Table::new("Distances", &["tap", "pairs", "least margin"]);
-        table.push([Cell::of("block-1"), 4_498_500_u64.into(), 0.74127.into()]);
-        table.push([Cell::of("a, \"b\" <c>"), 1_usize.into(), Cell::Missing]);
-        table
+        let taps = [("block-1", 4_498_500_u64, Some(0.74127)), ("a, \"b\" <c>", 1, None)];
+        rows("Distances", taps).columns([
+            ("tap", &|(tap, _, _)| Cell::of(tap)),
+            ("pairs", &|&(_, pairs, _)| pairs.into()),
+            ("least margin", &|&(_, _, margin)| margin.into()),
+        ])
     }
 
     #[test]

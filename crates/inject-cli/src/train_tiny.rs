@@ -10,17 +10,20 @@ mod shape;
 mod text;
 mod training;
 
-use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
+use std::{io::Write, num::NonZeroUsize, path::PathBuf, time::Instant};
 
 use clap::Args;
-use inject_sipit::models::{DecoderConfig, Family, FloatFormat, Model, Origin};
+use inject_sipit::{
+    burn::tensor::Device,
+    models::{DecoderConfig, Family, FloatFormat, Model, Origin},
+};
 
 use crate::{
     number::{count, seconds},
     options::{DeviceOptions, OutputFolder},
     outcome::{Failure, Outcome},
     output::say,
-    unfinished::Unfinished,
+    unfinished::write_together,
 };
 use measure::{continuation, held_out_losses};
 use shape::config_json;
@@ -38,7 +41,7 @@ Examples:
   inject invert --model tiny"
 )]
 pub(crate) struct Options {
-    /// The folder for the checkpoint: new or empty
+    /// The folder for the checkpoint: new, empty, or left by a killed run of this command
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// The number of steps that the optimiser takes
@@ -75,7 +78,7 @@ pub(crate) struct Options {
 ///
 /// [`Failure`] if the options do not fit together, or something cannot be computed or written.
 pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
-    let Options { width, heads, learning_rate, seed, .. } = *options;
+    let Options { width, heads, learning_rate, .. } = *options;
     if !width.get().is_multiple_of(heads.get()) {
         return Err(Failure::usage(format!("--width {width} is not a multiple of --heads {heads}")));
     }
@@ -85,9 +88,31 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
         )));
     }
     let device = options.device.open()?;
-    let folder = OutputFolder::open_empty(&options.out)?;
+    let folder = OutputFolder::open(&options.out)?;
     let files = ["tokenizer.json", "config.json", "model.safetensors", "README.md"];
-    let unfinished = Unfinished::new(files.map(|name| folder.path().join(name)).to_vec());
+    let model = write_together(
+        &folder,
+        &files,
+        |name| files.contains(&name),
+        |readme| make(options, &device, &folder, readme),
+    )?;
+    folder.record("README.md");
+    for prompt in ["One morning", "def count"] {
+        say(&format!("---\n{}", continuation(&model, prompt, 160)?));
+    }
+    say("---");
+    say(&folder.summary());
+    Ok(Outcome::Complete)
+}
+
+/// Trains the model, writes its files into the folder, and describes them. Returns what was written, loaded again.
+fn make(
+    options: &Options,
+    device: &Device,
+    folder: &OutputFolder,
+    description: &mut impl Write,
+) -> Result<Model, Failure> {
+    let seed = options.seed;
     let begin = Instant::now();
 
     let tokenizer = learn_vocabulary(seed)?;
@@ -103,18 +128,13 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     let took = seconds(begin.elapsed().as_secs_f64());
 
     // From here on only what was written counts.
-    let model = Model::load(Origin::of_folder(folder.path()), FloatFormat::F32, &device)?;
+    let model = Model::load(Origin::of_folder(folder.path()), FloatFormat::F32, device)?;
     let losses = held_out_losses(&model.decoder, seed + 1, &tokenizer)?;
     let figures = format!("{} parameters; held-out loss {losses}", count(config.n_parameters()));
     say(&format!("{figures}; took {took}"));
-    folder.write("README.md", readme(options, &figures))?;
-    unfinished.finished();
-    for prompt in ["One morning", "def count"] {
-        say(&format!("---\n{}", continuation(&model, prompt, 160)?));
-    }
-    say("---");
-    say(&folder.summary());
-    Ok(Outcome::Complete)
+    let path = folder.path().join("README.md");
+    description.write_all(readme(options, &figures).as_bytes()).map_err(Failure::io("write", &path))?;
+    Ok(model)
 }
 
 /// The description of the folder, in five lines.

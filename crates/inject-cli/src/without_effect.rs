@@ -8,175 +8,110 @@ use crate::{options::PolicyKind, outcome::Failure};
 
 /// The need of some options.
 struct Rule {
-    /// The commands that it holds for. None means all of them.
-    commands: &'static [&'static str],
+    /// The commands that it holds for, separated by spaces. None means all of them.
+    commands: &'static str,
     options: Options,
     /// The condition under which they have an effect, in words.
     needs: &'static str,
     is_met: fn(Given<'_>) -> bool,
 }
 
+/// Ids of options, separated by spaces.
 enum Options {
-    These(&'static [&'static str]),
-    AllBut(&'static [&'static str]),
+    These(&'static str),
+    AllBut(&'static str),
 }
 use Options::{AllBut, These};
 
+const fn rule(
+    commands: &'static str,
+    options: Options,
+    needs: &'static str,
+    is_met: fn(Given<'_>) -> bool,
+) -> Rule {
+    Rule { commands, options, needs, is_met }
+}
+
 const RULES: &[Rule] = &[
-    Rule {
-        commands: &[],
-        options: These(&["field", "skip"]),
-        needs: "--prompts",
-        is_met: |given| given.has("prompts"),
-    },
-    Rule {
-        commands: &["extract"],
-        options: These(&["prompt_seed"]),
-        needs: "--generate",
-        is_met: |given| given.has("generate"),
-    },
-    Rule {
-        commands: &["collisions", "exhaustive", "margins", "precision", "stress"],
-        options: These(&["prompt_seed"]),
-        needs: "generated text, without --prompts and --prompt-ids",
-        is_met: |given| !given.has_prompts(),
-    },
-    Rule {
-        commands: &["depth", "compare-policies"],
-        options: These(&["prompt_seed"]),
-        needs: "generated text or random tokens, without --prompts and --prompt-ids or with --random above 0",
-        is_met: |given| !given.has_prompts() || given.values("random") != ["0"],
-    },
-    Rule {
-        commands: &["depth"],
-        options: These(&["margin_rivals"]),
-        needs: "--noise-share",
-        is_met: |given| given.has("noise_share"),
-    },
-    Rule {
-        commands: &["depth"],
-        options: These(&["skip_checksums"]),
-        needs: "--lens",
-        is_met: |given| given.has("lens"),
-    },
-    Rule {
-        commands: &["compare-policies"],
-        options: These(&["seed"]),
-        needs: "random, gradient, gradient-released or hard-prompts among --policies",
-        is_met: |given| {
+    rule("", These("field skip"), "--prompts", |given| given.has("prompts")),
+    rule("extract", These("prompt_seed"), "--generate", |given| given.has("generate")),
+    rule(
+        "collisions exhaustive margins precision stress",
+        These("prompt_seed"),
+        "generated text, without --prompts and --prompt-ids",
+        |given| !given.has_prompts(),
+    ),
+    rule(
+        "depth compare-policies",
+        These("prompt_seed"),
+        "generated text or random tokens, without --prompts and --prompt-ids or with --random above 0",
+        |given| !given.has_prompts() || given.values("random") != ["0"],
+    ),
+    rule("depth", These("margin_rivals"), "--noise-share", |given| given.has("noise_share")),
+    rule("depth", These("skip_checksums"), "--lens", |given| given.has("lens")),
+    rule(
+        "compare-policies",
+        These("seed"),
+        "random, gradient, gradient-released or hard-prompts among --policies",
+        |given| {
             let named = given.values("policies");
             let draws = |name: &String| PolicyKind::from_str(name, false).is_ok_and(PolicyKind::draws);
             named.is_empty() || named.iter().any(draws)
         },
-    },
-    Rule {
-        commands: &["invert"],
-        options: AllBut(&["merge", "out", "json"]),
-        needs: "a run without --merge, which only puts results together",
-        is_met: |given| !given.has("merge"),
-    },
-    Rule {
-        commands: &["extract"],
-        options: AllBut(&["merge", "out"]),
-        needs: "a run without --merge, which only puts states together",
-        is_met: |given| !given.has("merge"),
-    },
-    Rule {
-        commands: &["invert"],
-        options: These(&[
-            "column",
-            "tensor",
-            "axes",
-            "row",
-            "prefix_ids",
-            "prefix",
-            "missing",
-            "order",
-            "coordinates",
-            "chat_template",
-            "share",
-        ]),
-        needs: "--states",
-        is_met: |given| given.has("states"),
-    },
-    Rule {
-        commands: &["invert"],
-        options: These(&["out"]),
-        needs: "--states or --merge",
-        is_met: |given| given.has("states") || given.has("merge"),
-    },
-    Rule {
-        commands: &["invert"],
-        options: These(&["skip_checksums"]),
-        needs: "--states with a store, or --lens",
-        is_met: |given| given.has("states") || given.has("lens"),
-    },
-    Rule {
-        commands: &["invert"],
-        options: These(&["system"]),
-        needs: "--chat-template",
-        is_met: |given| given.has("chat_template"),
-    },
-    Rule {
-        commands: &["invert"],
-        options: These(&["tap"]),
-        needs: "--states to be found from, where it is auto",
-        is_met: |given| given.has("states") || given.values("tap") != ["auto"],
-    },
-    Rule {
-        commands: &["invert"],
-        options: These(&["policy", "lens", "snap", "seed"]),
-        needs: "rows in a known order: --order shuffled has a search of its own",
-        is_met: |given| given.values("order") != ["shuffled"],
-    },
-    Rule {
-        commands: &["precision"],
-        options: These(&["pairs_of"]),
-        needs: "--parts formats",
-        is_met: |given| given.has_part(&["formats"]),
-    },
-    Rule {
-        commands: &["precision"],
-        options: These(&["count", "every", "directions", "dimensions"]),
-        needs: "--parts decoding",
-        is_met: |given| given.has_part(&["decoding"]),
-    },
-    Rule {
-        commands: &["precision"],
-        options: These(&["whole", "whole_taps", "noise", "lens", "rivals", "max_candidates"]),
-        needs: "--parts recovery",
-        is_met: |given| given.has_part(&["recovery"]),
-    },
-    Rule {
-        commands: &["precision"],
-        options: These(&["taps"]),
-        needs: "--parts formats or decoding, where --whole-taps names those of recovery",
-        is_met: |given| given.has_part(&["formats", "decoding"]) || !given.has("whole_taps"),
-    },
-    Rule {
-        commands: &["training"],
-        options: These(&["steps", "probes"]),
-        needs: "--parts training",
-        is_met: |given| given.has_part(&["training"]),
-    },
-    Rule {
-        commands: &["training"],
-        options: These(&["width", "layers", "windows"]),
-        needs: "--parts training or degenerate",
-        is_met: |given| given.has_part(&["training", "degenerate"]),
-    },
-    Rule {
-        commands: &["training"],
-        options: These(&["count"]),
-        needs: "--parts training or random",
-        is_met: |given| given.has_part(&["training", "random"]),
-    },
-    Rule {
-        commands: &["training"],
-        options: These(&["widths", "depths"]),
-        needs: "--parts random",
-        is_met: |given| given.has_part(&["random"]),
-    },
+    ),
+    rule(
+        "invert",
+        AllBut("merge out json"),
+        "a run without --merge, which only puts results together",
+        |given| !given.has("merge"),
+    ),
+    rule("extract", AllBut("merge out"), "a run without --merge, which only puts states together", |given| {
+        !given.has("merge")
+    }),
+    rule(
+        "invert",
+        These("column tensor axes row prefix_ids prefix missing order coordinates chat_template share"),
+        "--states",
+        |given| given.has("states"),
+    ),
+    rule("invert", These("out"), "--states or --merge", |given| given.has("states") || given.has("merge")),
+    rule("invert", These("skip_checksums"), "--states with a store, or --lens", |given| {
+        given.has("states") || given.has("lens")
+    }),
+    rule("invert", These("system"), "--chat-template", |given| given.has("chat_template")),
+    rule("invert", These("tap"), "--states to be found from, where it is auto", |given| {
+        given.has("states") || given.values("tap") != ["auto"]
+    }),
+    rule(
+        "invert",
+        These("policy lens snap seed"),
+        "rows in a known order: --order shuffled has a search of its own",
+        |given| given.values("order") != ["shuffled"],
+    ),
+    rule("precision", These("pairs_of"), "--parts formats", |given| given.has_part(&["formats"])),
+    rule("precision", These("count every directions dimensions"), "--parts decoding", |given| {
+        given.has_part(&["decoding"])
+    }),
+    rule(
+        "precision",
+        These("whole whole_taps noise lens rivals max_candidates"),
+        "--parts recovery",
+        |given| given.has_part(&["recovery"]),
+    ),
+    rule(
+        "precision",
+        These("taps"),
+        "--parts formats or decoding, where --whole-taps names those of recovery",
+        |given| given.has_part(&["formats", "decoding"]) || !given.has("whole_taps"),
+    ),
+    rule("training", These("steps probes"), "--parts training", |given| given.has_part(&["training"])),
+    rule("training", These("width layers windows"), "--parts training or degenerate", |given| {
+        given.has_part(&["training", "degenerate"])
+    }),
+    rule("training", These("count"), "--parts training or random", |given| {
+        given.has_part(&["training", "random"])
+    }),
+    rule("training", These("widths depths"), "--parts random", |given| given.has_part(&["random"])),
 ];
 
 /// The options of one command that stand on the command line.
@@ -207,12 +142,16 @@ impl Given<'_> {
 
 impl Rule {
     fn holds_for(&self, command: &str, option: &Arg) -> bool {
-        let id = option.get_id().as_str();
-        let is_among = match self.options {
-            These(options) => options.contains(&id),
-            AllBut(others) => !others.contains(&id),
+        let is_listed = |ids: &str| ids.split(' ').any(|id| option.get_id() == id);
+        let is_meant = match self.options {
+            These(options) => is_listed(options),
+            AllBut(others) => !is_listed(others),
         };
-        is_among && (self.commands.is_empty() || self.commands.contains(&command))
+        is_meant && self.is_about(command)
+    }
+
+    fn is_about(&self, command: &str) -> bool {
+        self.commands.is_empty() || self.commands.split(' ').any(|own| own == command)
     }
 }
 
@@ -255,22 +194,17 @@ mod tests {
         let program = Cli::command();
         let commands = commands(&program);
         for rule in RULES {
-            for name in rule.commands {
-                assert!(commands.iter().any(|command| command.get_name() == *name), "{name}");
+            let names = rule.commands.split(' ').filter(|name| !name.is_empty());
+            for name in names.clone() {
+                assert!(commands.iter().any(|command| command.get_name() == name), "{name}");
             }
             let (These(options) | AllBut(options)) = rule.options;
-            for option in options {
-                let concerned = commands.iter().filter(|command| {
-                    rule.commands.is_empty() || rule.commands.contains(&command.get_name())
-                });
-                let has = |command: &&Command| command.get_arguments().any(|own| own.get_id() == *option);
-                let having: Vec<bool> = concerned.map(has).collect();
-                let expected = if rule.commands.is_empty() { 1 } else { having.len() };
-                assert!(
-                    having.into_iter().filter(|has| *has).count() >= expected,
-                    "{option}: {}",
-                    rule.needs
-                );
+            for option in options.split(' ') {
+                let concerned = commands.iter().filter(|command| rule.is_about(command.get_name()));
+                let has = |command: &&&Command| command.get_arguments().any(|own| own.get_id() == option);
+                let having = concerned.clone().filter(has).count();
+                let expected = if names.clone().count() == 0 { 1 } else { concerned.count() };
+                assert!(having >= expected, "{option}: {}", rule.needs);
             }
         }
     }

@@ -14,6 +14,7 @@ mod identity;
 mod instead;
 mod known_hashes;
 mod lfs;
+mod other_format;
 mod pytorch;
 mod quantised;
 mod restored;
@@ -44,6 +45,7 @@ pub use self::{
     header::{Header, HeaderError, LONGEST_HEADER, StoredTensor},
     instead::Instead,
     known_hashes::KnownHashes,
+    other_format::OtherFormat,
     shard_index::{ShardIndex, ShardIndexError},
 };
 pub(crate) use self::{

@@ -6,9 +6,6 @@
 mod config_problem;
 mod tensor_fault;
 
-#[cfg(test)]
-mod chains;
-
 use std::{
     error::Error,
     path::{Path, PathBuf},
@@ -20,7 +17,7 @@ use self::config_problem::listed;
 pub use self::tensor_fault::TensorFault;
 
 use crate::{
-    checkpoint::{AdapterError, Damage, Instead},
+    checkpoint::{AdapterError, Damage, Instead, OtherFormat},
     families::Family,
     format::{NumberFormat, UnknownFormat},
     note::causes,
@@ -190,6 +187,14 @@ pub enum ModelError {
         path: PathBuf,
         /// The contradiction in the file.
         source: Damage,
+    },
+    /// A weight file is of another format than its name says.
+    #[error("{} is {found}", path.display())]
+    OtherFormat {
+        /// Path of the weight file.
+        path: PathBuf,
+        /// The format that its first bytes show.
+        found: OtherFormat,
     },
     /// A shard named by the index does not exist.
     #[error(

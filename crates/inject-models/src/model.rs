@@ -95,6 +95,7 @@ impl Model {
                     | Note::UnusableTokenizer { .. }
                     | Note::PartsReplaced { .. }
                     | Note::OtherTokenizerClass { .. }
+                    | Note::OwnTokenizerCode { .. }
             )
         });
         self.notes.extend(tokenizer.notes());

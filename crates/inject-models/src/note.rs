@@ -86,6 +86,12 @@ pub enum Note {
         /// The name of the class in transformers.
         class: String,
     },
+    /// The tokenizer has a class in code of its own (`auto_map`), which is not run. It is read as transformers reads it where that code is
+    /// not trusted.
+    OwnTokenizerCode {
+        /// The class, as `module.Class`.
+        class: String,
+    },
     /// An adapter has factors of modules that its settings do not select. They do not change, as in PEFT.
     UnselectedModules {
         /// The paths of these modules.
@@ -184,6 +190,11 @@ impl fmt::Display for Note {
             Note::OtherTokenizerClass { class } => write!(
                 f,
                 "texts have the ids that the tokenizer's own file gives them; those of transformers' {class} may be others"
+            ),
+            Note::OwnTokenizerCode { class } => write!(
+                f,
+                "tokenizer_config.json names code of the tokenizer's own (auto_map: {class}), which is not run: texts have the ids that its \
+                 files give them"
             ),
             Note::UnselectedModules { modules } => {
                 f.write_str("the adapter's tensors of ")?;

@@ -15,6 +15,7 @@ mod place;
 mod sentence_piece;
 mod settled;
 mod special;
+mod versioned;
 
 use std::{
     fs::File,
@@ -24,7 +25,7 @@ use std::{
 };
 
 use self::{beside::Beside, files::TokenizerFiles};
-pub(crate) use self::{files::has_tiktoken, place::advice};
+pub(crate) use self::{files::has_tiktoken, place::advice, versioned::versioned_file};
 pub use self::{limits::TokenizerLimit, place::NoTokenizerHere, sentence_piece::SentencePieceError};
 use crate::{
     checkpoint::{Gguf, refuse_pointer},
@@ -76,7 +77,7 @@ impl std::str::FromStr for Bos {
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     hash: String,
-    note: Option<Note>,
+    notes: Vec<Note>,
     stated_bos: StatedBos,
     /// The file that errors name.
     path: PathBuf,
@@ -133,9 +134,9 @@ impl Tokenizer {
         bos_token_id: Option<u32>,
         config_path: &Path,
     ) -> Self {
-        let Built { tokenizer: inner, hash, note, stated_bos } = built;
+        let Built { tokenizer: inner, hash, notes, stated_bos } = built;
         let (path, config_path) = (path.to_owned(), config_path.to_owned());
-        Tokenizer { inner, hash, note, stated_bos, path, vocab_size, bos_token_id, config_path }
+        Tokenizer { inner, hash, notes, stated_bos, path, vocab_size, bos_token_id, config_path }
     }
 
     /// Facts that a user should know about the tokenizer.
@@ -157,7 +158,7 @@ impl Tokenizer {
         // A file that says so and names no BOS means whatever token the tokenizer itself puts before a text.
         let added = begins_with_bos || (bos.is_none() && *says == Some(true) && self.puts_a_token_before());
         let other = says.filter(|says| *says != added).map(|_| Note::OtherBos { added });
-        self.note.clone().into_iter().chain(beyond).chain(other).collect()
+        self.notes.iter().cloned().chain(beyond).chain(other).collect()
     }
 
     /// Returns whether the tokenizer puts a token before a text.
@@ -251,8 +252,8 @@ impl Tokenizer {
 pub(crate) struct Built {
     tokenizer: tokenizers::Tokenizer,
     hash: String,
-    /// A way in which it differs from its file.
-    note: Option<Note>,
+    /// The ways in which it differs from its file, and from what transformers makes of that.
+    notes: Vec<Note>,
     stated_bos: StatedBos,
 }
 
@@ -266,15 +267,15 @@ struct StatedBos {
 
 impl Built {
     pub(crate) fn new(tokenizer: tokenizers::Tokenizer, hash: String) -> Self {
-        Built { tokenizer, hash, note: None, stated_bos: StatedBos::default() }
+        Built { tokenizer, hash, notes: Vec::new(), stated_bos: StatedBos::default() }
     }
 
     /// Adds the settings of the files beside it that hold for tokenizers of every kind.
     fn with(mut self, beside: &Beside) -> Self {
-        let splits = beside.flag("split_special_tokens").unwrap_or_default();
-        self.tokenizer.set_encode_special_tokens(splits);
+        self.tokenizer.set_encode_special_tokens(beside.flag("split_special_tokens").unwrap_or_default());
         let token = beside.token("bos_token").map(str::to_owned);
         self.stated_bos = StatedBos { added: beside.flag("add_bos_token"), token };
+        self.notes.extend(beside.own_code().map(|class| Note::OwnTokenizerCode { class: class.to_owned() }));
         self
     }
 }

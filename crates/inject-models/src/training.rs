@@ -147,8 +147,7 @@ mod tests {
 
     #[test]
     fn the_loss_of_windows_of_several_lengths_is_the_mean_over_their_tokens() {
-        for device in inject_testing::compiled() {
-            let decoder = decoder(&device);
+        for decoder in inject_testing::on_each(decoder) {
             let windows = [vec![1, 2, 3, 4, 5], vec![9, 8], vec![7, 7, 7]];
             let alone = windows.each_ref().map(|ids| value(next_token_loss(&decoder, &[ids]).unwrap()));
             let expected = (4.0 * alone[0] + alone[1] + 2.0 * alone[2]) / 7.0;
@@ -181,8 +180,7 @@ mod tests {
 
     #[test]
     fn the_loss_is_the_cross_entropy_of_the_logits() {
-        for device in inject_testing::compiled() {
-            let decoder = decoder(&device);
+        for decoder in inject_testing::on_each(decoder) {
             let ids = vec![1, 2, 3];
             let batch = TokenBatch::new(&[&ids[..2]]).unwrap();
             let logits = decoder.forward(&batch, &[], Logits::All).unwrap().logits.unwrap();
@@ -198,8 +196,7 @@ mod tests {
 
     #[test]
     fn parts_change_a_gradient_by_rounding_only() {
-        for device in inject_testing::compiled() {
-            let decoder = decoder(&device);
+        for decoder in inject_testing::on_each(decoder) {
             let windows = [vec![1, 2, 3, 4], vec![4, 3, 2], vec![5, 6, 7, 8, 9]].to_vec();
             let of_embedding = |parts: usize| {
                 let parts = NonZeroUsize::new(parts).unwrap();

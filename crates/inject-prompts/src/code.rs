@@ -13,7 +13,7 @@ mod values;
 
 use super::random::Random;
 use super::words::article;
-use values::quoted;
+use values::Value;
 
 const INDENT: &str = "    ";
 
@@ -40,34 +40,31 @@ struct Part {
 
 /// A function with one call and its computed value.
 struct Function {
-    import: Option<&'static str>,
     name: String,
     parameters: Vec<Parameter>,
     about: String,
     /// The statements of the body, not yet indented. Each line ends with a line feed.
     body: String,
-    returns: &'static str,
-    /// The value of the call with the parameters' values, as a literal.
-    value: String,
+    /// The value of the call with the parameters' values.
+    value: Value,
 }
 
 struct Parameter {
     name: String,
-    hint: &'static str,
-    value: String,
+    value: Value,
 }
 
 impl Parameter {
-    fn new(name: impl Into<String>, hint: &'static str, value: impl Into<String>) -> Self {
-        Self { name: name.into(), hint, value: value.into() }
+    fn new(name: impl Into<String>, value: Value) -> Self {
+        Self { name: name.into(), value }
     }
 
     fn number(name: &str, value: i64) -> Self {
-        Self::new(name, "int", value.to_string())
+        Self::new(name, Value::number(value))
     }
 
     fn text(name: &str, value: &str) -> Self {
-        Self::new(name, "str", quoted(value))
+        Self::new(name, Value::text(value))
     }
 }
 
@@ -91,17 +88,29 @@ impl Function {
             1 => self.printed(random),
             _ => self.with_variables(random),
         };
-        Part { import: self.import, about: self.about, definition, statements }
+        Part { import: self.import(), about: self.about, definition, statements }
+    }
+
+    /// The import that the body needs.
+    fn import(&self) -> Option<&'static str> {
+        let imports = [
+            ("Counter(", "from collections import Counter"),
+            ("defaultdict(", "from collections import defaultdict"),
+            ("accumulate(", "from itertools import accumulate"),
+            ("math.", "import math"),
+            ("re.findall(", "import re"),
+        ];
+        imports.into_iter().find(|(used, _)| self.body.contains(used)).map(|(_, import)| import)
     }
 
     fn head(&self, random: &mut Random) -> String {
         let hints = random.chance(25);
         let write = |parameter: &Parameter| match hints {
-            true => format!("{}: {}", parameter.name, parameter.hint),
+            true => format!("{}: {}", parameter.name, parameter.value.hint),
             false => parameter.name.clone(),
         };
         let parameters: Vec<String> = self.parameters.iter().map(write).collect();
-        let arrow = if hints { format!(" -> {}", self.returns) } else { String::new() };
+        let arrow = if hints { format!(" -> {}", self.value.hint) } else { String::new() };
         format!("def {}({}){arrow}:\n", self.name, parameters.join(", "))
     }
 
@@ -110,24 +119,29 @@ impl Function {
             0..3 => String::new(),
             3 => format!("# {}\n", self.about),
             // A doctest shows strings in single quotes, and does not show None.
-            4..6 if !self.value.contains('"') && self.value != "None" => {
-                format!("\"\"\"{}\n\n>>> {}\n{}\n\"\"\"\n", self.about, self.call_with_values(), self.value)
+            4..6 if !self.value.literal.contains('"') && self.value.literal != "None" => {
+                format!(
+                    "\"\"\"{}\n\n>>> {}\n{}\n\"\"\"\n",
+                    self.about,
+                    self.call_with_values(),
+                    self.value.literal
+                )
             }
             _ => format!("\"\"\"{}\"\"\"\n", self.about),
         }
     }
 
     fn call_with_values(&self) -> String {
-        let values: Vec<&str> = self.parameters.iter().map(|p| p.value.as_str()).collect();
+        let values: Vec<&str> = self.parameters.iter().map(|p| p.value.literal.as_str()).collect();
         format!("{}({})", self.name, values.join(", "))
     }
 
     fn assertion(&self) -> String {
-        format!("assert {}\n", equation(&self.call_with_values(), &self.value))
+        format!("assert {}\n", equation(&self.call_with_values(), &self.value.literal))
     }
 
     fn printed(&self, random: &mut Random) -> String {
-        let note = if random.chance(60) { format!("  # {}", self.value) } else { String::new() };
+        let note = if random.chance(60) { format!("  # {}", self.value.literal) } else { String::new() };
         format!("print({}){note}\n", self.call_with_values())
     }
 
@@ -136,7 +150,7 @@ impl Function {
     fn with_variables(&self, random: &mut Random) -> String {
         let mut lines = String::new();
         for parameter in &self.parameters {
-            lines += &format!("{} = {}\n", parameter.name, parameter.value);
+            lines += &format!("{} = {}\n", parameter.name, parameter.value.literal);
         }
         let by_keyword = random.chance(20);
         let write = |parameter: &Parameter| match by_keyword {
@@ -148,11 +162,11 @@ impl Function {
         lines += &format!("{result} = {}({})\n", self.name, names.join(", "));
         lines += &match random.below(4) {
             0 => format!("print({result})\n"),
-            1 => format!("assert {}\n", equation(result, &self.value)),
-            2 => format!("print(\"{result}:\", {result})  # {}\n", self.value),
+            1 => format!("assert {}\n", equation(result, &self.value.literal)),
+            2 => format!("print(\"{result}:\", {result})  # {}\n", self.value.literal),
             _ => format!(
                 "if {}:\n    print(\"{}\")\nelse:\n    print(\"{}\", {result})\n",
-                equation(result, &self.value),
+                equation(result, &self.value.literal),
                 random.word("ok|as expected|correct|passed"),
                 random.word("wrong|unexpected|failed with|not expected:"),
             ),

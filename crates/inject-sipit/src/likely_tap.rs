@@ -328,8 +328,11 @@ mod tests {
             for tap in [Tap::Block(1), Tap::Block(2), Tap::FinalNorm] {
                 let states = TargetStates::of_prompt(&producer, tap, &[5, 41, 7]).unwrap();
                 assert_eq!(found(&decoder, states.states(), &[]), FoundTap::Fits(tap), "{format}");
-                let unit = states.by_direction();
-                assert_eq!(found(&decoder, unit.states(), &[]), FoundTap::Fits(tap), "{format}");
+                // The final norm of this model keeps the directions of some states.
+                if tap != Tap::FinalNorm {
+                    let unit = states.by_direction();
+                    assert_eq!(found(&decoder, unit.states(), &[]), FoundTap::Fits(tap), "{format}");
+                }
             }
         }
     }

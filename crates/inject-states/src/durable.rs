@@ -81,25 +81,26 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     replace_with(path, |out| out.write_all(bytes).map_err(FileError::of("write", path)))
 }
 
-/// As [`replace`], for contents that `write` produces piece by piece.
+/// As [`replace`], for contents that `write` produces piece by piece. Returns what `write` does.
 ///
 /// # Errors
 ///
 /// The error of `write`, or a [`FileError`]. The old contents remain.
-pub fn replace_with<E: From<FileError>>(
+pub fn replace_with<T, E: From<FileError>>(
     path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> Result<(), E>,
-) -> Result<(), E> {
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<T, E>,
+) -> Result<T, E> {
     let temporary = partial(path);
     let lock = lock_alone(&temporary)?;
     let file = lock.try_clone().map_err(FileError::of("create", &temporary))?;
     let mut out = BufWriter::new(file);
-    write(&mut out)?;
+    let written = write(&mut out)?;
     out.flush().map_err(FileError::of("write", &temporary))?;
     out.get_ref().sync_all().map_err(FileError::of("sync", &temporary))?;
     drop(out);
     rename(&temporary, path)?;
-    Ok(sync_folder(parent(path))?)
+    sync_folder(parent(path))?;
+    Ok(written)
 }
 
 /// Opens a file to replace its content, and locks it.
@@ -226,7 +227,7 @@ mod tests {
         replace(&path, b"old").unwrap();
         let error = replace_with(&path, |out| {
             out.write_all(b"half of the ne").unwrap();
-            Err(FileError::of("write", &path)(io::Error::other("no space")))
+            Err::<(), _>(FileError::of("write", &path)(io::Error::other("no space")))
         })
         .unwrap_err();
         assert_eq!(error.to_string(), format!("cannot write `{}`", path.display()));

@@ -8,8 +8,7 @@ use crate::corpus::{CorpusStudy, TapReport};
 
 /// Two corpus studies, compared tap by tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct BetweenModels {
     /// Names of the models, the first study's first.
@@ -21,8 +20,7 @@ pub struct BetweenModels {
 /// Two taps at the same share of their models' depths. The first number of each pair belongs to the first model, the second to
 /// the second.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Compared {
     /// The tap of each model.

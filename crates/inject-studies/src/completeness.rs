@@ -8,8 +8,7 @@ use serde_json::Value;
 /// The units of a study that a result contains. The result of one share, or of a merge that lacks a share, is incomplete.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Completeness {
     /// Whether the result contains every unit.
     pub complete: bool,

@@ -45,8 +45,7 @@ impl<'a> CorpusStates<'a> {
 
 /// The distances between the last states of many prompts at some taps, as [`corpus`] measures them.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct CorpusStudy {
     /// The model: a Hub id, or the name of a folder.
@@ -73,8 +72,7 @@ pub struct CorpusStudy {
 
 /// The distances and the noise of one tap.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct TapReport {
     /// The tap at which the states were read.
@@ -95,8 +93,7 @@ pub struct TapReport {
 
 /// Two prompts whose states are close.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct PromptPair {
     /// The distance of their states.

@@ -42,8 +42,7 @@ impl LengthOptions {
 
 /// The distances between prompts of equal lengths, as [`lengths`] measures them.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct LengthStudy {
     /// Each length; units that are not finished are missing.
@@ -55,8 +54,7 @@ pub struct LengthStudy {
 
 /// The distances between prompts of one length.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct AtLength {
     /// The number of tokens in each prompt.
@@ -73,8 +71,7 @@ pub struct AtLength {
 
 /// The smallest, mean and largest distance of all pairs of some rows, each computed directly in f64.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct DistanceSpread {
     /// The number of pairs of prompts.

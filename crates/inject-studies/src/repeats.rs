@@ -47,8 +47,7 @@ impl RepeatOptions {
 
 /// The distances between repetitions of single tokens, as [`repeats`] measures them.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct RepeatStudy {
     /// Whether the model has a table of learned positions. If not, positions matter through rotation at most.
@@ -64,8 +63,7 @@ pub struct RepeatStudy {
 
 /// The last states of `a`, `aa`, `aaa` and so on.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Repeats {
     /// The id of the repeated token.
@@ -78,8 +76,7 @@ pub struct Repeats {
 
 /// The distances between repetitions of one token at one tap.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct RepeatsAt {
     /// The tap at which the states were read.

@@ -47,6 +47,11 @@ pub fn compiled() -> Vec<Device> {
     devices
 }
 
+/// Makes something on each of these devices.
+pub fn on_each<T>(make: impl Fn(&Device) -> T) -> impl Iterator<Item = T> {
+    compiled().into_iter().map(move |device| make(&device))
+}
+
 /// Returns one device, for a test whose subject does not depend on the device: a file, a message, a count.
 ///
 /// # Panics

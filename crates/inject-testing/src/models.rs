@@ -10,6 +10,8 @@ use burn::tensor::Device;
 use inject_models::{Decoder, DecoderConfig, FloatFormat, Model, Origin, Tap, config::Span};
 use safetensors::SafeTensors;
 
+use crate::compiled;
+
 /// The fixtures on which the tests of the other crates run, one for each family.
 pub const FAMILIES: [&str; 12] = [
     "gpt2", "gpt-neo", "llama", "mistral", "gemma3", "phi4", "qwen2", "qwen3", "gemma2", "gpt-neox",
@@ -35,6 +37,21 @@ pub fn folder(name: &str) -> PathBuf {
 /// Panics if there is no such fixture.
 pub fn model(name: &str, device: &Device) -> Model {
     Model::load(Origin::of_folder(&folder(name)), FloatFormat::F32, device).unwrap()
+}
+
+/// Returns the fixtures of all families on all [`compiled`] devices, each with its name.
+pub fn decoders() -> impl Iterator<Item = (&'static str, Decoder)> {
+    on_every_device(|name, device| model(name, device).decoder)
+}
+
+/// As [`decoders`], with the weights of [`random`].
+pub fn random_decoders(seed: u64) -> impl Iterator<Item = (&'static str, Decoder)> {
+    on_every_device(move |name, device| random(name, seed, device))
+}
+
+fn on_every_device(make: impl Fn(&str, &Device) -> Decoder) -> impl Iterator<Item = (&'static str, Decoder)> {
+    let cases = compiled().into_iter().flat_map(|device| FAMILIES.map(|name| (name, device.clone())));
+    cases.map(move |(name, device)| (name, make(name, &device)))
 }
 
 /// Returns a decoder with a fixture's shape and random weights of standard deviation 0.2.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     depth::Kind,
     invert::{StageReport, VerdictName},
-    median::median,
+    spread::Spread,
 };
 
 /// A prompt that every policy was given, and the origin of its tokens.
@@ -145,36 +145,6 @@ impl Summary {
             out_of_budget: records.iter().filter(|record| record.out_of_budget).count(),
             verified_wrongly: records.iter().map(|record| record.verified_wrongly).sum(),
             records,
-        }
-    }
-}
-
-/// The mean, deviation, median and largest of some numbers, one for each prompt.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Spread {
-    /// The mean over all prompts.
-    pub(crate) mean: f64,
-    /// The standard deviation of the sample, with one less than the count in the denominator. Zero for a single number.
-    pub(crate) standard_deviation: f64,
-    /// The median over all prompts.
-    pub(crate) median: f64,
-    /// The largest of all prompts.
-    pub(crate) largest: f64,
-}
-
-impl Spread {
-    fn of(mut values: Vec<f64>) -> Self {
-        values.sort_by(f64::total_cmp);
-        let count = values.len();
-        let mean = values.iter().sum::<f64>() / count as f64;
-        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        Spread {
-            mean,
-            standard_deviation: (squares / count.saturating_sub(1).max(1) as f64).sqrt(),
-            median: median(&values),
-            largest: values[count - 1],
         }
     }
 }

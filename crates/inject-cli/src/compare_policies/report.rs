@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 use super::{
     contender::Contender,
     measured::Measured,
-    record::{Prompt, Record, Spread, Summary},
+    record::{Prompt, Record, Summary},
 };
 use crate::{
     depth::Kind,
     number::{self, counted, measured},
     plot::{Axis, Figure, Mark},
     report::Report,
-    table::{Cell, Table},
+    spread::Spread,
+    table::{Cell, Table, rows},
 };
 
 /// The conditions under which everything was measured.
@@ -121,71 +122,39 @@ impl Comparison {
 
     /// One line for each policy.
     fn table(&self) -> Table {
-        let headings = [
-            "policy",
-            "seconds mean",
-            "deviation",
-            "median",
-            "passes",
-            "recovered",
-            "right",
-            "candidates",
-            "vocabulary",
-            "out of budget",
-        ];
         let About { tap, model, tokens, .. } = &self.about;
         let title =
             format!("{} of {tokens} tokens at {tap} of {model}", counted(self.prompts.len(), "prompt"));
-        let mut table = Table::new(title, &headings);
-        for policy in &self.policies {
-            table.push([
-                Cell::of(policy.contender.label()),
-                policy.seconds.mean.into(),
-                policy.seconds.standard_deviation.into(),
-                policy.seconds.median.into(),
-                (policy.seconds.mean / self.about.forward_seconds).into(),
-                Cell::Share(policy.recovered),
-                Cell::Share(policy.right),
-                policy.candidates_per_token.mean.into(),
-                Cell::Share(policy.vocabulary_explored.mean),
-                policy.out_of_budget.into(),
-            ]);
-        }
-        table
+
+        rows(title, &self.policies).columns([
+            ("policy", &|policy| Cell::of(policy.contender.label())),
+            ("seconds mean", &|policy| policy.seconds.mean.into()),
+            ("deviation", &|policy| policy.seconds.standard_deviation.into()),
+            ("median", &|policy| policy.seconds.median.into()),
+            ("passes", &|policy| (policy.seconds.mean / self.about.forward_seconds).into()),
+            ("recovered", &|policy| Cell::Share(policy.recovered)),
+            ("right", &|policy| Cell::Share(policy.right)),
+            ("candidates", &|policy| policy.candidates_per_token.mean.into()),
+            ("vocabulary", &|policy| Cell::Share(policy.vocabulary_explored.mean)),
+            ("out of budget", &|policy| policy.out_of_budget.into()),
+        ])
     }
 
     /// One line for each policy and prompt.
     fn every_prompt(&self) -> Table {
-        let headings = [
-            "policy",
-            "prompt",
-            "kind",
-            "recovered",
-            "verified",
-            "verified wrongly",
-            "right",
-            "out of budget",
-            "seconds",
-            "begun",
-            "candidates",
-        ];
-        let mut table = Table::new("Every prompt", &headings);
-        for (policy, r) in self.records() {
-            table.push([
-                Cell::of(policy.contender.name()),
-                r.prompt.into(),
-                Cell::of(r.kind.name()),
-                Cell::of(r.recovered),
-                r.verified.into(),
-                r.verified_wrongly.into(),
-                r.right.into(),
-                Cell::of(r.out_of_budget),
-                r.seconds.into(),
-                r.begun.into(),
-                r.candidates.into(),
-            ]);
-        }
-        table
+        rows("Every prompt", self.records()).columns([
+            ("policy", &|(policy, _)| Cell::of(policy.contender.name())),
+            ("prompt", &|(_, r)| r.prompt.into()),
+            ("kind", &|(_, r)| Cell::of(r.kind.name())),
+            ("recovered", &|(_, r)| Cell::of(r.recovered)),
+            ("verified", &|(_, r)| r.verified.into()),
+            ("verified wrongly", &|(_, r)| r.verified_wrongly.into()),
+            ("right", &|(_, r)| r.right.into()),
+            ("out of budget", &|(_, r)| Cell::of(r.out_of_budget)),
+            ("seconds", &|(_, r)| r.seconds.into()),
+            ("begun", &|(_, r)| r.begun.into()),
+            ("candidates", &|(_, r)| r.candidates.into()),
+        ])
     }
 
     fn records(&self) -> impl Iterator<Item = (&Summary, &Record)> {

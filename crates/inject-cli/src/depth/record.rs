@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     invert::{StageReport, stages},
-    table::{Cell, Table},
+    table::{Cell, Table, rows},
 };
 
 /// The origin of a prompt's tokens.
@@ -119,40 +119,21 @@ impl Record {
 
 /// Returns a table with a row for each inversion.
 pub(crate) fn table(records: &[Record]) -> Table {
-    let headings = [
-        "tap",
-        "tokens",
-        "kind",
-        "verified",
-        "equals prompt",
-        "right",
-        "noise",
-        "seconds",
-        "forward seconds",
-        "forward pass equivalents",
-        "candidates",
-        "repaired",
-        "least margin over floor",
-    ];
-    let mut table = Table::new("Every inversion", &headings);
-    for r in records {
-        table.push([
-            Cell::of(r.tap),
-            r.tokens.into(),
-            Cell::of(r.kind.name()),
-            Cell::of(r.verified),
-            Cell::of(r.equals_prompt),
-            r.right.into(),
-            r.noise.into(),
-            r.seconds.into(),
-            r.forward_seconds.into(),
-            r.forward_pass_equivalents.into(),
-            r.candidates.into(),
-            r.repaired.into(),
-            r.least_margin_over_floor.into(),
-        ]);
-    }
-    table
+    rows("Every inversion", records).columns([
+        ("tap", &|r| Cell::of(r.tap)),
+        ("tokens", &|r| r.tokens.into()),
+        ("kind", &|r| Cell::of(r.kind.name())),
+        ("verified", &|r| Cell::of(r.verified)),
+        ("equals prompt", &|r| Cell::of(r.equals_prompt)),
+        ("right", &|r| r.right.into()),
+        ("noise", &|r| r.noise.into()),
+        ("seconds", &|r| r.seconds.into()),
+        ("forward seconds", &|r| r.forward_seconds.into()),
+        ("forward pass equivalents", &|r| r.forward_pass_equivalents.into()),
+        ("candidates", &|r| r.candidates.into()),
+        ("repaired", &|r| r.repaired.into()),
+        ("least margin over floor", &|r| r.least_margin_over_floor.into()),
+    ])
 }
 
 #[cfg(test)]

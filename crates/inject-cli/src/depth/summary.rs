@@ -4,77 +4,71 @@ use inject_sipit::models::Tap;
 
 use super::record::{Kind, Record};
 use crate::{
-    median::median,
+    invert::StageReport,
     plot::distinct,
-    table::{Cell, Table},
+    spread::Spread,
+    table::{Cell, Table, rows},
 };
+
+/// The inversions of one length, tap and kind of prompt.
+struct Alike<'a> {
+    tokens: usize,
+    tap: Tap,
+    kind: Kind,
+    records: Vec<&'a Record>,
+}
+
+impl Alike<'_> {
+    fn spread(&self, value: impl Fn(&Record) -> f64) -> Spread {
+        Spread::of(self.records.iter().map(|record| value(record)).collect())
+    }
+
+    fn mean(&self, value: impl Fn(&Record) -> f64) -> Cell {
+        self.spread(value).mean.into()
+    }
+
+    fn passes(&self) -> Spread {
+        self.spread(|record| record.forward_pass_equivalents)
+    }
+
+    fn least_margin(&self) -> Option<f64> {
+        self.records.iter().filter_map(|record| record.least_margin_over_floor).min_by(f64::total_cmp)
+    }
+}
+
+/// The milliseconds that some stages of an inversion took for one of their parts.
+fn ms(record: &Record, stage: fn(&str) -> bool, seconds: fn(&StageReport) -> Option<f64>) -> f64 {
+    let stages = record.cost.iter().filter(|(name, _)| stage(name));
+    // An empty sum of floats is -0.
+    0.0 + stages.map(|(_, stage)| 1e3 * seconds(stage).unwrap_or_default()).sum::<f64>()
+}
 
 /// A line for each length, tap and kind of prompt.
 pub(crate) fn table(records: &[Record]) -> Table {
-    let headings = [
-        "tap",
-        "tokens",
-        "kind",
-        "recovered",
-        "prompts",
-        "inversion ms",
-        "forward ms",
-        "passes median",
-        "passes mean",
-        "passes worst",
-        "least margin / floor",
-        "candidates",
-        "repaired",
-        "draft ms",
-        "choose ms",
-        "test ms",
-    ];
-    let mut table = Table::new("Inversions; passes: time divided by that of one forward pass", &headings);
-    for (tokens, tap) in distinct(records.iter().map(|record| (record.tokens, record.tap))) {
-        for kind in Kind::ALL {
-            push(&mut table, records, tokens, tap, kind);
-        }
-    }
-    table
-}
-
-fn push(table: &mut Table, records: &[Record], tokens: usize, tap: Tap, kind: Kind) {
-    let same = |record: &&Record| record.tokens == tokens && record.tap == tap && record.kind == kind;
-    let rows: Vec<&Record> = records.iter().filter(same).collect();
-    if rows.is_empty() {
-        return;
-    }
-    let mut passes: Vec<f64> = rows.iter().map(|row| row.forward_pass_equivalents).collect();
-    passes.sort_by(f64::total_cmp);
-    let mean =
-        |value: &dyn Fn(&Record) -> f64| rows.iter().map(|row| value(row)).sum::<f64>() / rows.len() as f64;
-    let testing = |row: &Record, drafts: bool| {
-        let stages = row.cost.iter().filter(|(name, _)| (*name == "draft") == drafts);
-        // An empty sum of floats is -0.
-        0.0 + stages.map(|(_, stage)| 1e3 * stage.testing_seconds.unwrap_or_default()).sum::<f64>()
-    };
-    let choosing = |row: &Record| {
-        0.0 + row.cost.values().map(|s| 1e3 * s.choosing_seconds.unwrap_or_default()).sum::<f64>()
-    };
-    let margin = rows.iter().filter_map(|row| row.least_margin_over_floor).min_by(f64::total_cmp);
-    table.push([
-        Cell::of(tap),
-        tokens.into(),
-        Cell::of(kind.name()),
-        rows.iter().filter(|row| row.recovered()).count().into(),
-        rows.len().into(),
-        mean(&|row| 1e3 * row.seconds).into(),
-        mean(&|row| 1e3 * row.forward_seconds).into(),
-        median(&passes).into(),
-        mean(&|row| row.forward_pass_equivalents).into(),
-        passes[passes.len() - 1].into(),
-        margin.into(),
-        mean(&|row| row.candidates as f64).into(),
-        mean(&|row| row.repaired as f64).into(),
-        mean(&|row| testing(row, true)).into(),
-        mean(&choosing).into(),
-        mean(&|row| testing(row, false)).into(),
-    ]);
+    let places = distinct(records.iter().map(|record| (record.tokens, record.tap))).into_iter();
+    let groups = places.flat_map(|place| Kind::ALL.map(|kind| (place, kind))).map(|((tokens, tap), kind)| {
+        let same = |record: &&Record| (record.tokens, record.tap, record.kind) == (tokens, tap, kind);
+        Alike { tokens, tap, kind, records: records.iter().filter(same).collect() }
+    });
+    let title = "Inversions; passes: time divided by that of one forward pass";
+    rows(title, groups.filter(|alike| !alike.records.is_empty())).columns([
+        ("tap", &|alike| Cell::of(alike.tap)),
+        ("tokens", &|alike| alike.tokens.into()),
+        ("kind", &|alike| Cell::of(alike.kind.name())),
+        ("recovered", &|alike| alike.records.iter().filter(|record| record.recovered()).count().into()),
+        ("prompts", &|alike| alike.records.len().into()),
+        ("inversion ms", &|alike| alike.mean(|record| 1e3 * record.seconds)),
+        ("forward ms", &|alike| alike.mean(|record| 1e3 * record.forward_seconds)),
+        ("passes median", &|alike| alike.passes().median.into()),
+        ("passes mean", &|alike| alike.passes().mean.into()),
+        ("passes worst", &|alike| alike.passes().largest.into()),
+        ("least margin / floor", &|alike| alike.least_margin().into()),
+        ("candidates", &|alike| alike.mean(|record| record.candidates as f64)),
+        ("repaired", &|alike| alike.mean(|record| record.repaired as f64)),
+        ("draft ms", &|alike| alike.mean(|record| ms(record, |name| name == "draft", |s| s.testing_seconds))),
+        ("choose ms", &|alike| alike.mean(|record| ms(record, |_| true, |s| s.choosing_seconds))),
+        ("test ms", &|alike| alike.mean(|record| ms(record, |name| name != "draft", |s| s.testing_seconds))),
+    ])
 }
 
 #[cfg(test)]

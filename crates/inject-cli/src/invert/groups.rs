@@ -7,6 +7,7 @@ use inject_sipit::{Inverter, settings::Scan};
 use crate::options::{PolicyKind, PolicyOptions};
 
 /// Floating-point operations of one group: some seconds of two cores of a CPU. A kill loses no more than a group.
+/// Not compared with other values.
 const GROUP_FLOP: f64 = 4e11;
 
 /// The most prompts of one group. More of them would not make the shared forward passes larger.
@@ -16,13 +17,15 @@ const MOST_PROMPTS: usize = 256;
 const MOST_TOKENS: usize = 1 << 14;
 
 /// States computed for each position where a lens drafts the prompt: the draft, and some of it again after a token it missed.
+/// `inject invert --states STORE --lens LENSES --out FILE` prints the number of a model.
 const WITH_LENS: f64 = 4.0;
 
-/// States computed for each position by a search without calibration, after the first prompts, which it learns from.
+/// States computed for each position by a search without calibration, after the first prompts, which it learns from. The same command
+/// without a lens prints the number.
 const WITHOUT_LENS: f64 = 16.0;
 
 /// The tokens of the first prompts, in groups, from which sources learn for all others. A continued run recovers these
-/// prompts again for it, so that it finds what an uninterrupted one finds.
+/// prompts again for it, so that it finds what an uninterrupted one finds. Not compared with other values.
 const TEACHING: usize = 4;
 
 /// The limits of one group.

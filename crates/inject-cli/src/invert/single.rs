@@ -318,7 +318,7 @@ fn after_template<'a>(
 }
 
 /// The distance between two computations of one state, as a share of its norm, is less than this, and that between the states of two
-/// tokens is not.
+/// tokens is not. Not compared with other values.
 const SAME_STATE: f64 = 0.3;
 
 /// Returns the token whose state the first row is, if some at the beginning or the end have none: the one whose state is nearest.

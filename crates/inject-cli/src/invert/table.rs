@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     number::{self, counted, measured},
-    table::{Cell, Table},
+    table::{Cell, Table, rows},
     token,
 };
 
@@ -47,23 +47,17 @@ impl Report {
             AcceptanceRule::Ball { .. } => "epsilon",
             AcceptanceRule::Allclose { .. } => "tolerance",
         };
-        let headings =
-            ["pos", "token", "verdict", "distance", "runner-up", "margin", tolerance, "tested", "found by"];
-        let mut table = Table::new("", &headings);
-        for row in &self.recovered.positions {
-            table.push([
-                row.position.into(),
-                Cell::Text(token(row, model)),
-                Cell::Text(verdict(row)),
-                row.distance.into(),
-                row.runner_up.map(|other| other.distance).into(),
-                row.margin.into(),
-                row.tolerance.into(),
-                row.candidates_tested.into(),
-                Cell::Text(row.found_by.clone().unwrap_or_else(|| "-".to_owned())),
-            ]);
-        }
-        table
+        rows("", &self.recovered.positions).columns([
+            ("pos", &|row| row.position.into()),
+            ("token", &|row| Cell::Text(token(row, model))),
+            ("verdict", &|row| Cell::Text(verdict(row))),
+            ("distance", &|row| row.distance.into()),
+            ("runner-up", &|row| row.runner_up.map(|other| other.distance).into()),
+            ("margin", &|row| row.margin.into()),
+            (tolerance, &|row| row.tolerance.into()),
+            ("tested", &|row| row.candidates_tested.into()),
+            ("found by", &|row| Cell::Text(row.found_by.clone().unwrap_or_else(|| "-".to_owned()))),
+        ])
     }
 }
 

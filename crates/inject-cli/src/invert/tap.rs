@@ -12,7 +12,7 @@ use inject_sipit::{
 use super::{Arrangement, Options, rows::Rows, single};
 use crate::{interrupt, number::measured, outcome::Failure, output::note, progress::Meter};
 
-/// Taps that are tried before the program gives up.
+/// Taps that are tried before the program gives up. Not compared with other values.
 const TRIED: NonZeroUsize = NonZeroUsize::new(6).unwrap();
 
 /// Whether neither an option nor the file names the tap.

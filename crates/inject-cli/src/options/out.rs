@@ -57,22 +57,6 @@ impl OutputFolder {
         Ok(folder)
     }
 
-    /// Opens an empty folder, or makes it.
-    ///
-    /// # Errors
-    ///
-    /// As [`OutputFolder::open`], and [`Failure`] if anything is in the folder.
-    pub(crate) fn open_empty(path: &Path) -> Result<Self, Failure> {
-        let folder = OutputFolder::open(path)?;
-        match fs::read_dir(path).map_err(Failure::io("read the folder", path))?.next() {
-            None => Ok(folder),
-            Some(entry) => {
-                let entry = entry.map_err(Failure::io("read the folder", path))?;
-                Err(folder.not_empty(&entry.file_name()))
-            }
-        }
-    }
-
     /// The failure of a command that needs an empty folder.
     pub(crate) fn not_empty(&self, found: &OsStr) -> Failure {
         let (path, found) = (self.path.display(), found.to_string_lossy());
@@ -193,16 +177,6 @@ mod tests {
         assert_eq!(folder.summary(), format!("wrote 3 files to {}: a.csv, a.svg/png", path.display()));
         drop(folder);
         assert!(path.join("a.csv").is_file());
-    }
-
-    #[test]
-    fn a_folder_that_must_be_empty_is_new_or_empty() {
-        let dir = tempfile::tempdir().unwrap();
-        drop(OutputFolder::open_empty(dir.path()).unwrap());
-        drop(OutputFolder::open_empty(&dir.path().join("new")).unwrap());
-        fs::write(dir.path().join("README.md"), "mine").unwrap();
-        let refused = OutputFolder::open_empty(dir.path()).unwrap_err().to_string();
-        assert!(refused.ends_with("expected a new or empty folder, found `README.md` in it"), "{refused}");
     }
 
     #[test]

@@ -1,23 +1,17 @@
 //! The folder of a checkpoint that is being written.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
-
 use inject_sipit::{
     models::{Progress, RandomCheckpoint},
     states::durable::{self, FileError},
 };
 
-use crate::{options::OutputFolder, outcome::Failure, unfinished::Unfinished};
+use crate::{options::OutputFolder, outcome::Failure, unfinished::write_together};
 
-/// Writes every file of a checkpoint, `config.json` last: until then the folder is not a checkpoint. What a killed run left is
-/// overwritten. After a failure nothing is left.
+/// Writes every file of a checkpoint, `config.json` last: until then the folder is not a checkpoint.
 ///
 /// # Errors
 ///
-/// [`Failure`] if the folder holds something else, another process is writing to it, or a file cannot be written.
+/// As [`write_together`].
 pub(crate) fn write(
     checkpoint: &RandomCheckpoint,
     folder: &OutputFolder,
@@ -25,59 +19,30 @@ pub(crate) fn write(
 ) -> Result<(), Failure> {
     let files = checkpoint.files();
     let Some((config, weights)) = files.split_last() else { return Ok(()) };
-    let place = |name: &str| folder.path().join(name);
-    let paths: Vec<PathBuf> = files.iter().map(|file| place(file.name())).collect();
-    let remains = remains_of_a_killed_run(folder, &place(config.name()))?;
-    // The lock of this file is that of the folder.
-    durable::replace_with(&place(config.name()), |out| {
-        let unfinished = Unfinished::new(paths);
-        for path in &remains {
-            durable::remove(path)?;
-        }
+    let names: Vec<&str> = files.iter().map(|file| file.name()).collect();
+    write_together(folder, &names, is_of_weights, |out| {
         for file in weights {
-            let path = place(file.name());
+            let path = folder.path().join(file.name());
             durable::replace_with(&path, |out| {
                 file.write_to(out, progress).map_err(FileError::of("write", &path))
             })?;
         }
-        config.write_to(out, progress).map_err(FileError::of("write", &place(config.name())))?;
-        unfinished.finished();
-        Ok::<_, Failure>(())
+        let path = folder.path().join(config.name());
+        Ok(config.write_to(out, progress).map_err(FileError::of("write", &path))?)
     })?;
     files.iter().for_each(|file| folder.record(file.name()));
     Ok(())
 }
 
-/// Lists the weights that a killed run left beside an unfinished `config.json`.
-///
-/// # Errors
-///
-/// [`Failure`] for a folder with anything else in it.
-fn remains_of_a_killed_run(folder: &OutputFolder, config: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let begun = durable::partial(config);
-    let was_begun = begun.exists();
-    let mut weights = Vec::new();
-    let path = folder.path();
-    for entry in fs::read_dir(path).map_err(Failure::io("read the folder", path))? {
-        let entry = entry.map_err(Failure::io("read the folder", path))?;
-        if was_begun && is_of_weights(&entry.file_name().to_string_lossy()) {
-            weights.push(entry.path());
-        } else if entry.path() != begun {
-            return Err(folder.not_empty(&entry.file_name()));
-        }
-    }
-    Ok(weights)
-}
-
-/// Whether a file, finished or not, is one of those that hold or list weights.
+/// Whether a file is one of those that hold or list weights.
 fn is_of_weights(name: &str) -> bool {
-    let whole = name.strip_suffix(".partial").unwrap_or(name);
-    whole.starts_with("model")
-        && (whole.ends_with(".safetensors") || whole.ends_with(".safetensors.index.json"))
+    name.starts_with("model") && (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use inject_sipit::models::{FloatFormat, silent};
 
     use super::*;

@@ -21,7 +21,7 @@ use crate::{
     output::note,
     progress::Meter,
     report::Report,
-    table::{Cell, Table},
+    table::{Cell, Table, rows},
     token,
 };
 
@@ -162,22 +162,20 @@ fn table(study: &ExhaustiveStudy, model: &LoadedModel) -> Table {
         study.tap,
         number::count(study.pairs_within),
     );
-    let headings = ["prompts", "minimum", "first token", "second token", "median", "equal pairs"];
-    let mut table = Table::new(title, &headings);
-    for extensions in &study.extensions {
-        let Some(closest) = extensions.closest.first() else { continue };
-        let [first, second] = extensions.prefixes;
-        let prompts = if first == second { first.to_string() } else { format!("{first} and {second}") };
-        table.push([
-            Cell::Text(prompts),
-            closest.distance.into(),
-            Cell::Text(token::printable(model, closest.tokens[0])),
-            Cell::Text(token::printable(model, closest.tokens[1])),
-            quantile(&extensions.quantiles, 0.5).into(),
-            extensions.equal_pairs.into(),
-        ]);
-    }
-    table
+    let prompts = |[first, second]: [usize; 2]| match first == second {
+        true => first.to_string(),
+        false => format!("{first} and {second}"),
+    };
+    let closest =
+        study.extensions.iter().filter_map(|extensions| Some((extensions, extensions.closest.first()?)));
+    rows(title, closest).columns([
+        ("prompts", &|(extensions, _)| Cell::Text(prompts(extensions.prefixes))),
+        ("minimum", &|(_, closest)| closest.distance.into()),
+        ("first token", &|(_, closest)| Cell::Text(token::printable(model, closest.tokens[0]))),
+        ("second token", &|(_, closest)| Cell::Text(token::printable(model, closest.tokens[1]))),
+        ("median", &|(extensions, _)| quantile(&extensions.quantiles, 0.5).into()),
+        ("equal pairs", &|(extensions, _)| extensions.equal_pairs.into()),
+    ])
 }
 
 /// The conclusion, and the pairs that are left out.

@@ -18,7 +18,7 @@ use crate::{
     outcome::Failure,
     plot::{Axis, Figure, Mark},
     report::Report,
-    table::{Cell, Table},
+    table::{Cell, Table, rows},
 };
 
 /// Measure one-step margins, and distances against prompt length
@@ -165,39 +165,31 @@ fn length_figure(study: &LengthStudy, tap: Tap) -> Figure {
 
 fn margin_table(study: &MarginStudy) -> Table {
     let title = format!("One-step margins against {} other tokens (L2)", number::count(study.others));
-    let headings = ["tap", "positions", "smallest", "median", "median of norm", "noise floor", "resolution"];
-    let mut table = Table::new(title, &headings);
-    for tap in &study.taps {
-        table.push([
-            Cell::of(tap.tap),
-            tap.steps.len().into(),
-            least(tap).into(),
-            median(tap).into(),
-            quantile(&tap.relative, 0.5).map_or(Cell::Missing, Cell::Share),
-            tap.noise.largest().into(),
-            Cell::of(tap.resolution),
-        ]);
-    }
-    table
+    rows(title, &study.taps).columns([
+        ("tap", &|tap| Cell::of(tap.tap)),
+        ("positions", &|tap| tap.steps.len().into()),
+        ("smallest", &|tap| least(tap).into()),
+        ("median", &|tap| median(tap).into()),
+        ("median of norm", &|tap| quantile(&tap.relative, 0.5).map_or(Cell::Missing, Cell::Share)),
+        ("noise floor", &|tap| tap.noise.largest().into()),
+        ("resolution", &|tap| Cell::of(tap.resolution)),
+    ])
 }
 
 fn length_table(study: &LengthStudy) -> Table {
     let lengths = counted(study.lengths.len(), "length");
-    let headings = ["tokens", "prompts", "tap", "minimum", "mean", "maximum", "noise floor", "resolution"];
-    let mut table = Table::new(format!("Distances of all pairs of prompts of {lengths} (L2)"), &headings);
-    for at in &study.lengths {
-        for (tap, spread) in &at.taps {
-            table.push([
-                at.length.into(),
-                at.prompts.into(),
-                Cell::of(tap),
-                spread.minimum.into(),
-                spread.mean.into(),
-                spread.maximum.into(),
-                spread.noise.largest().into(),
-                Cell::of(spread.resolution),
-            ]);
-        }
-    }
-    table
+    rows(
+        format!("Distances of all pairs of prompts of {lengths} (L2)"),
+        study.lengths.iter().flat_map(|at| at.taps.iter().map(move |(tap, spread)| (at, tap, spread))),
+    )
+    .columns([
+        ("tokens", &|(at, _, _)| at.length.into()),
+        ("prompts", &|(at, _, _)| at.prompts.into()),
+        ("tap", &|(_, tap, _)| Cell::of(tap)),
+        ("minimum", &|(_, _, spread)| spread.minimum.into()),
+        ("mean", &|(_, _, spread)| spread.mean.into()),
+        ("maximum", &|(_, _, spread)| spread.maximum.into()),
+        ("noise floor", &|(_, _, spread)| spread.noise.largest().into()),
+        ("resolution", &|(_, _, spread)| Cell::of(spread.resolution)),
+    ])
 }

@@ -18,7 +18,7 @@ use crate::{
     outcome::Failure,
     plot::{Axis, Figure, Mark, distinct},
     report::Report,
-    table::{Cell, Table},
+    table::{Cell, Table, rows},
     token,
 };
 
@@ -186,57 +186,37 @@ fn figure(study: &StressStudy) -> Figure {
 }
 
 fn set_table(study: &StressStudy) -> Table {
-    let headings = ["set", "prompts", "tap", "minimum", "median", "noise floor", "resolution"];
-    let mut table = Table::new("Closest pair of each set (L2)", &headings);
-    for set in &study.sets {
-        for report in &set.taps {
-            table.push([
-                Cell::of(set.kind),
-                set.prompts.into(),
-                Cell::of(report.tap),
-                report.distances.minimum.into(),
-                report.distances.median().into(),
-                report.noise.largest().into(),
-                Cell::of(report.resolution),
-            ]);
-        }
-    }
-    table
+    rows(
+        "Closest pair of each set (L2)",
+        study.sets.iter().flat_map(|set| set.taps.iter().map(move |report| (set, report))),
+    )
+    .columns([
+        ("set", &|(set, _)| Cell::of(set.kind)),
+        ("prompts", &|(set, _)| set.prompts.into()),
+        ("tap", &|(_, report)| Cell::of(report.tap)),
+        ("minimum", &|(_, report)| report.distances.minimum.into()),
+        ("median", &|(_, report)| report.distances.median().into()),
+        ("noise floor", &|(_, report)| report.noise.largest().into()),
+        ("resolution", &|(_, report)| Cell::of(report.resolution)),
+    ])
 }
 
 fn repeat_table(study: &RepeatStudy, model: &LoadedModel) -> Table {
     let positions = if study.learned_positions { "learned positions" } else { "no learned positions" };
     let title = format!("One token, once to {} times ({positions}; L2)", number::count(study.most));
-    let headings = [
-        "token",
-        "id",
-        "BOS",
-        "tap",
-        "smallest",
-        "largest",
-        "noise floor",
-        "equal pairs",
-        "pairs",
-        "largest distance is",
-    ];
-    let mut table = Table::new(title, &headings);
-    for repeats in &study.repeats {
-        for at in &repeats.taps {
-            table.push([
-                Cell::Text(token::printable(model, repeats.token)),
-                Cell::of(repeats.token),
-                Cell::of(if repeats.bos.is_some() { "yes" } else { "no" }),
-                Cell::of(at.tap),
-                at.smallest.into(),
-                at.largest.into(),
-                at.noise.largest().into(),
-                at.equal_pairs.into(),
-                at.pairs.into(),
-                Cell::of(at.resolution),
-            ]);
-        }
-    }
-    table
+    rows(title, study.repeats.iter().flat_map(|repeats| repeats.taps.iter().map(move |at| (repeats, at))))
+        .columns([
+            ("token", &|(repeats, _)| Cell::Text(token::printable(model, repeats.token))),
+            ("id", &|(repeats, _)| Cell::of(repeats.token)),
+            ("BOS", &|(repeats, _)| Cell::of(if repeats.bos.is_some() { "yes" } else { "no" })),
+            ("tap", &|(_, at)| Cell::of(at.tap)),
+            ("smallest", &|(_, at)| at.smallest.into()),
+            ("largest", &|(_, at)| at.largest.into()),
+            ("noise floor", &|(_, at)| at.noise.largest().into()),
+            ("equal pairs", &|(_, at)| at.equal_pairs.into()),
+            ("pairs", &|(_, at)| at.pairs.into()),
+            ("largest distance is", &|(_, at)| Cell::of(at.resolution)),
+        ])
 }
 
 fn conclusion(study: &RepeatStudy) -> Vec<String> {

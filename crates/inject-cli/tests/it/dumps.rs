@@ -19,12 +19,12 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-states/tests/fixtures/dumps")
 }
 
-/// Inverts a file of the model that made the fixtures.
 /// The model whose states the files hold.
 fn model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/llama")
 }
 
+/// Inverts a file of the model that made the fixtures.
 fn invert(file: &str, options: &str) -> Ran {
     invert_by(&model(), file, options)
 }
@@ -37,8 +37,7 @@ fn invert_by(model: &Path, file: &str, options: &str) -> Ran {
 
 #[track_caller]
 fn recovered(file: &str, options: &str, status: i32) -> Value {
-    let ran = invert(file, &format!("{options} --json"));
-    assert_eq!(ran.status, status, "{file} {options}: {}{}", ran.out, ran.err);
+    let ran = invert(file, &format!("{options} --json")).with_status(status);
     let json: Value = serde_json::from_str(&ran.out).unwrap();
     json["recovered"].clone()
 }
@@ -117,8 +116,7 @@ fn rows_of_a_generation_follow_the_prompt_whose_ids_the_file_has() {
 fn a_batch_of_as_many_prompts_as_taps_is_no_stack() {
     for options in ["--tap block-2", "--tap auto", "--tap embedding", "--tap auto --column 1"] {
         for file in ["as-many-prompts.safetensors", "as-many-prompts.pt"] {
-            let ran = invert(file, options);
-            assert_eq!(ran.status, 1, "{file} {options}: {}{}", ran.out, ran.err);
+            let ran = invert(file, options).with_status(1);
             assert!(ran.err.contains("--axes batch-token"), "{file} {options}: {}", ran.err);
             assert_eq!(ran.out, "", "{file} {options}");
         }
@@ -131,16 +129,12 @@ fn a_batch_of_as_many_prompts_as_taps_is_no_stack() {
 
 #[test]
 fn a_column_that_fits_nothing_is_named() {
-    let ran = invert("other-columns.safetensors", "--tap auto");
-    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
-    for part in [
+    invert("other-columns.safetensors", "--tap auto").with_status(0).says(&[
         "column 0: none, because it holds nothing but zeros",
         "column 1: block-2, found from the first state",
         "column 2: none, because no token tested has its first state",
         "times the noise floor",
-    ] {
-        assert!(ran.err.contains(part), "`{part}` is not in {}", ran.err);
-    }
+    ]);
 }
 
 #[test]
@@ -151,13 +145,9 @@ fn columns_at_one_tap_are_not_one_prompt() {
     let states = file.column(ColumnChoice::Only).unwrap().into_array().mapv(|value| value as f32);
     let twice = ndarray::concatenate![ndarray::Axis(1), states, states];
     write_npy(&path, twice.view()).unwrap();
-    let ran = invert(path.to_str().unwrap(), "--tap auto");
-    assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
-    assert!(
-        ran.err.contains("the columns 0, 1") && ran.err.contains("--column I --tap block-2"),
-        "{}",
-        ran.err
-    );
+    invert(path.to_str().unwrap(), "--tap auto")
+        .with_status(1)
+        .says(&["the columns 0, 1", "--column I --tap block-2"]);
     let one = recovered(path.to_str().unwrap(), "--column 1 --tap block-2", 0);
     assert_eq!(one["token_ids"], Value::from(&FIRST[..]));
 }
@@ -180,9 +170,7 @@ fn a_choice_that_is_missing_is_asked_for() {
     ] {
         let ran = invert(file, options);
         assert!(ran.status == 1 || ran.status == 2, "{file}: {}{}", ran.out, ran.err);
-        for part in parts {
-            assert!(ran.err.contains(part), "{file}: `{part}` is not in {}", ran.err);
-        }
+        ran.says(parts);
     }
     // The program ran in this folder.
     assert!(!fixtures().join("run-by-a-pickle").exists(), "nothing in a pickle is run");
@@ -190,8 +178,7 @@ fn a_choice_that_is_missing_is_asked_for() {
 
 #[test]
 fn missing_rows_are_said_and_known_ones_are_given() {
-    let ran = invert("vllm-prefix.safetensors", "--tap block-2");
-    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    let ran = invert("vllm-prefix.safetensors", "--tap block-2").with_status(0);
     assert!(ran.err.contains("3 rows of states for 8 token ids: 5 without one"), "{}", ran.err);
     assert!(ran.err.contains("after the first 5"), "{}", ran.err);
     let prefix = recovered("vllm-prefix.safetensors", "--tap block-2", 0);
@@ -219,8 +206,7 @@ fn a_batch_and_a_folder_of_files_are_inverted_whole() {
             .collect()
     };
     let options = format!("--tap block-2 --out {}", out.display());
-    let ran = invert("batch-mask.safetensors", &options);
-    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    invert("batch-mask.safetensors", &options).with_status(0);
     let batch = lines(&out);
     assert_eq!(batch[1]["recovered"]["token_ids"], Value::from(&FIRST[..]));
     assert_eq!(batch[2]["recovered"]["token_ids"], Value::from(&SECOND[..]));
@@ -235,8 +221,7 @@ fn a_batch_and_a_folder_of_files_are_inverted_whole() {
     }
     let folder_out = dir.path().join("folder.jsonl");
     let options = format!("--tap block-2 --out {}", folder_out.display());
-    let ran = invert(folder.to_str().unwrap(), &options);
-    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    invert(folder.to_str().unwrap(), &options).with_status(0);
     let prompts = lines(&folder_out).split_off(1);
     let places: Vec<(&Value, Option<&Value>)> =
         prompts.iter().map(|line| (&line["file"], line.get("row"))).collect();
@@ -255,8 +240,7 @@ fn the_tap_is_found_where_the_file_does_not_name_it() {
         ("side-by-side.safetensors", "--tap auto", "column 1: block-2"),
         ("side-by-side.safetensors", "--tap auto --column 1", "block-2"),
     ] {
-        let ran = invert(file, &format!("{options} --json"));
-        assert_eq!(ran.status, 0, "{file} {options}: {}{}", ran.out, ran.err);
+        let ran = invert(file, &format!("{options} --json")).with_status(0);
         assert!(ran.err.contains(said), "{file} {options}: {}", ran.err);
         let json: Value = serde_json::from_str(&ran.out).unwrap();
         assert_eq!(json["recovered"]["token_ids"], Value::from(&FIRST[..]), "{file} {options}");
@@ -265,8 +249,7 @@ fn the_tap_is_found_where_the_file_does_not_name_it() {
 
 #[test]
 fn a_wrong_tap_ends_in_a_line_that_names_the_right_one() {
-    let ran = invert("any-name.safetensors", "--tap block-1");
-    assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
+    let ran = invert("any-name.safetensors", "--tap block-1").with_status(1);
     let last = ran.err.trim_end().lines().last().unwrap();
     for part in ["these look like states of block-2, not block-1", "give --tap block-2"] {
         assert!(last.contains(part), "`{part}` is not in {last}");
@@ -279,19 +262,18 @@ fn states_of_another_model_fit_at_no_tap() {
     let path = dir.path().join("noise.npy");
     let noise = ndarray::Array2::from_shape_fn((3, 32), |(i, j)| ((i * 32 + j) as f32 * 0.7).sin());
     write_npy(&path, noise.view()).unwrap();
-    let ran = invert(path.to_str().unwrap(), "");
-    assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
-    for part in ["at any likely tap", "times the noise floor", "another model"] {
-        assert!(ran.err.contains(part), "`{part}` is not in {}", ran.err);
-    }
+    invert(path.to_str().unwrap(), "").with_status(1).says(&[
+        "at any likely tap",
+        "times the noise floor",
+        "another model",
+    ]);
 }
 
 #[test]
 fn a_failure_says_the_likeliest_cause_and_what_to_try() {
     // The rows of a prompt whose first tokens are missing.
     let options = "--tap block-2 --prefix-ids 1,2,3,4,5";
-    let ran = invert("vllm-prefix.safetensors", options);
-    assert_eq!(ran.status, 3, "{}{}", ran.out, ran.err);
+    let ran = invert("vllm-prefix.safetensors", options).with_status(3);
     for part in ["no token of the vocabulary fits position 5", "another tap", "try --tap"] {
         assert!(ran.out.contains(part), "`{part}` is not in {}", ran.out);
     }
@@ -314,9 +296,7 @@ fn a_calibration_is_kept_and_never_used_for_other_weights() {
     assert_eq!(std::fs::read(&file).unwrap(), written);
     let refused = |calibrations: &Path, part: &str| {
         let options = format!("--tap block-2 --computed-in bf16 --calibrations {}", calibrations.display());
-        let ran = invert("any-name.safetensors", &options);
-        assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
-        assert!(ran.err.contains(part), "{}", ran.err);
+        invert("any-name.safetensors", &options).with_status(1).says(&[part]);
     };
     let mut damaged = written;
     let last = damaged.len() - 1;

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::support::{ended, program, succeed, wait_until};
+use super::support::{ended, program, ran, succeed, wait_until};
 
 const STUDY: [&str; 7] = ["study", "collisions", "--count", "20", "--taps", "block-1", "--out"];
 
@@ -52,13 +52,11 @@ fn text(stream: &mut impl std::io::Read) -> String {
 fn a_full_output_is_an_error_after_everything_else_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let full = || File::options().write(true).open("/dev/full").unwrap();
-    let output = program(dir.path()).args(STUDY).arg("out").stdout(full()).output().unwrap();
-    let err = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{err}");
-    assert!(err.contains("error: cannot write to standard output: No space left"), "{err}");
+    ran(program(dir.path()).args(STUDY).arg("out").stdout(full()))
+        .with_status(1)
+        .says(&["error: cannot write to standard output: No space left"]);
     assert!(dir.path().join("out/report.html").is_file());
-    let output = program(dir.path()).args(STUDY).arg("err").stderr(full()).output().unwrap();
-    assert_eq!(output.status.code(), Some(0));
+    ran(program(dir.path()).args(STUDY).arg("err").stderr(full())).with_status(0);
 }
 
 #[test]
@@ -68,10 +66,8 @@ fn descriptors_that_were_closed_before_the_start_lose_nothing_else() {
     for (name, closed) in [("out", "1>&-"), ("err", "2>&-"), ("both", "1>&- 2>&-")] {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("exec \"$0\" \"$@\" {closed}")]).arg(command.get_program());
-        let output = shell.current_dir(dir.path()).args(STUDY).arg(name).output().unwrap();
-        let kept = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-        assert_eq!(output.status.code(), Some(0), "{name}: {kept:?}");
-        assert!(!kept.concat().contains("panicked"), "{kept:?}");
+        let ran = ran(shell.current_dir(dir.path()).args(STUDY).arg(name)).with_status(0);
+        assert!(!(ran.out + &ran.err).contains("panicked"), "{name}");
         // No file of the study took the place of the closed descriptor.
         let corpus = fs::read_to_string(dir.path().join(name).join("corpus.json")).unwrap();
         assert!(serde_json::from_str::<serde_json::Value>(&corpus).is_ok(), "{name}: {corpus}");
@@ -86,8 +82,7 @@ fn a_recovered_text_cannot_command_the_terminal() {
     for (json, shown) in [(None, "a\\u{1b}[31m\\u{202e}b\\r"), (Some("--json"), "a\\u001b[31m\\u202eb\\r")] {
         let mut command = program(dir.path());
         command.args(["invert", "--tap", "block-1", "--text", text]).args(json);
-        let output = command.output().unwrap();
-        let out = String::from_utf8(output.stdout).unwrap();
+        let out = ran(&mut command).out;
         assert!(out.contains(shown), "{out:?}");
         assert!(!out.contains(['\u{1b}', '\u{202e}', '\r']), "{out:?}");
     }
@@ -105,10 +100,9 @@ fn help_into_a_closed_pipe_is_not_an_error() {
 fn help_into_a_full_output_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let output = program(dir.path()).arg("--help").stdout(full).output().unwrap();
-    let err = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{err}");
-    assert!(err.contains("error: cannot write to standard output: No space left"), "{err}");
+    ran(program(dir.path()).arg("--help").stdout(full))
+        .with_status(1)
+        .says(&["error: cannot write to standard output: No space left"]);
 }
 
 #[test]
@@ -117,9 +111,7 @@ fn a_file_that_may_not_grow_any_further_is_an_error() {
     let mut shell = Command::new("sh");
     shell.args(["-c", "ulimit -f 8; exec \"$0\" \"$@\""]).arg(program(dir.path()).get_program());
     shell.args("extract --generate 300 --positions all --taps block-3 --out store".split(' '));
-    let output = shell.current_dir(dir.path()).output().unwrap();
-    let err = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{err}");
+    let err = ran(shell.current_dir(dir.path())).with_status(1).err;
     assert!(err.contains("error: ") && err.to_lowercase().contains("file too large"), "{err}");
 }
 
@@ -147,10 +139,9 @@ fn a_system_that_allows_no_threads_only_takes_longer() {
     let dir = tempfile::tempdir().unwrap();
     let extract = "extract --generate 20 --positions all --taps block-3 --out";
     succeed(dir.path(), &format!("{extract} store"));
-    let output = with_threads(dir.path(), 1).args(extract.split(' ')).arg("other").output().unwrap();
-    let err = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{err}");
-    assert!(err.contains("the system allows 0 more threads"), "{err}");
+    ran(with_threads(dir.path(), 1).args(extract.split(' ')).arg("other"))
+        .with_status(0)
+        .says(&["the system allows 0 more threads"]);
     for file in ["checksums.jsonl", "tap-block-3.safetensors"] {
         let [store, other] = ["store", "other"].map(|folder| fs::read(dir.path().join(folder).join(file)));
         assert_eq!(store.unwrap(), other.unwrap(), "{file}");
@@ -161,9 +152,8 @@ fn a_system_that_allows_no_threads_only_takes_longer() {
 fn a_command_that_computes_nothing_starts_no_threads() {
     let dir = tempfile::tempdir().unwrap();
     for arguments in ["sizes", "completions bash", "--help"] {
-        let output = with_threads(dir.path(), 1).args(arguments.split(' ')).output().unwrap();
-        let err = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), err.as_str()), (Some(0), ""), "{arguments}");
+        let ran = ran(with_threads(dir.path(), 1).args(arguments.split(' '))).with_status(0);
+        assert_eq!(ran.err, "", "{arguments}");
     }
 }
 
@@ -173,9 +163,7 @@ fn the_main_thread_needs_a_small_stack_only() {
     for arguments in ["invert --text Hello. --tap block-1", "extract --generate 2 --taps block-1 --out a"] {
         let mut shell = Command::new("sh");
         shell.args(["-c", "ulimit -s 64; exec \"$0\" \"$@\""]).arg(program(dir.path()).get_program());
-        let output = shell.args(arguments.split(' ')).current_dir(dir.path()).output().unwrap();
-        let err = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(0), "{arguments}: {err}");
+        ran(shell.args(arguments.split(' ')).current_dir(dir.path())).with_status(0);
     }
 }
 
@@ -189,10 +177,7 @@ fn a_system_that_allows_few_threads_is_told_of_when_the_hub_is_asked() {
         command.args(["extract", "--model", "owner/tiny", "--ids", "1,2", "--out", "out"]);
         command.env("HF_HOME", dir.path()).env_remove("HF_HUB_CACHE").env_remove("HF_HUB_OFFLINE");
         command.env("HF_ENDPOINT", "http://127.0.0.1:1").env(name, value);
-        let output = command.output().unwrap();
-        let err = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{allowed}: {err}");
-        err
+        ran(&mut command).with_status(1).err
     };
     let offline = ran(1, "HF_HUB_OFFLINE", "1");
     assert!(offline.contains("offline mode forbids"), "{offline}");
@@ -237,9 +222,7 @@ fn a_contained_panic_prints_no_backtrace_and_every_cause_is_in_one_line() {
     for trace in ["0", "1", "full"] {
         let mut command = program(dir.path());
         command.env("RUST_BACKTRACE", trace).args(["invert", "--model", "model", "--text", "a"]);
-        let output = command.output().unwrap();
-        let err = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{err}");
+        let err = ran(&mut command).with_status(1).err;
         // The model loads without its tokenizer, with a note. The text then needs it.
         let lines: Vec<&str> = err.trim_end().lines().collect();
         let [note, error] = lines.as_slice() else { panic!("{err}") };

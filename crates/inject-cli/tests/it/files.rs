@@ -50,8 +50,7 @@ impl Folder {
 
     #[track_caller]
     fn invert(&self, options: &[&str]) {
-        let ran = run_with(self.path(), &self.arguments(options));
-        assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+        run_with(self.path(), &self.arguments(options)).with_status(0);
     }
 
     /// Expects that the file of results is refused, and left as it is.

@@ -1,13 +1,8 @@
 //! Prompts from pipes: refused in words, and never waited for.
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::{path::Path, process::Command};
 
-use super::support::program;
+use super::support::refused;
 
 #[test]
 fn prompts_that_are_read_more_than_once_cannot_come_from_a_pipe() {
@@ -63,21 +58,6 @@ fn make_pipe(dir: &Path, name: &str) {
 /// Runs a command that a pipe without a writer would keep waiting for ever, and expects that it is refused and makes no folder `a`.
 #[track_caller]
 fn refused_without_waiting(dir: &Path, command: &str, parts: &[&str]) {
-    let mut child =
-        program(dir).args(command.split(' ')).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let end = Instant::now() + Duration::from_secs(60);
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > end {
-            child.kill().unwrap();
-            panic!("`{command}` waits for the pipe");
-        }
-        sleep(Duration::from_millis(10));
-    }
-    let ended = child.wait_with_output().unwrap();
-    let text = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(ended.status.code(), Some(1), "{command}: {text}");
-    for part in parts {
-        assert!(text.contains(part), "{command}: {text}");
-    }
+    refused(dir, &command.split(' ').collect::<Vec<_>>(), 1, parts);
     assert!(!dir.join("a").exists(), "{command}");
 }

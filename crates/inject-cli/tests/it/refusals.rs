@@ -247,8 +247,7 @@ fn a_checkpoint_is_not_written_into_a_folder_of_something_else() {
 fn a_file_of_states_that_does_not_exist_is_named_as_that_whatever_its_ending() {
     let dir = tempfile::tempdir().unwrap();
     for name in ["none", "none.npz", "none.txt"] {
-        let ran = run(dir.path(), &format!("invert --states {name}"));
-        assert_eq!(ran.status, 1, "{}", ran.err);
+        let ran = run(dir.path(), &format!("invert --states {name}")).with_status(1);
         assert!(ran.err.contains(name) && !ran.err.contains("ending"), "{}", ran.err);
         assert!(cfg!(windows) || ran.err.contains("No such file or directory"), "{}", ran.err);
     }
@@ -266,8 +265,7 @@ fn a_negative_number_is_an_argument_and_named_as_out_of_range() {
 fn nothing_is_verified_within_a_tolerance_that_everything_fits() {
     let dir = tempfile::tempdir().unwrap();
     let arguments = "invert --epsilon 100000 --policy random --tap block-1 --json";
-    let ran = run(dir.path(), arguments);
-    assert_eq!(ran.status, 3, "{}{}", ran.out, ran.err);
+    let ran = run(dir.path(), arguments).with_status(3);
     let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(json["recovered"]["verified"], false);
     assert_eq!(json["recovered"]["likely_cause"]["kind"], "several-fit");
@@ -278,8 +276,8 @@ fn nothing_is_verified_within_a_tolerance_that_everything_fits() {
 #[test]
 fn open_positions_carry_no_token() {
     let dir = tempfile::tempdir().unwrap();
-    let ran = run(dir.path(), "invert --policy random --max-candidates 1 --tap block-1 --json");
-    assert_eq!(ran.status, 3, "{}", ran.err);
+    let ran =
+        run(dir.path(), "invert --policy random --max-candidates 1 --tap block-1 --json").with_status(3);
     let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     let recovered = &json["recovered"];
     assert_eq!(recovered["verified"], false);

@@ -60,8 +60,7 @@ fn invert_with(states: &Array2<f32>, beside: &[(&str, &[i64])], options: &str) -
 
 #[track_caller]
 fn recovered(states: &Array2<f32>, options: &str, status: i32) -> Value {
-    let ran = invert(states, &format!("--tap block-2 --json {options}"));
-    assert_eq!(ran.status, status, "{options}: {}{}", ran.out, ran.err);
+    let ran = invert(states, &format!("--tap block-2 --json {options}")).with_status(status);
     serde_json::from_str::<Value>(&ran.out).unwrap()["recovered"].clone()
 }
 
@@ -75,9 +74,9 @@ fn a_factor_of_all_states_is_named() {
     let ran = invert(&states().mapv(|value| value * 0.125), "--tap block-2");
     assert!(ran.out.contains("the states are 0.125 times those of the model"), "{}", ran.out);
     // The tap is found beside the factor.
-    let ran = invert(&states().mapv(|value| value * 0.125), "--tap auto --json");
-    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("block-2, found from the first state"), "{}", ran.err);
+    invert(&states().mapv(|value| value * 0.125), "--tap auto --json")
+        .with_status(0)
+        .says(&["block-2, found from the first state"]);
     // States as the model computes them have no such field.
     assert!(recovered(&states(), "", 0).get("change").is_none());
 }
@@ -99,8 +98,7 @@ fn a_gap_in_exact_states_is_not_explained_by_other_weights() {
         }
     }
     // The program names the cause, with the option to try.
-    let ran = invert(&states().select(Axis(0), &[0, 2, 4, 6]), "--tap block-2 --json");
-    assert_eq!(ran.status, 3, "{}{}", ran.out, ran.err);
+    let ran = invert(&states().select(Axis(0), &[0, 2, 4, 6]), "--tap block-2 --json").with_status(3);
     let found: Value = serde_json::from_str(&ran.out).unwrap();
     let cause = &found["recovered"]["likely_cause"];
     assert_eq!(cause["kind"], "rows");
@@ -120,9 +118,7 @@ fn missing_rows_are_named_or_rows_of_nan() {
         assert_eq!(found["token_ids"], Value::from(&PROMPT[..]), "{options}");
         assert_eq!(found["positions"][3]["found_by"], "gap");
     }
-    let ran = invert(&without, "--tap block-2 --missing 9");
-    assert_eq!(ran.status, 1);
-    assert!(ran.err.contains("position 9 has no state"), "{}", ran.err);
+    invert(&without, "--tap block-2 --missing 9").with_status(1).says(&["position 9 has no state"]);
 }
 
 #[test]
@@ -148,15 +144,14 @@ fn rows_are_put_in_the_order_of_their_positions() {
     let rows = [4, 0, 7, 1, 2, 6, 5];
     let states = states().select(Axis(0), &rows);
     let positions = rows.map(|row| row as i64);
-    let ran = invert_beside(&states, Some(&positions), "--tap block-2 --json");
-    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    let ran = invert_beside(&states, Some(&positions), "--tap block-2 --json").with_status(0);
     let json: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(json["recovered"]["token_ids"], Value::from(&PROMPT[..]));
     assert_eq!(json["recovered"]["positions"][3]["found_by"], "gap");
     for wrong in [&[0, 1, 2, 3, 4, 5, 5][..], &[-1, 1, 2, 3, 4, 5, 6], &[0, 1]] {
-        let ran = invert_beside(&states, Some(wrong), "--tap block-2");
-        assert_eq!(ran.status, 1);
-        assert!(ran.err.contains("expected one for each row"), "{}", ran.err);
+        invert_beside(&states, Some(wrong), "--tap block-2")
+            .with_status(1)
+            .says(&["expected one for each row"]);
     }
 }
 
@@ -165,8 +160,7 @@ fn a_wrong_prompt_is_not_called_equal_and_the_status_says_so() {
     let mut ids = PROMPT.map(i64::from);
     ids[3] += 1;
     let of_another = [("token_ids", &ids[..])];
-    let ran = invert_with(&states(), &of_another, "--tap block-2 --json");
-    assert_eq!(ran.status, 4, "{}{}", ran.out, ran.err);
+    let ran = invert_with(&states(), &of_another, "--tap block-2 --json").with_status(4);
     let json: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(json["recovered"]["verified"], true);
     assert_eq!(json["recovered"]["equals_prompt"], false);
@@ -180,8 +174,7 @@ fn the_tap_is_found_from_the_row_of_the_first_position() {
     let rows = [3, 1, 0, 2, 5, 4];
     let states = states().select(Axis(0), &rows);
     let positions = rows.map(|row| row as i64);
-    let ran = invert_beside(&states, Some(&positions), "--json");
-    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    let ran = invert_beside(&states, Some(&positions), "--json").with_status(0);
     assert!(ran.err.contains("block-2, found from the first state"), "{}", ran.err);
     let json: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(json["recovered"]["token_ids"], Value::from(&PROMPT[..6]));
@@ -196,13 +189,9 @@ fn ids_before_the_first_row_are_taken_as_given() {
             &states,
             &[("positions", &[3, 5, 6]), ("token_ids", &ids)],
             &format!("--json {options}"),
-        );
-        assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
-        assert!(
-            ran.err.contains("taken from the file as given: 3 tokens before the first row"),
-            "{}",
-            ran.err
-        );
+        )
+        .with_status(0);
+        ran.says(&["taken from the file as given: 3 tokens before the first row"]);
         let json: Value = serde_json::from_str(&ran.out).unwrap();
         let found = &json["recovered"];
         assert_eq!(found["token_ids"], Value::from(&PROMPT[..7]));
@@ -277,9 +266,7 @@ fn rows_of_zeros_are_padding_or_missing() {
 #[test]
 fn states_of_zeros_are_named_as_that() {
     for options in ["", "--tap block-2"] {
-        let ran = invert(&Array2::zeros(states().dim()), options);
-        assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
-        assert!(ran.err.contains("nothing but zeros"), "{}", ran.err);
+        invert(&Array2::zeros(states().dim()), options).with_status(1).says(&["nothing but zeros"]);
     }
 }
 
@@ -324,10 +311,8 @@ fn rows_without_a_place_are_not_explained_by_a_budget_that_nobody_gave() {
 
 #[test]
 fn unknown_order_asks_for_the_tap_and_for_one_prompt() {
-    let ran = invert(&states(), "--order shuffled");
-    assert_eq!(ran.status, 2);
-    assert!(ran.err.contains("give --tap"), "{}", ran.err);
-    let ran = invert(&states(), "--tap block-2 --order shuffled --out results.jsonl");
-    assert_eq!(ran.status, 2);
-    assert!(ran.err.contains("describe the rows of one prompt"), "{}", ran.err);
+    invert(&states(), "--order shuffled").with_status(2).says(&["give --tap"]);
+    invert(&states(), "--tap block-2 --order shuffled --out results.jsonl")
+        .with_status(2)
+        .says(&["describe the rows of one prompt"]);
 }

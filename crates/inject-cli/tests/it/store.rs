@@ -2,7 +2,10 @@
 
 mod refused;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use inject_prompts::Generator;
 use inject_sipit::{
@@ -13,6 +16,7 @@ use inject_sipit::{
     },
 };
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::{
     bundled_model,
@@ -47,6 +51,14 @@ fn extract(
     extract_to_store(&extraction, &model.decoder, &prompts, dir, spec, &mut |_| ()).unwrap()
 }
 
+/// A folder, with a store of generated prompts in it and a place for the results of their inversion.
+fn stored(prompts: usize) -> (TempDir, PathBuf, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
+    extract(&folder, prompts, Positions::All, FloatFormat::F32, None);
+    (dir, folder, out)
+}
+
 /// Arguments that invert a store.
 fn arguments<'a>(store: &'a Path, out: Option<&'a Path>, options: &[&'a str]) -> Vec<&'a str> {
     let mut arguments = vec!["invert", "--states", store.to_str().unwrap()];
@@ -58,8 +70,7 @@ fn arguments<'a>(store: &'a Path, out: Option<&'a Path>, options: &[&'a str]) ->
 /// Inverts a store and expects every prompt back.
 #[track_caller]
 fn invert(store: &Path, out: &Path, options: &[&str]) {
-    let ran = run_with(store.parent().unwrap(), &arguments(store, Some(out), options));
-    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    run_with(store.parent().unwrap(), &arguments(store, Some(out), options)).with_status(0);
 }
 
 /// The lines of a file of results. Those of older versions have no checksum.
@@ -125,9 +136,7 @@ fn a_killed_run_goes_on_to_the_same_file() {
 
 #[test]
 fn a_search_that_learns_from_prompt_to_prompt_finds_the_same_after_a_kill() {
-    let dir = tempfile::tempdir().unwrap();
-    let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
-    extract(&folder, 12, Positions::All, FloatFormat::F32, None);
+    let (_dir, folder, out) = stored(12);
     // With a bound on the time of each prompt, each is a group of its own.
     let options = ["--policy", "secant", "--max-seconds", "3600"];
     invert(&folder, &out, &options);
@@ -141,9 +150,7 @@ fn a_search_that_learns_from_prompt_to_prompt_finds_the_same_after_a_kill() {
 
 #[test]
 fn a_file_that_holds_no_prompt_yet_is_begun_anew_with_other_options() {
-    let dir = tempfile::tempdir().unwrap();
-    let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
-    extract(&folder, 2, Positions::All, FloatFormat::F32, None);
+    let (dir, folder, out) = stored(2);
     // Whether the budget allows a certificate is known only when the inverter is made.
     let options = ["--tap", "block-1", "--certify", "--max-candidates", "9"];
     refused(dir.path(), &arguments(&folder, Some(&out), &options), 2, &["--max-candidates 9"]);
@@ -154,12 +161,9 @@ fn a_file_that_holds_no_prompt_yet_is_begun_anew_with_other_options() {
 
 #[test]
 fn a_prompt_that_is_not_recovered_gives_another_status() {
-    let dir = tempfile::tempdir().unwrap();
-    let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
-    extract(&folder, 2, Positions::All, FloatFormat::F32, None);
+    let (dir, folder, out) = stored(2);
     let options = ["--policy", "random", "--max-candidates", "1", "--json"];
-    let ran = run_with(dir.path(), &arguments(&folder, Some(&out), &options));
-    assert_eq!(ran.status, 3, "{}", ran.err);
+    let ran = run_with(dir.path(), &arguments(&folder, Some(&out), &options)).with_status(3);
     let tally: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(tally["not_recovered"], serde_json::json!([0, 1]));
     assert!(ran.err.contains("wrote 2 prompts to"), "{}", ran.err);

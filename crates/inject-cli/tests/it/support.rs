@@ -17,6 +17,30 @@ pub(crate) struct Ran {
     pub(crate) status: i32,
     pub(crate) out: String,
     pub(crate) err: String,
+    /// The command, to name it where a test fails.
+    command: String,
+}
+
+impl Ran {
+    fn of(command: &Command, output: Output) -> Self {
+        let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        Ran { status: output.status.code().unwrap_or(-1), out, err, command: format!("{command:?}") }
+    }
+
+    /// Expects a status.
+    #[track_caller]
+    pub(crate) fn with_status(self, status: i32) -> Self {
+        assert_eq!(self.status, status, "{}: {}{}", self.command, self.out, self.err);
+        self
+    }
+
+    /// Expects parts of the text for the user.
+    #[track_caller]
+    pub(crate) fn says(&self, parts: &[&str]) {
+        for part in parts {
+            assert!(self.err.contains(part), "{}: `{part}` is not in: {}", self.command, self.err);
+        }
+    }
 }
 
 /// The program, to be run in a folder.
@@ -35,9 +59,14 @@ pub(crate) fn run(folder: &Path, arguments: &str) -> Ran {
 pub(crate) fn run_with(folder: &Path, arguments: &[&str]) -> Ran {
     let mut command = program(folder);
     command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let Output { status, stdout, stderr } = ended(command.spawn().unwrap());
-    let [out, err] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-    Ran { status: status.code().unwrap_or(-1), out, err }
+    let child = command.spawn().unwrap();
+    Ran::of(&command, ended(child))
+}
+
+/// Runs a command whose output goes to other places too.
+pub(crate) fn ran(command: &mut Command) -> Ran {
+    let output = command.output().unwrap();
+    Ran::of(command, output)
 }
 
 /// Waits for the end of a program. One that hangs is killed, and its status shows that.
@@ -72,19 +101,14 @@ pub(crate) fn wait_until(child: &mut Child, mut holds: impl FnMut() -> bool) {
 /// Runs the program and expects success.
 #[track_caller]
 pub(crate) fn succeed(folder: &Path, arguments: &str) -> Ran {
-    let ran = run(folder, arguments);
-    assert_eq!(ran.status, 0, "{arguments}: {}", ran.err);
-    ran
+    run(folder, arguments).with_status(0)
 }
 
 /// Runs the program and expects it to refuse: a status, and one line that contains some parts.
 #[track_caller]
 pub(crate) fn refused(folder: &Path, arguments: &[&str], status: i32, parts: &[&str]) {
-    let ran = run_with(folder, arguments);
-    assert_eq!(ran.status, status, "{arguments:?}: {}{}", ran.out, ran.err);
-    for part in parts {
-        assert!(ran.err.contains(part), "{arguments:?}: `{part}` is not in: {}", ran.err);
-    }
+    let ran = run_with(folder, arguments).with_status(status);
+    ran.says(parts);
     if status == 1 {
         assert!(ran.err.trim_end().lines().last().unwrap().starts_with("error: "), "{}", ran.err);
     }

@@ -7,8 +7,7 @@ use inject_testing::models::model;
 
 #[test]
 fn the_noise_of_batches_is_absent_where_every_prompt_is_alone() {
-    for device in inject_testing::compiled() {
-        let decoder = model("llama", &device).decoder;
+    for decoder in inject_testing::on_each(|device| model("llama", device).decoder) {
         let tap = Tap::Block(2);
         let of = |prompts: &[Vec<u32>]| {
             measure_noise_floors(Metric::L2, &decoder, None, &[tap], prompts, NonZeroUsize::MAX).unwrap()

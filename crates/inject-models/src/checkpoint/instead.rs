@@ -1,5 +1,7 @@
 //! Contents of a folder that is not a checkpoint.
 
+mod parts;
+
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
@@ -43,7 +45,7 @@ pub enum Instead {
     /// The parts into which a training divided the model.
     Divided {
         /// Name of a file or folder that gives the kind away.
-        name: &'static str,
+        name: String,
         /// The way to join them.
         advice: &'static str,
     },
@@ -62,6 +64,13 @@ pub enum Instead {
         /// Name of the missing index.
         index: String,
     },
+    /// The shards of a variant, such as `fp16`, with their index.
+    Variant {
+        /// Name of the index.
+        index: String,
+        /// The name under which an index is looked for.
+        expected: &'static str,
+    },
     /// Weights for TensorFlow, Flax or ONNX.
     OtherFramework {
         /// Name of a file within the folder.
@@ -74,15 +83,11 @@ pub enum Instead {
     },
 }
 
-/// Names that stand for a model in parts, and the way to join them: of DeepSpeed, and of FSDP.
-const DIVIDED: &[(&str, &str)] = &[
-    ("zero_to_fp32.py", "join them with it (`python zero_to_fp32.py . OUT`)"),
-    ("pytorch_model_fsdp_0", "join them with `accelerate merge-weights`"),
+/// Beginnings of the names of indices, and the name that is looked for. That of a variant has its name before the end.
+const INDICES: [(&str, &str); 2] = [
+    ("model.safetensors.index.", "model.safetensors.index.json"),
+    ("pytorch_model.bin.index.", "pytorch_model.bin.index.json"),
 ];
-
-/// Beginnings of the names of files that hold the state of a training and no weights.
-const OF_TRAINING: &[&str] =
-    &["optimizer", "scheduler", "scaler", "sampler", "rng_state", "random_states", "training_args"];
 
 impl Instead {
     /// Looks into a folder that lacks a config or weights.
@@ -118,13 +123,20 @@ impl Instead {
         if let Some(file) = original {
             return Some(Instead::Original { file: file.clone() });
         }
-        let mut files = ending(&[".safetensors", ".bin", ".pt", ".pth", ".ckpt"]);
-        files.retain(|name| !OF_TRAINING.iter().any(|beginning| name.starts_with(beginning)));
+        let mut files = ending(&[".safetensors", ".bin", ".pt", ".pth", ".pth.tar", ".ckpt"]);
+        files.retain(|name| !parts::is_of_training(name));
         let broken = |name: &&String| folder.join(name).is_symlink() && !folder.join(name).exists();
         let config = names.iter().filter(|name| *name == "config.json");
         let links: Vec<String> = config.chain(&files).filter(broken).cloned().collect();
         if !links.is_empty() {
             return Some(Instead::BrokenLinks { files: links });
+        }
+        for (beginning, expected) in INDICES {
+            let is_index =
+                |name: &&String| name.starts_with(beginning) && name.ends_with(".json") && *name != expected;
+            if let Some(index) = names.iter().find(is_index) {
+                return Some(Instead::Variant { index: index.clone(), expected });
+            }
         }
         for (shard, kind) in [("model-00001-of-", "safetensors"), ("pytorch_model-00001-of-", "bin")] {
             if files.iter().any(|name| name.starts_with(shard) && name.ends_with(kind)) {
@@ -133,7 +145,7 @@ impl Instead {
             }
         }
         if files.is_empty() {
-            if let Some(&(name, advice)) = DIVIDED.iter().find(|(name, _)| folder.join(name).exists()) {
+            if let Some((name, advice)) = parts::find(folder, &names) {
                 return Some(Instead::Divided { name, advice });
             }
             let file = ending(&[".h5", ".msgpack", ".onnx"]).into_iter().next()?;
@@ -176,7 +188,14 @@ impl fmt::Display for Instead {
                 folders.last().map_or("", String::as_str)
             ),
             Instead::Divided { name, advice } => {
-                write!(f, "a model in the parts of its training ({name}): {advice}")
+                write!(
+                    f,
+                    "a model in the parts of its training ({name}): {advice}, and put config.json and the tokenizer's files beside the \
+                     result"
+                )
+            }
+            Instead::Variant { index, expected } => {
+                write!(f, "the shards of a variant: call their index, {index}, {expected}")
             }
             Instead::Original { file } => write!(
                 f,

@@ -1,5 +1,7 @@
 //! Weights in pickled PyTorch files, read by burn-store's reader: no Python code in the file is run.
 
+#[cfg(test)]
+mod archives;
 mod lazy_bits;
 
 use std::{
@@ -9,7 +11,9 @@ use std::{
 
 use burn_store::pytorch_reader::{DType, PickleError, PickleValue, PytorchError, PytorchReader, Tensor};
 
-use super::{Checkpoint, Damage, Entry, StoredAs, Values, WeightFile, lfs, restored::FP8, shards::Opened};
+use super::{
+    Checkpoint, Damage, Entry, OtherFormat, StoredAs, Values, WeightFile, lfs, restored::FP8, shards::Opened,
+};
 use crate::{error::ModelError, format::FloatFormat};
 
 /// Opens a pickled checkpoint that consists of one file.
@@ -26,10 +30,11 @@ pub(super) fn open_file(path: &Path) -> Result<Opened, ModelError> {
         PytorchError::Pickle(PickleError::UnsupportedType(name)) if name.starts_with("torch.float8") => {
             ModelError::PickledCodes { path: path.to_owned(), method: FP8 }
         }
-        other => ModelError::Damaged { path: path.to_owned(), source: Damage::Pickle(other.into()) },
+        other => OtherFormat::Pytorch.or_damage(path, Damage::Pickle(other.into())),
     })?;
-    // The reader has read the same file, so one that this cannot read has no bits.
-    if let Ok(Some(bit)) = lazy_bits::lazy_bit(path) {
+    let bit =
+        lazy_bits::lazy_bit(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+    if let Some(bit) = bit {
         return Err(ModelError::LazyBit { path: path.to_owned(), bit });
     }
     if let Some(tensor) = held_twice(path) {

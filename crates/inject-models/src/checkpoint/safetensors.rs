@@ -8,7 +8,8 @@ use std::{
 use safetensors::Dtype;
 
 use super::{
-    Checkpoint, Damage, Entry, Header, StoredAs, StoredTensor, Values, WeightFile, lfs, shards::Opened,
+    Checkpoint, Damage, Entry, Header, OtherFormat, StoredAs, StoredTensor, Values, WeightFile, lfs,
+    shards::Opened,
 };
 use crate::{error::ModelError, format::FloatFormat};
 
@@ -23,7 +24,7 @@ pub(super) fn open_file(path: &Path) -> Result<Opened, ModelError> {
     lfs::refuse_pointer(path)?;
     let file = File::open(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
     let header = Header::read(&file)
-        .map_err(|error| ModelError::Damaged { path: path.to_owned(), source: Damage::Header(error) })?;
+        .map_err(|error| OtherFormat::Safetensors.or_damage(path, Damage::Header(error)))?;
     let tensors = header.tensors().iter().map(|(name, tensor)| (name.clone(), entry(tensor))).collect();
     Ok((WeightFile::new(path.to_owned(), Values::Safetensors(file)), tensors))
 }

@@ -6,7 +6,7 @@ use super::{
     gemma3,
     keys::Keys,
     qwen2::{Kind, layer_types, spans_of},
-    rotary::{self, Rotating, Surroundings},
+    rotary,
     settings::{activation, bias, cap, epsilon, head, heads, positive},
 };
 use crate::config::{
@@ -49,14 +49,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let attn_logit_softcapping = cap(&mut keys, "attn_logit_softcapping", Some(50.0));
     let final_logit_softcapping = cap(&mut keys, "final_logit_softcapping", Some(30.0));
     let head = head(&mut keys, true);
-    let surroundings = Surroundings {
-        d_head: heads.d_head,
-        max_len: max_position_embeddings,
-        original_len: None,
-        default_base: 10_000.0,
-        rotating: Rotating::All,
-    };
-    let rotary = rotary::take(&mut keys, &surroundings);
+    let rotary = rotary::take_whole(&mut keys, heads.d_head, max_position_embeddings, 10_000.0);
     keys.finish("gemma2", WITHOUT_INFLUENCE);
 
     let norm = NormConfig::Rms { eps, weight: RmsWeight::FactorLessOne };

@@ -3,11 +3,12 @@
 use serde_json::Value;
 
 use super::{
-    Description, Family, Ignored, Names, Projection, Stored,
+    Description, Family, Ignored, Names,
     gated::Sizes,
     keys::Keys,
+    llama,
     qwen2::{Kind, layer_types, spans_of},
-    rotary::{self, Outside, Rotating, Surroundings},
+    rotary::{self, Outside, Surroundings},
     settings::{activation, bias, cap, epsilon, head, heads, optional_positive, positive},
 };
 use crate::config::{
@@ -27,24 +28,11 @@ pub(super) const NAMES: Names = Names {
         "model.language_model.model.",
         "language_model.model.model.",
     ],
-    embedding: "embed_tokens.weight",
-    positions: "",
-    final_norm: "norm",
-    head: "lm_head.weight",
-    block: "layers.",
-    attention_norm: "input_layernorm",
     post_attention_norm: "post_attention_layernorm",
     feed_forward_norm: "pre_feedforward_layernorm",
     post_feed_forward_norm: "post_feedforward_layernorm",
-    qkv: Projection {
-        parts: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
-        stored: Stored::OutIn,
-    },
     q_norm: "self_attn.q_norm",
     k_norm: "self_attn.k_norm",
-    out: Projection { parts: &["self_attn.o_proj"], stored: Stored::OutIn },
-    up: Projection { parts: &["mlp.gate_proj", "mlp.up_proj"], stored: Stored::OutIn },
-    down: Projection { parts: &["mlp.down_proj"], stored: Stored::OutIn },
     ignored: &[
         Ignored::Prefix("vision_tower."),
         Ignored::Prefix("model.vision_tower."),
@@ -52,6 +40,7 @@ pub(super) const NAMES: Names = Names {
         Ignored::Prefix("model.multi_modal_projector."),
         Ignored::Suffix("lm_head.weight"),
     ],
+    ..llama::NAMES
 };
 
 const WITHOUT_INFLUENCE: &[&str] = &[
@@ -181,14 +170,8 @@ fn layer_kinds(keys: &mut Keys, n_layers: usize) -> Vec<Kind> {
 /// Takes the rotary settings of the sliding and of the full layers, in either spelling. In the older one the scaling
 /// applies to the full layers only.
 fn rotaries(keys: &mut Keys, d_head: usize, max_len: usize) -> (RotaryConfig, RotaryConfig) {
-    let surroundings = |default_base| Surroundings {
-        d_head,
-        max_len,
-        original_len: None,
-        default_base,
-        rotating: Rotating::All,
-    };
-    let (global, local) = (surroundings(1_000_000.0), surroundings(10_000.0));
+    let [global, local] =
+        [1_000_000.0, 10_000.0].map(|base| Surroundings::of_whole_heads(d_head, max_len, base));
     rotary::take_share(keys, &global);
     let rope_theta = optional_positive(keys, "rope_theta");
     let rope_local_base_freq = optional_positive(keys, "rope_local_base_freq");

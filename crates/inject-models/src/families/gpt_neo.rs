@@ -1,7 +1,7 @@
 //! GPT-Neo, and TinyStories, which has its form.
 
 use super::{
-    Description, Family, Ignored, Names, Projection, Stored,
+    Description, Family, Ignored, Names, Projection, Stored, gpt2,
     keys::Keys,
     settings::{activation, epsilon, even_split, head, one_a_layer, unused_layer_types},
 };
@@ -11,22 +11,10 @@ use crate::config::{
 };
 
 pub(super) const NAMES: Names = Names {
-    prefixes: &["transformer.", ""],
-    embedding: "wte.weight",
-    positions: "wpe.weight",
-    final_norm: "ln_f",
-    head: "lm_head.weight",
-    block: "h.",
-    attention_norm: "ln_1",
-    post_attention_norm: "",
-    feed_forward_norm: "ln_2",
-    post_feed_forward_norm: "",
     qkv: Projection {
         parts: &["attn.attention.q_proj", "attn.attention.k_proj", "attn.attention.v_proj"],
         stored: Stored::OutIn,
     },
-    q_norm: "",
-    k_norm: "",
     out: Projection { parts: &["attn.attention.out_proj"], stored: Stored::OutIn },
     up: Projection { parts: &["mlp.c_fc"], stored: Stored::OutIn },
     down: Projection { parts: &["mlp.c_proj"], stored: Stored::OutIn },
@@ -36,6 +24,7 @@ pub(super) const NAMES: Names = Names {
         Ignored::Suffix(".attn.attention.masked_bias"),
         Ignored::Suffix("lm_head.weight"),
     ],
+    ..gpt2::NAMES
 };
 
 const WITHOUT_INFLUENCE: &[&str] = &[

@@ -4,12 +4,12 @@ use super::{
     Description, Family, Ignored, Names, Projection, Stored,
     gated::{Gated, Sizes},
     keys::Keys,
-    rotary::{self, Rotating, Surroundings},
+    rotary,
     settings::{activation, bias, epsilon, head, heads, unused_layer_types},
 };
 use crate::config::{Residual, Span};
 
-/// Shared with Mistral, whose checkpoints use the same names.
+/// Most of them are those of later families too.
 pub(super) const NAMES: Names = Names {
     // The last is that of transformers' classes for answers to questions.
     prefixes: &["model.", "", "transformer."],
@@ -52,14 +52,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let attention_bias = bias(&mut keys, "attention_bias");
     let mlp_bias = bias(&mut keys, "mlp_bias");
     let head = head(&mut keys, false);
-    let surroundings = Surroundings {
-        d_head: heads.d_head,
-        max_len: max_position_embeddings,
-        original_len: None,
-        default_base: 10_000.0,
-        rotating: Rotating::All,
-    };
-    let rotary = rotary::take(&mut keys, &surroundings);
+    let rotary = rotary::take_whole(&mut keys, heads.d_head, max_position_embeddings, 10_000.0);
     unused_layer_types(&mut keys, ("num_hidden_layers", sizes.num_hidden_layers));
     keys.finish("llama", WITHOUT_INFLUENCE);
 

@@ -5,7 +5,7 @@ use super::{
     gated::{Gated, Sizes},
     keys::Keys,
     qwen2::{layer_types, spans_of},
-    rotary::{self, Rotating, Surroundings},
+    rotary,
     settings::{activation, epsilon, head, heads, uniform_span},
 };
 use crate::config::{Bias, Residual, Span};
@@ -26,14 +26,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let eps = epsilon(&mut keys, "rms_norm_eps", 1e-6);
     let span = uniform_span(&mut keys, Some(4096));
     let head = head(&mut keys, false);
-    let surroundings = Surroundings {
-        d_head: heads.d_head,
-        max_len: max_position_embeddings,
-        original_len: None,
-        default_base: 10_000.0,
-        rotating: Rotating::All,
-    };
-    let rotary = rotary::take(&mut keys, &surroundings);
+    let rotary = rotary::take_whole(&mut keys, heads.d_head, max_position_embeddings, 10_000.0);
     // transformers takes a model with kinds of layers for Ministral (`configuration_auto.py`), in which they count.
     let kinds = if keys.has("layer_types") { layer_types(&mut keys, sizes.num_hidden_layers) } else { None };
     let spans = match (kinds, span) {

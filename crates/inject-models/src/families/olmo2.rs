@@ -4,8 +4,7 @@ use super::{
     Description, Family, Names,
     gated::{Gated, Sizes},
     keys::Keys,
-    llama,
-    rotary::{self, Rotating, Surroundings},
+    llama, rotary,
     settings::{activation, bias, epsilon, head, heads, unused_layer_types},
 };
 use crate::config::{Bias, QkNorm, Residual, Span};
@@ -37,14 +36,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let eps = epsilon(&mut keys, "rms_norm_eps", 1e-5);
     let attention_bias = bias(&mut keys, "attention_bias");
     let head = head(&mut keys, false);
-    let surroundings = Surroundings {
-        d_head: heads.d_head,
-        max_len: max_position_embeddings,
-        original_len: None,
-        default_base: 10_000.0,
-        rotating: Rotating::All,
-    };
-    let rotary = rotary::take(&mut keys, &surroundings);
+    let rotary = rotary::take_whole(&mut keys, heads.d_head, max_position_embeddings, 10_000.0);
     unused_layer_types(&mut keys, ("num_hidden_layers", sizes.num_hidden_layers));
     keys.finish("olmo2", WITHOUT_INFLUENCE);
 

@@ -1,9 +1,10 @@
 //! Phi-3 and Phi-4-mini.
 
 use super::{
-    Description, Family, Ignored, Names, Projection, Stored,
+    Description, Family, Names, Projection, Stored,
     gated::{Gated, Sizes},
     keys::Keys,
+    llama,
     rotary::{self, Rotating, Surroundings},
     settings::{activation, epsilon, head, heads, positive, uniform_span, unused_layer_types},
 };
@@ -11,22 +12,9 @@ use crate::config::{Bias, Residual};
 
 pub(super) const NAMES: Names = Names {
     prefixes: &["model.", ""],
-    embedding: "embed_tokens.weight",
-    positions: "",
-    final_norm: "norm",
-    head: "lm_head.weight",
-    block: "layers.",
-    attention_norm: "input_layernorm",
-    post_attention_norm: "",
-    feed_forward_norm: "post_attention_layernorm",
-    post_feed_forward_norm: "",
     qkv: Projection { parts: &["self_attn.qkv_proj"], stored: Stored::OutIn },
-    q_norm: "",
-    k_norm: "",
-    out: Projection { parts: &["self_attn.o_proj"], stored: Stored::OutIn },
     up: Projection { parts: &["mlp.gate_up_proj"], stored: Stored::OutIn },
-    down: Projection { parts: &["mlp.down_proj"], stored: Stored::OutIn },
-    ignored: &[Ignored::Suffix("lm_head.weight")],
+    ..llama::NAMES
 };
 
 const WITHOUT_INFLUENCE: &[&str] = &[

@@ -6,7 +6,7 @@ use super::{
     Description, Family,
     gated::{Gated, Sizes},
     keys::Keys,
-    rotary::{self, Rotating, Surroundings},
+    rotary,
     settings::{activation, epsilon, head, heads, one_a_layer, unused_mlp_layer_types},
 };
 use crate::config::{Bias, Residual, Span};
@@ -26,14 +26,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let eps = epsilon(&mut keys, "rms_norm_eps", 1e-6);
     let spans = spans(&mut keys, sizes.num_hidden_layers);
     let head = head(&mut keys, false);
-    let surroundings = Surroundings {
-        d_head: heads.d_head,
-        max_len: max_position_embeddings,
-        original_len: None,
-        default_base: 10_000.0,
-        rotating: Rotating::All,
-    };
-    let rotary = rotary::take(&mut keys, &surroundings);
+    let rotary = rotary::take_whole(&mut keys, heads.d_head, max_position_embeddings, 10_000.0);
     keys.finish("qwen2", WITHOUT_INFLUENCE);
 
     let gated = Gated {

@@ -4,8 +4,7 @@ use super::{
     Description, Family, Names,
     gated::{Gated, Sizes},
     keys::Keys,
-    llama, qwen2,
-    rotary::{self, Rotating, Surroundings},
+    llama, qwen2, rotary,
     settings::{activation, bias, epsilon, head, heads},
 };
 use crate::config::{Bias, QkNorm, Residual};
@@ -35,14 +34,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let attention_bias = bias(&mut keys, "attention_bias");
     let spans = qwen2::spans(&mut keys, sizes.num_hidden_layers);
     let head = head(&mut keys, false);
-    let surroundings = Surroundings {
-        d_head: heads.d_head,
-        max_len: max_position_embeddings,
-        original_len: None,
-        default_base: 10_000.0,
-        rotating: Rotating::All,
-    };
-    let rotary = rotary::take(&mut keys, &surroundings);
+    let rotary = rotary::take_whole(&mut keys, heads.d_head, max_position_embeddings, 10_000.0);
     keys.finish("qwen3", WITHOUT_INFLUENCE);
 
     let gated = Gated {

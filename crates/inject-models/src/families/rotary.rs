@@ -27,6 +27,13 @@ pub(super) struct Surroundings {
     pub(super) rotating: Rotating,
 }
 
+impl Surroundings {
+    /// Those of a family that rotates all coordinates of a head, and knows no other length than `max_len`.
+    pub(super) fn of_whole_heads(d_head: usize, max_len: usize, default_base: f64) -> Self {
+        Surroundings { d_head, max_len, original_len: None, default_base, rotating: Rotating::All }
+    }
+}
+
 /// The coordinates of a head that a family rotates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Rotating {
@@ -47,6 +54,11 @@ pub(super) struct Outside {
 /// Takes all rotary keys of a family with one kind of rotary layer.
 pub(super) fn take(keys: &mut Keys, surroundings: &Surroundings) -> RotaryConfig {
     take_named(keys, surroundings, ["rope_theta", SHARE])
+}
+
+/// As [`take`], with [`Surroundings::of_whole_heads`].
+pub(super) fn take_whole(keys: &mut Keys, d_head: usize, max_len: usize, default_base: f64) -> RotaryConfig {
+    take(keys, &Surroundings::of_whole_heads(d_head, max_len, default_base))
 }
 
 /// As [`take`], for a family with names of its own for the base and for the share outside the object of rotary settings.

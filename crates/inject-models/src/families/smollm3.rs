@@ -5,7 +5,7 @@ use super::{
     gated::{Gated, Sizes},
     keys::Keys,
     qwen2::{Kind, layer_types, spans_of},
-    rotary::{self, Rotating, Surroundings},
+    rotary,
     settings::{activation, bias, epsilon, head, heads},
 };
 use crate::config::{Residual, Span};
@@ -28,14 +28,7 @@ pub(super) fn describe(mut keys: Keys) -> Description {
     let rotates = rotating_layers(&mut keys, sizes.num_hidden_layers);
     let spans = spans(&mut keys, &rotates);
     let head = head(&mut keys, true);
-    let surroundings = Surroundings {
-        d_head: heads.d_head,
-        max_len: max_position_embeddings,
-        original_len: None,
-        default_base: 2_000_000.0,
-        rotating: Rotating::All,
-    };
-    let rotary = rotary::take(&mut keys, &surroundings);
+    let rotary = rotary::take_whole(&mut keys, heads.d_head, max_position_embeddings, 2_000_000.0);
     keys.finish("smollm3", WITHOUT_INFLUENCE);
 
     let gated = Gated {

@@ -81,7 +81,7 @@ impl ModelFiles {
                 | Some(
                     Instead::OtherNames { .. }
                     | Instead::ShardsWithoutIndex { .. }
-                    | Instead::Divided { .. }
+                    | Instead::Variant { .. }
                     | Instead::OtherFramework { .. },
                 ) => {}
                 Some(found) => return Err(ModelError::Instead { folder: origin.folder, found }),

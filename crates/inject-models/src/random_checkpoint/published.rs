@@ -4,46 +4,51 @@ use std::{fmt, path::Path, str::FromStr};
 
 use crate::{config::DecoderConfig, families::describe};
 
-/// The shape of a published model: every setting of its `config.json`, and no weights.
-///
-/// Of the multimodal Gemma 3 models it is the text part.
-///
-/// # Example
-///
-/// ```
-/// use inject_models::PublishedShape;
-///
-/// let shape: PublishedShape = "llama-3.1-8b".parse()?;
-/// assert_eq!(shape.config().n_parameters(), 8_030_261_248);
-/// # Ok::<(), inject_models::random_checkpoint::UnknownShape>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum PublishedShape {
-    /// GPT-2 small: 124 million parameters.
-    Gpt2,
-    /// GPT-2 medium: 355 million parameters.
-    Gpt2Medium,
-    /// GPT-2 large: 774 million parameters.
-    Gpt2Large,
-    /// TinyStories-33M, a GPT-Neo model of 69 million parameters with its embeddings.
-    TinyStories33m,
-    /// SmolLM2-135M, a Llama model of 135 million parameters.
-    SmolLm2_135m,
-    /// Gemma 3 270M: 268 million parameters.
-    Gemma3_270m,
-    /// Gemma 3 1B: 1.0 billion parameters.
-    Gemma3_1b,
-    /// The text part of Gemma 3 4B: 3.9 billion parameters.
-    Gemma3_4b,
-    /// The text part of Gemma 3 12B: 11.8 billion parameters.
-    Gemma3_12b,
-    /// Phi-4-mini: 3.8 billion parameters.
-    Phi4Mini,
-    /// Mistral-7B-v0.1: 7.2 billion parameters.
-    Mistral7b,
-    /// Llama-3.1-8B: 8.0 billion parameters.
-    Llama3_1_8b,
+crate::listed! {
+    /// The shape of a published model: every setting of its `config.json`, and no weights.
+    ///
+    /// Of the multimodal Gemma 3 models it is the text part.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use inject_models::PublishedShape;
+    ///
+    /// let shape: PublishedShape = "llama-3.1-8b".parse()?;
+    /// assert_eq!(shape.config().n_parameters(), 8_030_261_248);
+    /// # Ok::<(), inject_models::random_checkpoint::UnknownShape>(())
+    /// ```
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    #[non_exhaustive]
+    pub enum PublishedShape {
+        /// GPT-2 small: 124 million parameters.
+        Gpt2,
+        /// GPT-2 medium: 355 million parameters.
+        Gpt2Medium,
+        /// GPT-2 large: 774 million parameters.
+        Gpt2Large,
+        /// TinyStories-33M, a GPT-Neo model of 69 million parameters with its embeddings.
+        TinyStories33m,
+        /// SmolLM2-135M, a Llama model of 135 million parameters.
+        SmolLm2_135m,
+        /// Gemma 3 270M: 268 million parameters.
+        Gemma3_270m,
+        /// Gemma 3 1B: 1.0 billion parameters.
+        Gemma3_1b,
+        /// The text part of Gemma 3 4B: 3.9 billion parameters.
+        Gemma3_4b,
+        /// The text part of Gemma 3 12B: 11.8 billion parameters.
+        Gemma3_12b,
+        /// Phi-4-mini: 3.8 billion parameters.
+        Phi4Mini,
+        /// Mistral-7B-v0.1: 7.2 billion parameters.
+        Mistral7b,
+        /// Llama-3.1-8B: 8.0 billion parameters.
+        Llama3_1_8b,
+    }
+
+    /// Every shape, by the number of parameters within each family.
+    const ALL;
 }
 
 /// A text that names no published shape.
@@ -60,20 +65,7 @@ pub struct UnknownShape {
 impl PublishedShape {
     /// Returns every shape, by the number of parameters within each family.
     pub fn all() -> &'static [PublishedShape] {
-        &[
-            PublishedShape::Gpt2,
-            PublishedShape::Gpt2Medium,
-            PublishedShape::Gpt2Large,
-            PublishedShape::TinyStories33m,
-            PublishedShape::SmolLm2_135m,
-            PublishedShape::Gemma3_270m,
-            PublishedShape::Gemma3_1b,
-            PublishedShape::Gemma3_4b,
-            PublishedShape::Gemma3_12b,
-            PublishedShape::Phi4Mini,
-            PublishedShape::Mistral7b,
-            PublishedShape::Llama3_1_8b,
-        ]
+        Self::ALL
     }
 
     /// Returns the name, in lower case.

@@ -116,6 +116,17 @@ impl Beside {
         let own = self.settings.get("tokenizer_class").and_then(Member::plain).and_then(Value::as_str);
         own.or(self.class_of_model.as_deref())
     }
+
+    /// Returns the class of the tokenizer's own code that `auto_map` names, as `module.Class`. An older `auto_map` is a list.
+    pub(super) fn own_code(&self) -> Option<&str> {
+        let classes = match self.settings.get("auto_map")? {
+            Member::Object(map) => map.get("AutoTokenizer")?,
+            Member::Other(list) => list,
+        };
+        // The slow class and the fast one, which counts if there are both.
+        let of_list = || classes.as_array()?.iter().rev().find_map(Value::as_str);
+        classes.as_str().or_else(of_list)
+    }
 }
 
 /// Reads a file of JSON beside another. One that does not exist is empty.

@@ -8,7 +8,10 @@ use super::{
     cuts::{Cuts, QWEN2},
     pieces::{SPACE, spaces_for_signs},
 };
-use crate::families::{Family, family_of};
+use crate::{
+    families::{Family, family_of},
+    note::Note,
+};
 
 /// The class that transformers 5 reads a tokenizer with. All but [`Class::Plain`] put parts of their own in place of those of the
 /// tokenizer's file.
@@ -57,6 +60,10 @@ impl Class {
         // transformers does not trust the class that the files of these models name.
         let is_misnamed = matches!(model_type, "qwen2" | "phi3");
         let named = beside.class().map(Class::named);
+        if beside.own_code().is_some() {
+            // Where its code is not trusted, transformers takes the class that the files name, whatever it is.
+            return named.or(usual).unwrap_or(Class::Plain);
+        }
         match (named, usual) {
             (Some(Class::Llama), _) if is_byte_level && !is_misnamed => Class::Plain,
             (_, Some(Class::Plain)) => Class::Plain,
@@ -89,6 +96,12 @@ impl Class {
             Class::Gemma => "GemmaTokenizer",
             Class::Other(name) => name,
         }
+    }
+
+    /// Notes that the class may give other ids than the tokenizer's own file. Code of its own has another note.
+    pub(super) fn may_differ(&self, beside: &Beside) -> Option<Note> {
+        let differs = *self != Class::Plain && beside.own_code().is_none();
+        differs.then(|| Note::OtherTokenizerClass { class: self.name().to_owned() })
     }
 
     /// Returns the cuts of a byte-level class.

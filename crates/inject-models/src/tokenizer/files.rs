@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{place::NoTokenizerHere, sentence_piece::is_tiktoken};
+use super::{place::NoTokenizerHere, sentence_piece::is_tiktoken, versioned::versioned_file};
 use crate::checkpoint::Gguf;
 
 /// The files that hold a tokenizer.
@@ -25,10 +25,11 @@ impl TokenizerFiles {
     /// Looks for a tokenizer: in a folder, or in the file itself.
     pub(super) fn find(place: &Path) -> Option<Self> {
         if place.is_dir() {
-            let [json, vocab, merges] =
-                ["tokenizer.json", "vocab.json", "merges.txt"].map(|name| place.join(name));
-            // A link that leads nowhere is a tokenizer that cannot be read.
-            return if json.is_file() || json.is_symlink() {
+            let selected = versioned_file(&place.join("tokenizer_config.json"));
+            let json = place.join(selected.as_deref().unwrap_or("tokenizer.json"));
+            let [vocab, merges] = ["vocab.json", "merges.txt"].map(|name| place.join(name));
+            // A link that leads nowhere is a tokenizer that cannot be read, and so is a file that is selected and missing.
+            return if json.is_file() || json.is_symlink() || selected.is_some() {
                 Some(TokenizerFiles::Json(json))
             } else if vocab.is_file() && merges.is_file() {
                 Some(TokenizerFiles::ByteLevel { vocab, merges })

@@ -70,7 +70,7 @@ pub(super) fn build(path: &Path, beside: &Beside, vocab_size: usize) -> Result<B
             added.forget_settings(&mut tokenizer)?;
         }
         mistral::correct(&mut tokenizer, beside)?;
-        Ok(Built { note, ..Built::new(tokenizer, hash) })
+        Ok(Built { notes: note.into_iter().collect(), ..Built::new(tokenizer, hash) })
     });
     built.map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })
 }
@@ -87,7 +87,7 @@ fn read(text: &[u8], beside: &Beside) -> tokenizers::Result<Read> {
     if let Some(rebuilt) = rebuilt {
         return Ok(rebuilt);
     }
-    let note = (class != Class::Plain).then(|| Note::OtherTokenizerClass { class: class.name().to_owned() });
+    let note = class.may_differ(beside);
     let tokenizer = tokenizers::Tokenizer::from_bytes(text)?;
     if let ModelWrapper::BPE(model) = tokenizer.get_model()
         && let Some(dropout) = model.dropout.filter(|share| *share > 0.0)

@@ -153,12 +153,11 @@ pub(super) fn check_expression(expression: &str) -> Result<(), TokenizerLimit> {
 /// Checks every limit that depends on the content.
 pub(super) fn check(text: &[u8]) -> Result<(), TokenizerLimit> {
     let outline: Outline = serde_json::from_slice(text)?;
-    let mut all = 0;
-    for content in outline.added_tokens.iter().filter_map(|token| token.content.as_ref()) {
-        size("the length of an added token", content.len(), LONGEST_ADDED)?;
-        all += content.len();
-    }
-    size("the length of all added tokens", all, MOST_ADDED)?;
+    let added = outline.added_tokens.iter().filter_map(|token| token.content.as_deref());
+    added
+        .clone()
+        .try_for_each(|content| size("the length of an added token", content.len(), LONGEST_ADDED))?;
+    check_added(added)?;
     if let Some(model) = &outline.model {
         let Marks { unk_token, continuing_subword_prefix, end_of_word_suffix, vocab, .. } = model;
         vocab.as_ref().map_or(Ok(()), Lengths::check)?;

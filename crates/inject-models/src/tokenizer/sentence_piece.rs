@@ -31,7 +31,7 @@ use super::{
     pieces::{Algorithm, Kind, Parts, Pieces, SPACE, Splits, spaces_for_signs},
     read_checked,
 };
-use crate::{checkpoint::refuse_pointer, error::ModelError, note::Note};
+use crate::{checkpoint::refuse_pointer, error::ModelError};
 
 /// The numbers of the algorithms: `TrainerSpec.ModelType` in SentencePiece's `sentencepiece_model.proto`.
 const UNIGRAM: i32 = 1;
@@ -82,8 +82,7 @@ pub(super) fn build(path: &Path, beside: &Beside, vocab_size: usize) -> Result<B
     let class = Class::of(beside, false);
     // The classes merge. Probabilities are not merges.
     let own = class.own_parts(beside).filter(|own| own.byte_fallback && file.merges());
-    let note = (class != Class::Plain && own.is_none())
-        .then(|| Note::OtherTokenizerClass { class: class.name().to_owned() });
+    let note = if own.is_none() { class.may_differ(beside) } else { None };
     let (parts, added) = match own {
         Some(own) => {
             let added =
@@ -108,7 +107,7 @@ pub(super) fn build(path: &Path, beside: &Beside, vocab_size: usize) -> Result<B
     });
     let tokenizer = tokenizer.map_err(|source| ModelError::Tokenizer { path: path.to_owned(), source })?;
     added.check_ids(&tokenizer, beside, path)?;
-    Ok(Built { note, ..Built::new(tokenizer, hash) })
+    Ok(Built { notes: note.into_iter().collect(), ..Built::new(tokenizer, hash) })
 }
 
 impl Read {

@@ -39,8 +39,7 @@ fn parameters(decoder: &Decoder) -> Vec<f64> {
 
 #[test]
 fn sixteen_bits_hold_every_parameter_rounded_to_nearest() {
-    for device in inject_testing::compiled() {
-        let decoder = load("gpt2", FloatFormat::F32, &device).decoder;
+    for decoder in inject_testing::on_each(|device| load("gpt2", FloatFormat::F32, device).decoder) {
         let found = |format: FloatFormat| parameters(&decoder.clone().with_weights_in(format).unwrap());
         let exact = parameters(&decoder);
         // The parameters are F32. `half` takes some doubles near a tie for the tie.
@@ -53,8 +52,7 @@ fn sixteen_bits_hold_every_parameter_rounded_to_nearest() {
 
 #[test]
 fn integers_scale_each_output_and_blocks_go_along_the_inputs() {
-    for device in inject_testing::compiled() {
-        let decoder = load("llama", FloatFormat::F32, &device).decoder;
+    for decoder in inject_testing::on_each(|device| load("llama", FloatFormat::F32, device).decoder) {
         for (format, steps) in [(NumberFormat::Int8, 127.0), (NumberFormat::Int4, 7.0)] {
             let quantised = decoder.clone().with_weights_in(format).unwrap();
             for ((matrix, [d_in, d_out], before), (_, _, after)) in
@@ -83,8 +81,7 @@ fn integers_scale_each_output_and_blocks_go_along_the_inputs() {
 
 #[test]
 fn four_bit_codes_have_sixteen_values_a_block_and_int8_is_closer() {
-    for device in inject_testing::compiled() {
-        let decoder = load("gemma3", FloatFormat::F32, &device).decoder;
+    for decoder in inject_testing::on_each(|device| load("gemma3", FloatFormat::F32, device).decoder) {
         let error = |&format: &NumberFormat| {
             let quantised = decoder.clone().with_weights_in(format).unwrap();
             let pairs = matrices(&decoder).into_iter().zip(matrices(&quantised));

@@ -60,7 +60,11 @@ fn the_files_beside_a_tokenizer_json_count_as_in_transformers() {
         }
         // A class with other cuts is not followed silently.
         let class = case["class"].as_str().unwrap();
-        let notes = notes(&model);
+        let (code, notes): (Vec<_>, Vec<_>) =
+            notes(&model).into_iter().partition(|note| matches!(note, Note::OwnTokenizerCode { .. }));
+        let names_code =
+            case["files"]["tokenizer_config.json"].as_str().is_some_and(|text| text.contains("tok.X"));
+        assert_eq!(code.len(), usize::from(names_code), "{case}");
         match notes.as_slice() {
             [] => {}
             [Note::PartsReplaced { class: named, parts }] => {
@@ -135,6 +139,64 @@ fn a_class_that_is_not_known_or_does_not_fit_is_noted_and_the_file_counts() {
         assert_eq!(noted, [Note::OtherTokenizerClass { class: class.to_owned() }]);
         assert_eq!(nothing, []);
     }
+}
+
+#[test]
+fn code_of_the_tokenizers_own_is_noted_and_its_class_is_not_taken_for_one_of_transformers() {
+    for (auto_map, named) in [
+        (json!({"AutoTokenizer": ["tok.Slow", null]}), Some("tok.Slow")),
+        (json!({"AutoTokenizer": ["tok.Slow", "tok.Fast"]}), Some("tok.Fast")),
+        (json!(["tok.Slow", null]), Some("tok.Slow")),
+        (json!({"AutoTokenizer": null}), None),
+        (json!({"AutoConfig": "configuration.X"}), None),
+    ] {
+        let files = json!({"tokenizer_config.json": {"tokenizer_class": "Slow", "auto_map": auto_map}});
+        let model = model().with_tokenizer(folder(&"byte-level".into(), &json!({}), &files).path()).unwrap();
+        let expected = match named {
+            Some(class) => Note::OwnTokenizerCode { class: class.to_owned() },
+            None => Note::OtherTokenizerClass { class: "Slow".to_owned() },
+        };
+        assert_eq!(notes(&model), [&expected], "{auto_map}");
+        // Another tokenizer has no such code.
+        let other = folder(&"byte-level".into(), &json!({}), &json!({}));
+        assert_eq!(notes(&model.with_tokenizer(other.path()).unwrap()), Vec::<&Note>::new());
+    }
+}
+
+#[test]
+fn a_file_for_the_release_of_transformers_counts_in_the_place_of_tokenizer_json() {
+    let text = "The fox was in the garden.";
+    let ids = |place: &TempDir| {
+        model().with_tokenizer(place.path()).unwrap().tokenizer().unwrap().encode(text, Bos::No).unwrap()
+    };
+    let plain =
+        |files: &[&str]| json!({"tokenizer_class": "PreTrainedTokenizerFast", "fast_tokenizer_files": files});
+    let spaces = json_of("tokenizer-json/spaces.json");
+    let with = |listed: &[&str], file: &str| {
+        folder(
+            &"byte-level".into(),
+            &json!({}),
+            &json!({"tokenizer_config.json": plain(listed), file: spaces}),
+        )
+    };
+    let both = ["tokenizer.json", "tokenizer.4.0.0.json"];
+    let (of_json, of_version) = (
+        ids(&with(&[], "other.json")),
+        ids(&folder(&"spaces".into(), &json!({}), &json!({"tokenizer_config.json": plain(&[])}))),
+    );
+    assert_ne!(of_json, of_version);
+    assert_eq!(ids(&with(&both, "tokenizer.4.0.0.json")), of_version);
+    assert_eq!(ids(&with(&["tokenizer.json", "tokenizer.6.0.0.json"], "tokenizer.6.0.0.json")), of_json);
+    // The file itself can be given.
+    let place = with(&both, "tokenizer.4.0.0.json");
+    let file = model().with_tokenizer(&place.path().join("tokenizer.json")).unwrap();
+    assert_eq!(file.tokenizer().unwrap().encode(text, Bos::No).unwrap(), of_json);
+    // One that is selected and missing is named: transformers does not fall back on tokenizer.json either.
+    let error = model().with_tokenizer(with(&both, "other.json").path()).unwrap_err();
+    assert!(
+        matches!(&error, ModelError::Read { path, .. } if path.ends_with("tokenizer.4.0.0.json")),
+        "{error:?}"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Functions that make or read a dict whose keys are words.
 
-use super::values::{Texts, dict, texts};
+use super::values::{Texts, Value, dict, texts};
 use super::{Function, Parameter, Random};
 
 pub(super) const FUNCTIONS: &[fn(&mut Random) -> Function] =
@@ -17,31 +17,23 @@ fn count_each(random: &mut Random) -> Function {
             None => counts.push((word, 1)),
         }
     }
-    let (import, body) = match random.below(3) {
-        0 => (Some("from collections import Counter"), format!("return dict(Counter({many}))\n")),
-        1 => (
-            None,
-            format!(
-                "counts = {{}}\nfor {one} in {many}:\n    counts[{one}] = counts.get({one}, 0) + 1\n\
-                 return counts\n"
-            ),
+    let body = match random.below(3) {
+        0 => format!("return dict(Counter({many}))\n"),
+        1 => format!(
+            "counts = {{}}\nfor {one} in {many}:\n    counts[{one}] = counts.get({one}, 0) + 1\n\
+             return counts\n"
         ),
-        _ => (
-            None,
-            format!(
-                "counts = {{}}\nfor {one} in {many}:\n    if {one} in counts:\n        \
-                 counts[{one}] += 1\n    else:\n        counts[{one}] = 1\nreturn counts\n"
-            ),
+        _ => format!(
+            "counts = {{}}\nfor {one} in {many}:\n    if {one} in counts:\n        \
+             counts[{one}] += 1\n    else:\n        counts[{one}] = 1\nreturn counts\n"
         ),
     };
     Function {
-        import,
         name: format!("count_{many}"),
-        parameters: vec![Parameter::new(many.clone(), "list[str]", texts(&values))],
+        parameters: vec![Parameter::new(many.clone(), Value::texts(&values))],
         about: format!("Count how often each {one} occurs."),
         body,
-        returns: "dict[str, int]",
-        value: dict(&counts),
+        value: Value::counts(&counts),
     }
 }
 
@@ -57,13 +49,11 @@ fn lengths(random: &mut Random) -> Function {
         ),
     };
     Function {
-        import: None,
         name: format!("{}_{many}", random.word("measure|lengths_of|size_up")),
         parameters: vec![drawn.parameter()],
         about: format!("Map each {one} to its length."),
         body,
-        returns: "dict[str, int]",
-        value: dict(&entries),
+        value: Value::counts(&entries),
     }
 }
 
@@ -80,13 +70,11 @@ fn invert(random: &mut Random) -> Function {
         ),
     };
     Function {
-        import: None,
         name: format!("{many}_by_rank"),
-        parameters: vec![Parameter::new("ranks", "dict[str, int]", dict(&entries))],
+        parameters: vec![Parameter::new("ranks", Value::counts(&entries))],
         about: format!("Map each rank to its {one}."),
         body,
-        returns: "dict[int, str]",
-        value: format!("{{{}}}", inverted.join(", ")),
+        value: Value::new("dict[int, str]", format!("{{{}}}", inverted.join(", "))),
     }
 }
 
@@ -106,16 +94,11 @@ fn look_up(random: &mut Random) -> Function {
         _ => format!("try:\n    return {amounts}[{one}]\nexcept KeyError:\n    return 0\n"),
     };
     Function {
-        import: None,
         name: format!("look_up_{one}"),
-        parameters: vec![
-            Parameter::new(amounts, "dict[str, int]", dict(&entries)),
-            Parameter::text(one, wanted),
-        ],
+        parameters: vec![Parameter::new(amounts, Value::counts(&entries)), Parameter::text(one, wanted)],
         about: format!("Return what {amounts} holds for the {one}, or zero."),
         body,
-        returns: "int",
-        value: value.to_string(),
+        value: Value::number(value),
     }
 }
 
@@ -136,16 +119,14 @@ fn total_cost(random: &mut Random) -> Function {
         ),
     };
     Function {
-        import: None,
         name: random.word("total_cost|bill|cost_of_order").into(),
         parameters: vec![
-            Parameter::new("prices", "dict[str, int]", dict(&prices)),
-            Parameter::new("order", "dict[str, int]", dict(&order)),
+            Parameter::new("prices", Value::counts(&prices)),
+            Parameter::new("order", Value::counts(&order)),
         ],
         about: "Return what an order costs.".into(),
         body,
-        returns: "int",
-        value: value.to_string(),
+        value: Value::number(value),
     }
 }
 
@@ -161,21 +142,15 @@ fn group(random: &mut Random) -> Function {
     }
     let groups: Vec<(&str, String)> =
         groups.iter().map(|(letter, members)| (*letter, texts(members))).collect();
-    let (import, empty, step) = match random.chance(40) {
-        true => (
-            Some("from collections import defaultdict"),
-            "defaultdict(list)",
-            format!("groups[{one}[0]].append({one})"),
-        ),
-        false => (None, "{}", format!("groups.setdefault({one}[0], []).append({one})")),
+    let (empty, step) = match random.chance(40) {
+        true => ("defaultdict(list)", format!("groups[{one}[0]].append({one})")),
+        false => ("{}", format!("groups.setdefault({one}[0], []).append({one})")),
     };
     Function {
-        import,
         name: format!("group_{many}"),
         parameters: vec![drawn.parameter()],
         about: format!("Group the {many} by their first letter."),
         body: format!("groups = {empty}\nfor {one} in {many}:\n    {step}\nreturn dict(groups)\n"),
-        returns: "dict[str, list[str]]",
-        value: dict(&groups),
+        value: Value::new("dict[str, list[str]]", dict(&groups)),
     }
 }

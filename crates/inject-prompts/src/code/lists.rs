@@ -1,6 +1,6 @@
 //! Functions of lists of numbers.
 
-use super::values::{Numbers, list};
+use super::values::{Numbers, Value, list};
 use super::{Function, Parameter, Random};
 
 pub(super) const FUNCTIONS: &[fn(&mut Random) -> Function] = &[
@@ -96,13 +96,11 @@ fn count_where(random: &mut Random) -> Function {
         ),
     };
     Function {
-        import: None,
         name: format!("count_{many}_{}", test.tail()),
         parameters: test.parameters(&numbers),
         about: format!("Count the {many} {}.", test.words()),
         body,
-        returns: "int",
-        value: test.kept(&numbers).len().to_string(),
+        value: Value::number(test.kept(&numbers).len()),
     }
 }
 
@@ -121,13 +119,11 @@ fn total_where(random: &mut Random) -> Function {
         ),
     };
     Function {
-        import: None,
         name: format!("{}_{many}_{}", random.word("sum|add|total"), test.tail()),
         parameters: test.parameters(&numbers),
         about: format!("Add up the {many} {}.", test.words()),
         body,
-        returns: "int",
-        value: test.kept(&numbers).iter().sum::<i64>().to_string(),
+        value: Value::number(test.kept(&numbers).iter().sum::<i64>()),
     }
 }
 
@@ -146,13 +142,11 @@ fn keep_where(random: &mut Random) -> Function {
         ),
     };
     Function {
-        import: None,
         name: format!("{}_{many}_{}", random.word("keep|filter|select"), test.tail()),
         parameters: test.parameters(&numbers),
         about: format!("{} the {many} {}.", random.word("Keep|Select|Return"), test.words()),
         body,
-        returns: "list[int]",
-        value: list(&test.kept(&numbers)),
+        value: Value::numbers(&test.kept(&numbers)),
     }
 }
 
@@ -188,13 +182,11 @@ fn change_all(random: &mut Random) -> Function {
     };
     let value: Vec<i64> = values.iter().map(|&value| apply(value, by)).collect();
     Function {
-        import: None,
         name: format!("{name}_{many}"),
         parameters,
         about: format!("Return {change} for each {one}."),
         body,
-        returns: "list[int]",
-        value: list(&value),
+        value: Value::numbers(&value),
     }
 }
 
@@ -217,13 +209,11 @@ fn extreme(random: &mut Random) -> Function {
         ),
     };
     Function {
-        import: None,
         name: format!("{word}_{one}"),
         parameters: vec![numbers.parameter()],
         about: format!("Return the {word} of the {many}."),
         body,
-        returns: "int",
-        value: value.expect("a drawn list has a number").to_string(),
+        value: Value::number(value.expect("a drawn list has a number")),
     }
 }
 
@@ -237,13 +227,11 @@ fn average(random: &mut Random) -> Function {
     };
     let mean = values.iter().sum::<i64>() / values.len() as i64;
     Function {
-        import: None,
         name: format!("{}_{one}", random.word("average|mean|typical")),
         parameters: vec![numbers.parameter()],
         about: format!("Return the mean of the {many}, rounded down."),
         body: format!("if not {many}:\n    return 0\n{summed}return {total} // len({many})\n"),
-        returns: "int",
-        value: mean.to_string(),
+        value: Value::number(mean),
     }
 }
 
@@ -260,7 +248,6 @@ fn position(random: &mut Random) -> Function {
     };
     let (missing, none) = *random.pick(&[("-1", "-1"), ("None", "None")]);
     Function {
-        import: None,
         name: format!("{}_{one}", random.word("find|locate|index_of")),
         parameters: vec![numbers.parameter(), Parameter::number("wanted", wanted)],
         about: format!("Return the first {index} of wanted, or {none}."),
@@ -268,8 +255,7 @@ fn position(random: &mut Random) -> Function {
             "for {index}, {one} in enumerate({many}):\n    if {one} == wanted:\n        \
              return {index}\nreturn {missing}\n"
         ),
-        returns: "int",
-        value: at.map_or(missing.to_owned(), |at| at.to_string()),
+        value: Value::new("int", at.map_or(missing.to_owned(), |at| at.to_string())),
     }
 }
 
@@ -284,24 +270,19 @@ fn running_totals(random: &mut Random) -> Function {
             total
         })
         .collect();
-    let (import, body) = match random.chance(25) {
-        true => (Some("from itertools import accumulate"), format!("return list(accumulate({many}))\n")),
-        false => (
-            None,
-            format!(
-                "total = 0\ntotals = []\nfor {one} in {many}:\n    total += {one}\n    \
-                 totals.append(total)\nreturn totals\n"
-            ),
+    let body = match random.chance(25) {
+        true => format!("return list(accumulate({many}))\n"),
+        false => format!(
+            "total = 0\ntotals = []\nfor {one} in {many}:\n    total += {one}\n    \
+             totals.append(total)\nreturn totals\n"
         ),
     };
     Function {
-        import,
         name: format!("{}_{many}", random.word("accumulate|running|add_up")),
         parameters: vec![numbers.parameter()],
         about: format!("Return the running totals of the {many}."),
         body,
-        returns: "list[int]",
-        value: list(&totals),
+        value: Value::numbers(&totals),
     }
 }
 
@@ -320,13 +301,11 @@ fn split_by_parity(random: &mut Random) -> Function {
         ),
     };
     Function {
-        import: None,
         name: format!("{}_{many}", random.word("split|separate|partition")),
         parameters: vec![numbers.parameter()],
         about: format!("Split the {many} into even and odd ones."),
         body,
-        returns: "tuple",
-        value: format!("({}, {})", list(&even), list(&odd)),
+        value: Value::new("tuple", format!("({}, {})", list(&even), list(&odd))),
     }
 }
 
@@ -339,7 +318,6 @@ fn pairs_with_sum(random: &mut Random) -> Function {
         .filter(|&(i, j)| values[i] + values[j] == target)
         .count();
     Function {
-        import: None,
         name: format!("{}_{many}", random.word("pair|count_pairs_of|match")),
         parameters: vec![numbers.parameter(), Parameter::number("target", target)],
         about: format!("Count the pairs of {many} with the sum target."),
@@ -347,8 +325,7 @@ fn pairs_with_sum(random: &mut Random) -> Function {
             "count = 0\nfor i in range(len({many})):\n    for j in range(i + 1, len({many})):\n        \
              if {many}[i] + {many}[j] == target:\n            count += 1\nreturn count\n"
         ),
-        returns: "int",
-        value: pairs.to_string(),
+        value: Value::number(pairs),
     }
 }
 
@@ -369,13 +346,11 @@ fn largest_few(random: &mut Random) -> Function {
         false => format!("ordered = sorted({many}{reverse})\nreturn ordered[:few]\n"),
     };
     Function {
-        import: None,
         name: format!("{word}_{many}"),
         parameters: vec![numbers.parameter(), Parameter::number("few", few)],
         about: format!("Return the few {word} {many}, in order."),
         body,
-        returns: "list[int]",
-        value: list(&sorted),
+        value: Value::numbers(&sorted),
     }
 }
 
@@ -392,12 +367,10 @@ fn dot_product(random: &mut Random) -> Function {
         ),
     };
     Function {
-        import: None,
         name: format!("{}_{many}", random.word("weigh|combine|multiply")),
-        parameters: vec![numbers.parameter(), Parameter::new("counts", "list[int]", list(&counts))],
+        parameters: vec![numbers.parameter(), Parameter::new("counts", Value::numbers(&counts))],
         about: format!("Add up each {one} times its count."),
         body,
-        returns: "int",
-        value: value.to_string(),
+        value: Value::number(value),
     }
 }

@@ -1,6 +1,6 @@
 //! Functions of one number.
 
-use super::values::{list, quoted, truth};
+use super::values::{Value, list};
 use super::{Function, Parameter, Random};
 
 pub(super) const FUNCTIONS: &[fn(&mut Random) -> Function] =
@@ -37,13 +37,11 @@ fn classify(random: &mut Random) -> Function {
         ),
     };
     Function {
-        import: None,
         name: format!("{}_{one}", random.word("classify|describe|label|judge")),
         parameters: vec![Parameter::number(one, value)],
         about: format!("Say whether the {one} is {low}, {middle} or {high}."),
         body,
-        returns: "str",
-        value: quoted(class),
+        value: Value::text(class),
     }
 }
 
@@ -57,13 +55,11 @@ fn count_steps(random: &mut Random) -> Function {
         false => (format!("{one} //= 2"), "halve", i64::from(64 - start.leading_zeros())),
     };
     Function {
-        import: None,
         name: format!("{steps}_to_{name}_{one}"),
         parameters: vec![Parameter::number(one, start)],
         about: format!("Count the {steps} until no {one} is left."),
         body: format!("{steps} = 0\nwhile {one} > 0:\n    {change}\n    {steps} += 1\nreturn {steps}\n"),
-        returns: "int",
-        value: value.to_string(),
+        value: Value::number(value),
     }
 }
 
@@ -79,13 +75,11 @@ fn digit_sum(random: &mut Random) -> Function {
         _ => "total = 0\nfor digit in str(number):\n    total += int(digit)\nreturn total\n",
     };
     Function {
-        import: None,
         name: random.word("digit_sum|sum_digits|add_digits").into(),
         parameters: vec![Parameter::number("number", number)],
         about: "Add up the digits of a number.".into(),
         body: body.into(),
-        returns: "int",
-        value: digits.bytes().map(|digit| i64::from(digit - b'0')).sum::<i64>().to_string(),
+        value: Value::number(digits.bytes().map(|digit| i64::from(digit - b'0')).sum::<i64>()),
     }
 }
 
@@ -120,13 +114,11 @@ fn recursive(random: &mut Random) -> Function {
         ),
     };
     Function {
-        import: None,
         name: name.into(),
         parameters: vec![Parameter::number("n", n)],
         about: about.into(),
         body,
-        returns: "int",
-        value: value.to_string(),
+        value: Value::number(value),
     }
 }
 
@@ -142,7 +134,6 @@ fn clamp(random: &mut Random) -> Function {
         }
     };
     Function {
-        import: None,
         name: format!("{}_{one}", random.word("clamp|limit|bound")),
         parameters: vec![
             Parameter::number(one, value),
@@ -151,8 +142,7 @@ fn clamp(random: &mut Random) -> Function {
         ],
         about: format!("Keep the {one} between low and high."),
         body,
-        returns: "int",
-        value: value.clamp(low, high).to_string(),
+        value: Value::number(value.clamp(low, high)),
     }
 }
 
@@ -162,46 +152,40 @@ fn divisor(random: &mut Random) -> Function {
     while y != 0 {
         (x, y) = (y, x % y);
     }
-    let (import, body) = match random.below(3) {
-        0 => (Some("import math"), "return math.gcd(a, b)\n"),
-        1 => (None, "while b:\n    a, b = b, a % b\nreturn a\n"),
-        _ => (None, "if b == 0:\n    return a\nreturn common_divisor(b, a % b)\n"),
+    let body = match random.below(3) {
+        0 => "return math.gcd(a, b)\n",
+        1 => "while b:\n    a, b = b, a % b\nreturn a\n",
+        _ => "if b == 0:\n    return a\nreturn common_divisor(b, a % b)\n",
     };
     Function {
-        import,
         name: "common_divisor".into(),
         parameters: vec![Parameter::number("a", a), Parameter::number("b", b)],
         about: "Return the greatest common divisor of a and b.".into(),
         body: body.into(),
-        returns: "int",
-        value: x.to_string(),
+        value: Value::number(x),
     }
 }
 
 fn is_prime(random: &mut Random) -> Function {
     let number = random.between(2, 150);
     let prime = (2..number).all(|divisor| number % divisor != 0);
-    let (import, body) = match random.below(3) {
-        0 => (
-            Some("import math"),
+    let body = match random.below(3) {
+        0 => {
             "for divisor in range(2, math.isqrt(number) + 1):\n    if number % divisor == 0:\n        \
-             return False\nreturn number > 1\n",
-        ),
-        1 => (
-            None,
+             return False\nreturn number > 1\n"
+        }
+        1 => {
             "if number < 2:\n    return False\ndivisor = 2\nwhile divisor * divisor <= number:\n    \
-             if number % divisor == 0:\n        return False\n    divisor += 1\nreturn True\n",
-        ),
-        _ => (None, "return number > 1 and all(number % divisor for divisor in range(2, number))\n"),
+             if number % divisor == 0:\n        return False\n    divisor += 1\nreturn True\n"
+        }
+        _ => "return number > 1 and all(number % divisor for divisor in range(2, number))\n",
     };
     Function {
-        import,
         name: "is_prime".into(),
         parameters: vec![Parameter::number("number", number)],
         about: "Tell whether a number has no divisor but one and itself.".into(),
         body: body.into(),
-        returns: "bool",
-        value: truth(prime),
+        value: Value::truth(prime),
     }
 }
 
@@ -227,7 +211,6 @@ fn table(random: &mut Random) -> Function {
         }
     };
     Function {
-        import: None,
         name: name.into(),
         parameters: vec![
             Parameter::number("rows", rows),
@@ -236,7 +219,6 @@ fn table(random: &mut Random) -> Function {
         ],
         about: "Number the cells of a table, row by row.".into(),
         body: body.into(),
-        returns: "list[list[int]]",
-        value: list(&cells),
+        value: Value::new("list[list[int]]", list(&cells)),
     }
 }

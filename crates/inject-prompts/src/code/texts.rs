@@ -1,6 +1,6 @@
 //! Functions of words and of lists of words.
 
-use super::values::{NAMES, TOWNS, Texts, capitalised, list, quoted, texts, truth};
+use super::values::{NAMES, TOWNS, Texts, Value, capitalised};
 use super::{Function, Parameter, Random};
 
 pub(super) const FUNCTIONS: &[fn(&mut Random) -> Function] = &[
@@ -32,13 +32,11 @@ fn longest(random: &mut Random) -> Function {
         ),
     };
     Function {
-        import: None,
         name: format!("longest_{one}"),
         parameters: vec![drawn.parameter()],
         about: format!("Return the longest of the {many}."),
         body,
-        returns: "str",
-        value: quoted(value),
+        value: Value::text(value),
     }
 }
 
@@ -54,13 +52,11 @@ fn join(random: &mut Random) -> Function {
         ),
     };
     Function {
-        import: None,
         name: format!("{}_{many}", random.word("join|list|write")),
         parameters: vec![drawn.parameter()],
         about: format!("Write the {many} in one line."),
         body,
-        returns: "str",
-        value: quoted(&values.join(between)),
+        value: Value::text(&values.join(between)),
     }
 }
 
@@ -74,13 +70,11 @@ fn greet(random: &mut Random) -> Function {
         _ => format!("return \"{word}, {{}} of {{}}!\".format(name, town)\n"),
     };
     Function {
-        import: None,
         name: random.word("greet|greeting|salute|address").into(),
         parameters: vec![Parameter::text("name", name), Parameter::text("town", town)],
         about: "Greet someone by name and town.".into(),
         body,
-        returns: "str",
-        value: quoted(&format!("{word}, {name} of {town}!")),
+        value: Value::text(&format!("{word}, {name} of {town}!")),
     }
 }
 
@@ -101,13 +95,11 @@ fn starting_with(random: &mut Random) -> Function {
         ),
     };
     Function {
-        import: None,
         name: format!("{many}_starting_with"),
         parameters: vec![drawn.parameter(), Parameter::text("letter", prefix)],
         about: format!("Return the {many} whose first letter is the given one."),
         body,
-        returns: "list[str]",
-        value: texts(&kept),
+        value: Value::texts(&kept),
     }
 }
 
@@ -123,13 +115,11 @@ fn count_vowels(random: &mut Random) -> Function {
         ),
     };
     Function {
-        import: None,
         name: format!("vowels_in_{one}"),
         parameters: vec![Parameter::text(one, &word)],
         about: format!("Count the vowels of a {one}."),
         body,
-        returns: "int",
-        value: count.to_string(),
+        value: Value::number(count),
     }
 }
 
@@ -146,13 +136,11 @@ fn palindrome(random: &mut Random) -> Function {
         }
     };
     Function {
-        import: None,
         name: "is_palindrome".into(),
         parameters: vec![Parameter::text("word", word)],
         about: "Tell whether a word reads the same from both ends.".into(),
         body: body.into(),
-        returns: "bool",
-        value: truth(same),
+        value: Value::truth(same),
     }
 }
 
@@ -181,13 +169,11 @@ fn change_each(random: &mut Random) -> Function {
         }
     };
     Function {
-        import: None,
         name: format!("{name}_{many}"),
         parameters: vec![drawn.parameter()],
         about: format!("Return {} for each {one}.", change.replace('"', "'")),
         body,
-        returns: "list[str]",
-        value: texts(&changed),
+        value: Value::texts(&changed),
     }
 }
 
@@ -207,16 +193,14 @@ fn parse(random: &mut Random) -> Function {
         }
     };
     Function {
-        import: None,
         name: random.word("parse_numbers|read_numbers|to_numbers").into(),
-        parameters: vec![Parameter::new("texts", "list[str]", texts(&words))],
+        parameters: vec![Parameter::new("texts", Value::texts(&words))],
         about: "Read the numbers among the texts.".into(),
         body: format!(
             "numbers = []\nfor text in texts:\n    try:\n        numbers.append(int(text))\n    \
              except ValueError:\n        {fallback}\nreturn numbers\n"
         ),
-        returns: "list[int]",
-        value: list(&value),
+        value: Value::numbers(&value),
     }
 }
 
@@ -232,13 +216,11 @@ fn initials(random: &mut Random) -> Function {
         ),
     };
     Function {
-        import: None,
         name: format!("initials_of_{many}"),
         parameters: vec![drawn.parameter()],
         about: format!("Return the first letters of the {many}."),
         body,
-        returns: "str",
-        value: quoted(&letters),
+        value: Value::text(&letters),
     }
 }
 
@@ -255,13 +237,11 @@ fn contains(random: &mut Random) -> Function {
         ),
     };
     Function {
-        import: None,
         name: format!("{}_{one}", random.word("has|contains|includes")),
         parameters: vec![drawn.parameter(), Parameter::text("wanted", wanted)],
         about: format!("Tell whether the wanted {one} is there."),
         body,
-        returns: "bool",
-        value: truth(values.contains(&wanted)),
+        value: Value::truth(values.contains(&wanted)),
     }
 }
 
@@ -273,13 +253,11 @@ fn repeat(random: &mut Random) -> Function {
         false => "line = \"\"\nfor _ in range(times):\n    line += mark\nreturn line\n",
     };
     Function {
-        import: None,
         name: random.word("draw_line|repeat_mark|make_border").into(),
         parameters: vec![Parameter::text("mark", mark), Parameter::number("times", times)],
         about: "Repeat a mark some times.".into(),
         body: body.into(),
-        returns: "str",
-        value: quoted(&mark.repeat(times as usize)),
+        value: Value::text(&mark.repeat(times as usize)),
     }
 }
 
@@ -306,13 +284,11 @@ fn sort_by_length(random: &mut Random) -> Function {
         false => format!("ordered = list({many})\nordered.sort({key})\nreturn ordered\n"),
     };
     Function {
-        import: None,
         name: format!("sort_{many}_{name}"),
         parameters: vec![drawn.parameter()],
         about: format!("Sort the {many} {}.", name.replace('_', " ")),
         body,
-        returns: "list[str]",
-        value: texts(&sorted),
+        value: Value::texts(&sorted),
     }
 }
 
@@ -325,17 +301,15 @@ fn matches(random: &mut Random) -> Function {
         numbers.push(number);
         line += &format!("{number} {word} ");
     }
-    let (import, body) = match random.chance(60) {
-        true => (Some("import re"), "return [int(digits) for digits in re.findall(r\"[0-9]+\", line)]\n"),
-        false => (None, "return [int(word) for word in line.split() if word.isdigit()]\n"),
+    let body = match random.chance(60) {
+        true => "return [int(digits) for digits in re.findall(r\"[0-9]+\", line)]\n",
+        false => "return [int(word) for word in line.split() if word.isdigit()]\n",
     };
     Function {
-        import,
         name: random.word("numbers_in|find_numbers|extract_numbers").into(),
         parameters: vec![Parameter::text("line", line.trim_end())],
         about: "Return the numbers written in a line.".into(),
         body: body.into(),
-        returns: "list[int]",
-        value: list(&numbers),
+        value: Value::numbers(&numbers),
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn texts(values: &[impl AsRef<str>]) -> String {
 }
 
 /// Returns a dict literal whose keys are text. The values are given as source code.
-pub(super) fn dict<T: ToString>(entries: &[(&str, T)]) -> String {
+pub(super) fn dict(entries: &[(&str, impl ToString)]) -> String {
     let entries: Vec<String> =
         entries.iter().map(|(key, value)| format!("\"{key}\": {}", value.to_string())).collect();
     format!("{{{}}}", entries.join(", "))
@@ -30,6 +30,42 @@ pub(super) fn dict<T: ToString>(entries: &[(&str, T)]) -> String {
 pub(super) fn capitalised(word: &str) -> String {
     let (first, rest) = word.split_at(1);
     first.to_ascii_uppercase() + rest
+}
+
+/// A Python value: its type hint and its literal.
+pub(super) struct Value {
+    pub(super) hint: &'static str,
+    pub(super) literal: String,
+}
+
+impl Value {
+    pub(super) fn new(hint: &'static str, literal: String) -> Self {
+        Self { hint, literal }
+    }
+
+    pub(super) fn number(value: impl ToString) -> Self {
+        Self::new("int", value.to_string())
+    }
+
+    pub(super) fn text(value: &str) -> Self {
+        Self::new("str", quoted(value))
+    }
+
+    pub(super) fn truth(value: bool) -> Self {
+        Self::new("bool", truth(value))
+    }
+
+    pub(super) fn numbers(values: &[i64]) -> Self {
+        Self::new("list[int]", list(values))
+    }
+
+    pub(super) fn texts(values: &[impl AsRef<str>]) -> Self {
+        Self::new("list[str]", texts(values))
+    }
+
+    pub(super) fn counts(entries: &[(&str, impl ToString)]) -> Self {
+        Self::new("dict[str, int]", dict(entries))
+    }
 }
 
 /// A named list of numbers. `one` is the name of an item and `many` that of the list.
@@ -52,7 +88,7 @@ impl Numbers {
     }
 
     pub(super) fn parameter(&self) -> Parameter {
-        Parameter::new(self.many.clone(), "list[int]", list(&self.values))
+        Parameter::new(self.many.clone(), Value::numbers(&self.values))
     }
 }
 
@@ -87,7 +123,7 @@ impl Texts {
     }
 
     pub(super) fn parameter(&self) -> Parameter {
-        Parameter::new(self.many.clone(), "list[str]", texts(&self.values))
+        Parameter::new(self.many.clone(), Value::texts(&self.values))
     }
 
     /// Returns the words, each with a number.

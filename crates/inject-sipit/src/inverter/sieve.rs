@@ -250,8 +250,7 @@ mod tests {
 
     #[test]
     fn a_batch_of_4096_candidates_returns_kilobytes_in_two_reads() {
-        for device in inject_testing::compiled() {
-            let decoder = of_vocabulary("llama", 4096, 3, &device);
+        for decoder in inject_testing::on_each(|device| of_vocabulary("llama", 4096, 3, device)) {
             let tap = Tap::Block(1);
             let target = TargetStates::of_prompt(&decoder, tap, &[5, 4000, 7]).unwrap();
             let inverter = Inverter::new(&decoder, tap, Settings::new().with_scan(Scan::Whole)).unwrap();

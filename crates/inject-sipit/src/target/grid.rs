@@ -37,11 +37,9 @@ impl TargetStates {
             })
         };
         states().next()?;
-        let mut found = FORMATS.iter().find(|format| on_grid(format));
-        // Numbers of few even steps have few significant bits too, and their rounding is known.
-        if self.half_steps.is_none() {
-            found = found.or_else(|| FORMATS.iter().find(|format| multiplied(format)));
-        }
+        // Numbers of few even steps have few significant bits too, and their rounding is known. Three times a number of 8 bits has 10.
+        let may_be_multiplied = self.half_steps.is_none();
+        let found = FORMATS.iter().find(|format| on_grid(format) || may_be_multiplied && multiplied(format));
         found.map(|&(format, _)| format)
     }
 

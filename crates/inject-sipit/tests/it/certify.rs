@@ -1,7 +1,7 @@
 //! The certificate: exact margins, and no more certainty than they allow.
 
 use crate::{
-    small::{FAMILIES, exhaustive, invert, model, random, target, with_equal_rows},
+    small::{FAMILIES, decoders, exhaustive, invert, model, random_decoders, target, with_equal_rows},
     sources::{SimplePolicy, Told},
 };
 use inject_sipit::{
@@ -82,67 +82,56 @@ fn margins_and_runners_up_are_those_of_a_naive_computation() {
 
 #[test]
 fn the_cost_of_a_certificate_is_known_before() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            for tap in Tap::all(decoder.config().n_layers()) {
-                let target = target(&decoder, &PROMPT, tap);
-                let inverter = Inverter::new(&decoder, tap, whole()).unwrap();
-                let cost = inverter.scan_cost(PROMPT.len());
-                assert_eq!(cost.candidates as usize, PROMPT.len() * VOCAB, "{case}, {tap}");
-                let flop = cost.candidates as f64 * decoder.config().flops_per_token(tap);
-                assert_eq!(cost.flop, flop, "{case}, {tap}");
+    for (case, decoder) in decoders() {
+        for tap in Tap::all(decoder.config().n_layers()) {
+            let target = target(&decoder, &PROMPT, tap);
+            let inverter = Inverter::new(&decoder, tap, whole()).unwrap();
+            let cost = inverter.scan_cost(PROMPT.len());
+            assert_eq!(cost.candidates as usize, PROMPT.len() * VOCAB, "{case}, {tap}");
+            let flop = cost.candidates as f64 * decoder.config().flops_per_token(tap);
+            assert_eq!(cost.flop, flop, "{case}, {tap}");
 
-                let scan = Policy::new();
-                let scanned = inverter.invert(&target, &mut inverter.searcher(&scan), &mut silent).unwrap();
-                assert_eq!(scanned.candidates_tested() as u64, cost.candidates, "{case}, {tap}");
+            let scan = Policy::new();
+            let scanned = inverter.invert(&target, &mut inverter.searcher(&scan), &mut silent).unwrap();
+            assert_eq!(scanned.candidates_tested() as u64, cost.candidates, "{case}, {tap}");
 
-                let mut certified = 0;
-                let told = Policy::new().simple(Told::one(&target, &PROMPT));
-                let drafted = inverter.invert(&target, &mut inverter.searcher(&told), &mut |step| {
-                    certified += usize::from(step.task == "certify" && step.part == 1.0);
-                });
-                let stages = drafted.unwrap().cost.stages().clone();
-                assert_eq!(stages["draft"].candidates, PROMPT.len(), "{case}, {tap}");
-                assert_eq!(stages["scan"].candidates as u64, cost.candidates, "{case}, {tap}");
-                assert_eq!(stages["scan"].states as u64, cost.candidates, "{case}, {tap}");
-                assert_eq!(certified, PROMPT.len(), "{case}, {tap}");
-            }
+            let mut certified = 0;
+            let told = Policy::new().simple(Told::one(&target, &PROMPT));
+            let drafted = inverter.invert(&target, &mut inverter.searcher(&told), &mut |step| {
+                certified += usize::from(step.task == "certify" && step.part == 1.0);
+            });
+            let stages = drafted.unwrap().cost.stages().clone();
+            assert_eq!(stages["draft"].candidates, PROMPT.len(), "{case}, {tap}");
+            assert_eq!(stages["scan"].candidates as u64, cost.candidates, "{case}, {tap}");
+            assert_eq!(stages["scan"].states as u64, cost.candidates, "{case}, {tap}");
+            assert_eq!(certified, PROMPT.len(), "{case}, {tap}");
         }
     }
 }
 
 #[test]
 fn a_position_is_certain_just_where_its_margin_exceeds_twice_the_floor() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 4, &device);
-            let target = target(&decoder, &PROMPT, Tap::Block(2));
-            let margins: Vec<f64> = exhaustive(&decoder, &target)
-                .unwrap()
-                .positions
-                .iter()
-                .map(|p| p.margin().unwrap())
-                .collect();
-            let least = margins.iter().copied().fold(f64::INFINITY, f64::min);
-            let told = || Policy::new().simple(Told::one(&target, &PROMPT));
-            for added in [0.45, 0.49, 0.51, 0.55, 0.7, 0.95].map(|share| share * least) {
-                let settings = whole().with_acceptance(Acceptance::NoiseFloor { added });
-                for policy in [Policy::new(), told()] {
-                    let inversion = invert(&decoder, &target, &policy, settings.clone()).unwrap();
-                    assert_eq!(inversion.token_ids(), PROMPT, "{case}");
-                    for (position, margin) in inversion.positions.iter().zip(&margins) {
-                        assert!(
-                            position.noise_floor() >= Some(added)
-                                && position.noise_floor() < Some(1.01 * added),
-                            "{case}"
-                        );
-                        let expected = match *margin > 2.0 * position.noise_floor().unwrap() {
-                            true => Verdict::Certain,
-                            false => Verdict::Verified,
-                        };
-                        assert_eq!(position.verdict, expected, "{case}, {policy}: {position:?}");
-                    }
+    for (case, decoder) in random_decoders(4) {
+        let target = target(&decoder, &PROMPT, Tap::Block(2));
+        let margins: Vec<f64> =
+            exhaustive(&decoder, &target).unwrap().positions.iter().map(|p| p.margin().unwrap()).collect();
+        let least = margins.iter().copied().fold(f64::INFINITY, f64::min);
+        let told = || Policy::new().simple(Told::one(&target, &PROMPT));
+        for added in [0.45, 0.49, 0.51, 0.55, 0.7, 0.95].map(|share| share * least) {
+            let settings = whole().with_acceptance(Acceptance::NoiseFloor { added });
+            for policy in [Policy::new(), told()] {
+                let inversion = invert(&decoder, &target, &policy, settings.clone()).unwrap();
+                assert_eq!(inversion.token_ids(), PROMPT, "{case}");
+                for (position, margin) in inversion.positions.iter().zip(&margins) {
+                    assert!(
+                        position.noise_floor() >= Some(added) && position.noise_floor() < Some(1.01 * added),
+                        "{case}"
+                    );
+                    let expected = match *margin > 2.0 * position.noise_floor().unwrap() {
+                        true => Verdict::Certain,
+                        false => Verdict::Verified,
+                    };
+                    assert_eq!(position.verdict, expected, "{case}, {policy}: {position:?}");
                 }
             }
         }
@@ -151,8 +140,7 @@ fn a_position_is_certain_just_where_its_margin_exceeds_twice_the_floor() {
 
 #[test]
 fn tokens_with_equal_embeddings_are_ambiguous_whatever_was_drafted() {
-    for device in inject_testing::compiled() {
-        let decoder = with_equal_rows(11, [12], &device);
+    for decoder in inject_testing::on_each(|device| with_equal_rows(11, [12], device)) {
         let prompt = [3, 11, 5, 12];
         let target = target(&decoder, &prompt, Tap::Block(2));
         let told = || Policy::new().simple(Told::one(&target, &prompt));
@@ -173,20 +161,16 @@ fn tokens_with_equal_embeddings_are_ambiguous_whatever_was_drafted() {
 
 #[test]
 fn a_certificate_goes_by_the_same_rule_as_the_search() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 4, &device);
-            let target = target(&decoder, &PROMPT, Tap::Block(2));
-            // As wide as no other token fits in every coordinate, though some lie within the ball around that box.
-            let acceptance =
-                Acceptance::AllClose { rtol: 0.0, atol: 0.9 * least_of_largest(&decoder, &target) };
-            let settings = whole().with_acceptance(acceptance);
-            let told = Policy::new().simple(Told::one(&target, &PROMPT));
-            for policy in [Policy::new(), told] {
-                let inversion = invert(&decoder, &target, &policy, settings.clone()).unwrap();
-                assert_eq!(inversion.token_ids(), PROMPT, "{case}");
-                assert!(inversion.is_verified(), "{case}, {policy}: {inversion:?}");
-            }
+    for (case, decoder) in random_decoders(4) {
+        let target = target(&decoder, &PROMPT, Tap::Block(2));
+        // As wide as no other token fits in every coordinate, though some lie within the ball around that box.
+        let acceptance = Acceptance::AllClose { rtol: 0.0, atol: 0.9 * least_of_largest(&decoder, &target) };
+        let settings = whole().with_acceptance(acceptance);
+        let told = Policy::new().simple(Told::one(&target, &PROMPT));
+        for policy in [Policy::new(), told] {
+            let inversion = invert(&decoder, &target, &policy, settings.clone()).unwrap();
+            assert_eq!(inversion.token_ids(), PROMPT, "{case}");
+            assert!(inversion.is_verified(), "{case}, {policy}: {inversion:?}");
         }
     }
 }
@@ -208,8 +192,7 @@ fn least_of_largest(decoder: &Decoder, target: &TargetStates) -> f64 {
 
 #[test]
 fn a_failed_position_is_not_certified_and_the_rest_is_open() {
-    for device in inject_testing::compiled() {
-        let decoder = model("llama", &device).decoder;
+    for decoder in inject_testing::on_each(|device| model("llama", device).decoder) {
         let tap = Tap::Block(2);
         let honest = target(&decoder, &PROMPT, tap);
         let mut states: Array2<f64> = honest.states().to_owned();

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use burn::tensor::{Device, Tensor};
 
 use crate::{
-    small::{FAMILIES, invert, of_vocabulary, random, with_equal_rows},
+    small::{FAMILIES, invert, of_vocabulary, random, random_decoders, with_equal_rows},
     sources::{Simple, SimplePolicy},
 };
 use inject_sipit::{
@@ -23,35 +23,22 @@ const PROMPT: [u32; 10] = [5, 96, 5, 0, 41, 7, 7, 63, 12, 30];
 #[test]
 fn states_computed_in_16_bits_need_no_option() {
     let (mut positions, mut verified) = (0, 0);
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            for format in [FloatFormat::Bf16, FloatFormat::F16] {
-                let producer = decoder.clone().computing_in(format);
-                for tap in [Tap::Block(1), Tap::Block(decoder.config().n_layers()), Tap::FinalNorm] {
-                    let target = TargetStates::of_prompt(&producer, tap, &PROMPT).unwrap();
-                    let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
-                    for (position, truth) in inversion.positions.iter().zip(PROMPT) {
-                        let right = position.token_id() == Some(truth);
-                        assert!(
-                            right || !position.verdict.is_verified(),
-                            "{case}, {format}, {tap}: {position:?}"
-                        );
-                        verified += usize::from(position.verdict.is_verified());
-                        positions += 1;
-                    }
-                    assert!(inversion.positions.iter().any(|p| p.noise() == Some(NoiseOrigin::Producer)));
-                    // What is estimated is not estimated against the user's word.
-                    let exact = Settings::new().with_computed_in(ComputedIn::Format(FloatFormat::F32.into()));
-                    let stated = Settings::new().with_acceptance(Acceptance::NoiseFloor { added: 1e-9 });
-                    for settings in [exact, stated] {
-                        let inversion = invert(&decoder, &target, &Policy::new(), settings).unwrap();
-                        assert_eq!(
-                            inversion.positions[0].verdict,
-                            Verdict::Failed,
-                            "{case}, {format}, {tap}"
-                        );
-                    }
+    for (case, decoder) in random_decoders(31) {
+        for format in [FloatFormat::Bf16, FloatFormat::F16] {
+            let producer = decoder.clone().computing_in(format);
+            for tap in [Tap::Block(1), Tap::Block(decoder.config().n_layers()), Tap::FinalNorm] {
+                let target = TargetStates::of_prompt(&producer, tap, &PROMPT).unwrap();
+                let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
+                assert_honest(&inversion, &format!("{case}, {format}, {tap}"));
+                verified += inversion.positions.iter().filter(|p| p.verdict.is_verified()).count();
+                positions += PROMPT.len();
+                assert!(inversion.positions.iter().any(|p| p.noise() == Some(NoiseOrigin::Producer)));
+                // What is estimated is not estimated against the user's word.
+                let exact = Settings::new().with_computed_in(ComputedIn::Format(FloatFormat::F32.into()));
+                let stated = Settings::new().with_acceptance(Acceptance::NoiseFloor { added: 1e-9 });
+                for settings in [exact, stated] {
+                    let inversion = invert(&decoder, &target, &Policy::new(), settings).unwrap();
+                    assert_eq!(inversion.positions[0].verdict, Verdict::Failed, "{case}, {format}, {tap}");
                 }
             }
         }
@@ -76,25 +63,22 @@ fn assert_honest(inversion: &Inversion, context: &str) {
 #[test]
 fn weights_rounded_as_the_producer_rounded_them_are_recognised() {
     let mut recognised = 0;
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            let tap = Tap::Block(decoder.config().n_layers());
-            let in_4_bits = |format: NumberFormat| decoder.clone().with_weights_in(format).unwrap();
-            let settings = Settings::new().with_computed_in(ComputedIn::Format(NumberFormat::Nf4));
-            let found = |target: &TargetStates, settings: &Settings| {
-                let inversion = invert(&decoder, target, &Policy::new(), settings.clone()).unwrap();
-                assert_honest(&inversion, case);
-                inversion.producer
-            };
-            let target = produced(in_4_bits(NumberFormat::Nf4), tap);
-            let as_rounded = Some(Producer::RoundedWeights(NumberFormat::Nf4));
-            recognised += usize::from(found(&target, &settings) == as_rounded);
-            // Other weights are not taken for these.
-            let noise = Some(Producer::Noise(NumberFormat::Nf4));
-            assert_eq!(found(&produced(decoder.clone(), tap), &settings), noise, "{case}");
-            assert_eq!(found(&produced(in_4_bits(NumberFormat::Fp4), tap), &settings), noise, "{case}");
-        }
+    for (case, decoder) in random_decoders(31) {
+        let tap = Tap::Block(decoder.config().n_layers());
+        let in_4_bits = |format: NumberFormat| decoder.clone().with_weights_in(format).unwrap();
+        let settings = Settings::new().with_computed_in(ComputedIn::Format(NumberFormat::Nf4));
+        let found = |target: &TargetStates, settings: &Settings| {
+            let inversion = invert(&decoder, target, &Policy::new(), settings.clone()).unwrap();
+            assert_honest(&inversion, case);
+            inversion.producer
+        };
+        let target = produced(in_4_bits(NumberFormat::Nf4), tap);
+        let as_rounded = Some(Producer::RoundedWeights(NumberFormat::Nf4));
+        recognised += usize::from(found(&target, &settings) == as_rounded);
+        // Other weights are not taken for these.
+        let noise = Some(Producer::Noise(NumberFormat::Nf4));
+        assert_eq!(found(&produced(decoder.clone(), tap), &settings), noise, "{case}");
+        assert_eq!(found(&produced(in_4_bits(NumberFormat::Fp4), tap), &settings), noise, "{case}");
     }
     assert!(recognised > 0);
 }
@@ -110,25 +94,22 @@ fn states_of_rounded_weights_need_no_option() {
         NumberFormat::Q4_1,
     ];
     let mut recovered = HashSet::new();
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            let tap = Tap::Block(decoder.config().n_layers());
-            for format in formats {
-                let target = produced(decoder.clone().with_weights_in(format).unwrap(), tap);
-                let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
-                assert_honest(&inversion, case);
-                if inversion.producer == Some(Producer::RoundedWeights(format)) {
-                    assert_eq!(inversion.token_ids(), PROMPT, "{case}, {format}: {inversion:?}");
-                    if inversion.is_verified() {
-                        recovered.insert(format);
-                    }
+    for (case, decoder) in random_decoders(31) {
+        let tap = Tap::Block(decoder.config().n_layers());
+        for format in formats {
+            let target = produced(decoder.clone().with_weights_in(format).unwrap(), tap);
+            let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
+            assert_honest(&inversion, case);
+            if inversion.producer == Some(Producer::RoundedWeights(format)) {
+                assert_eq!(inversion.token_ids(), PROMPT, "{case}, {format}: {inversion:?}");
+                if inversion.is_verified() {
+                    recovered.insert(format);
                 }
-                // Whoever says that nothing was rounded gets what the weights given explain.
-                let stated = Settings::new().with_computed_in(ComputedIn::Format(FloatFormat::Bf16.into()));
-                let inversion = invert(&decoder, &target, &Policy::new(), stated).unwrap();
-                assert_eq!(inversion.producer, Some(Producer::Noise(FloatFormat::Bf16.into())));
             }
+            // Whoever says that nothing was rounded gets what the weights given explain.
+            let stated = Settings::new().with_computed_in(ComputedIn::Format(FloatFormat::Bf16.into()));
+            let inversion = invert(&decoder, &target, &Policy::new(), stated).unwrap();
+            assert_eq!(inversion.producer, Some(Producer::Noise(FloatFormat::Bf16.into())));
         }
     }
     // 8 bits may lie within the noise of 16.
@@ -195,8 +176,7 @@ fn states_computed_in_16_bits_after_given_tokens_need_no_option() {
 #[test]
 fn known_roundings_are_tried_before_the_whole_vocabulary_is_tested() {
     let vocab_size = 8192;
-    for device in inject_testing::compiled() {
-        let decoder = of_vocabulary("llama", vocab_size, 31, &device);
+    for decoder in inject_testing::on_each(|device| of_vocabulary("llama", vocab_size, 31, device)) {
         let tap = Tap::Block(decoder.config().n_layers());
         let target = produced(decoder.clone().with_weights_in(NumberFormat::Nf4).unwrap(), tap);
         let (inverter, policy) = (Inverter::new(&decoder, tap, Settings::new()).unwrap(), Policy::new());
@@ -217,45 +197,38 @@ fn known_roundings_are_tried_before_the_whole_vocabulary_is_tested() {
 #[test]
 fn rounded_weights_are_recognised_in_states_of_no_16_bit_grid() {
     let format = NumberFormat::Q4_0;
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            let tap = Tap::Block(decoder.config().n_layers());
-            let target = produced(decoder.clone().with_weights_in(format).unwrap(), tap);
-            // A program that sums in more than 16 bits, and rounds what it multiplies.
-            let mut states = target.states().to_owned();
-            for (i, value) in states.iter_mut().enumerate() {
-                *value *= 1.0 + 1e-3 * (i as f64 * 12.9898).sin();
-            }
-            let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
-            let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
-            assert_eq!(inversion.producer, Some(Producer::RoundedWeights(format)), "{case}: {inversion:?}");
-            assert_eq!(inversion.token_ids(), PROMPT, "{case}: {inversion:?}");
+    for (case, decoder) in random_decoders(31) {
+        let tap = Tap::Block(decoder.config().n_layers());
+        let target = produced(decoder.clone().with_weights_in(format).unwrap(), tap);
+        // A program that sums in more than 16 bits, and rounds what it multiplies.
+        let mut states = target.states().to_owned();
+        for (i, value) in states.iter_mut().enumerate() {
+            *value *= 1.0 + 1e-3 * (i as f64 * 12.9898).sin();
         }
+        let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
+        let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
+        assert_eq!(inversion.producer, Some(Producer::RoundedWeights(format)), "{case}: {inversion:?}");
+        assert_eq!(inversion.token_ids(), PROMPT, "{case}: {inversion:?}");
     }
 }
 
 #[test]
 fn a_rounding_that_explains_the_first_two_states_alone_is_dropped() {
     let mut dropped = Vec::new();
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            let tap = Tap::Block(decoder.config().n_layers());
-            let rounded = |format| produced(decoder.clone().with_weights_in(format).unwrap(), tap);
-            let (first, mut states) =
-                (rounded(NumberFormat::Q4_0), rounded(NumberFormat::Nf4).states().to_owned());
-            // Farther from the first states than noise of 16 bits usually is.
-            for (i, (to, from)) in states.iter_mut().zip(first.states()).take(2 * first.d_model()).enumerate()
-            {
-                *to = from * (1.0 + 0.03 * (i as f64 * 12.9898).sin());
-            }
-            let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
-            let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
-            assert_honest(&inversion, case);
-            if inversion.producer == Some(Producer::Noise(NumberFormat::Int4)) {
-                dropped.push(case);
-            }
+    for (case, decoder) in random_decoders(31) {
+        let tap = Tap::Block(decoder.config().n_layers());
+        let rounded = |format| produced(decoder.clone().with_weights_in(format).unwrap(), tap);
+        let (first, mut states) =
+            (rounded(NumberFormat::Q4_0), rounded(NumberFormat::Nf4).states().to_owned());
+        // Farther from the first states than noise of 16 bits usually is.
+        for (i, (to, from)) in states.iter_mut().zip(first.states()).take(2 * first.d_model()).enumerate() {
+            *to = from * (1.0 + 0.03 * (i as f64 * 12.9898).sin());
+        }
+        let target = TargetStates::new(states, tap, FloatFormat::F64).unwrap();
+        let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
+        assert_honest(&inversion, case);
+        if inversion.producer == Some(Producer::Noise(NumberFormat::Int4)) {
+            dropped.push(case);
         }
     }
     // In the others nothing explains the first two states.
@@ -265,18 +238,15 @@ fn a_rounding_that_explains_the_first_two_states_alone_is_dropped() {
 
 #[test]
 fn noise_of_4_bits_does_not_explain_states_of_16_bits_without_a_row() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            for tap in [Tap::Block(decoder.config().n_layers()), Tap::FinalNorm] {
-                let whole = produced(decoder.clone(), tap);
-                let rows: Vec<usize> = (0..PROMPT.len()).filter(|&row| row != 1).collect();
-                let states = whole.states().select(ndarray::Axis(0), &rows);
-                let target = TargetStates::new(states, tap, FloatFormat::Bf16).unwrap();
-                let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
-                let noise = Some(Producer::Noise(FloatFormat::Bf16.into()));
-                assert_eq!(inversion.producer, noise, "{case}, {tap}: {inversion:?}");
-            }
+    for (case, decoder) in random_decoders(31) {
+        for tap in [Tap::Block(decoder.config().n_layers()), Tap::FinalNorm] {
+            let whole = produced(decoder.clone(), tap);
+            let rows: Vec<usize> = (0..PROMPT.len()).filter(|&row| row != 1).collect();
+            let states = whole.states().select(ndarray::Axis(0), &rows);
+            let target = TargetStates::new(states, tap, FloatFormat::Bf16).unwrap();
+            let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
+            let noise = Some(Producer::Noise(FloatFormat::Bf16.into()));
+            assert_eq!(inversion.producer, noise, "{case}, {tap}: {inversion:?}");
         }
     }
 }
@@ -387,8 +357,7 @@ impl Simple for Always {
 #[test]
 fn of_a_token_that_has_a_twin_only_the_twin_is_tested() {
     let prompt = [3, 11, 5, 63, 30, 7];
-    for device in inject_testing::compiled() {
-        let decoder = with_equal_rows(11, [12], &device);
+    for decoder in inject_testing::on_each(|device| with_equal_rows(11, [12], device)) {
         let producer = decoder.clone().computing_in(FloatFormat::Bf16);
         let target = TargetStates::of_prompt(&producer, Tap::Block(2), &prompt).unwrap();
         let policy = Policy::new().simple(Always(prompt.to_vec()));
@@ -409,8 +378,7 @@ fn of_a_token_that_has_a_twin_only_the_twin_is_tested() {
 fn a_token_farther_away_than_noise_reaches_is_compared_with_its_neighbours() {
     let (prompt, right, wrong) = ([3, 11, 5, 63, 30, 7], 11, 12);
     let mut compared = 0;
-    for device in inject_testing::compiled() {
-        let decoder = of_vocabulary("llama", 2048, 31, &device);
+    for decoder in inject_testing::on_each(|device| of_vocabulary("llama", 2048, 31, device)) {
         // The embedding of a token is that of another and a part more, so their states lie near each other.
         for part in [0.3, 0.5, 0.7, 1.0, 1.5] {
             let decoder = decoder.clone().map_matrices(&mut |matrix, values| match matrix {
@@ -454,8 +422,7 @@ fn moved(exact: &TargetStates, at: usize, length: f64) -> TargetStates {
 #[test]
 fn a_state_with_more_noise_than_others_is_followed_and_not_verified() {
     let (tap, at) = (Tap::Block(2), 4);
-    for device in inject_testing::compiled() {
-        let decoder = random("llama", 31, &device);
+    for decoder in inject_testing::on_each(|device| random("llama", 31, device)) {
         let exact = TargetStates::of_prompt(&decoder, tap, &PROMPT).unwrap();
         let apart = |token: u32| {
             let other = TargetStates::of_prompt(&decoder, tap, &[&PROMPT[..at], &[token]].concat()).unwrap();
@@ -479,8 +446,7 @@ fn a_state_with_more_noise_than_others_is_followed_and_not_verified() {
 #[test]
 fn a_state_with_more_noise_than_others_is_verified_if_all_tested_tokens_are_far() {
     let (tap, at, vocab_size) = (Tap::Block(2), 4, 4096);
-    for device in inject_testing::compiled() {
-        let decoder = of_vocabulary("llama", vocab_size, 31, &device);
+    for decoder in inject_testing::on_each(|device| of_vocabulary("llama", vocab_size, 31, device)) {
         let exact = TargetStates::of_prompt(&decoder, tap, &PROMPT).unwrap();
         let target = moved(&exact, at, 0.05 * norm(exact.state(at)));
         let settings = Settings::new().with_computed_in(ComputedIn::Format(FloatFormat::Bf16.into()));
@@ -496,8 +462,7 @@ fn a_state_with_more_noise_than_others_is_verified_if_all_tested_tokens_are_far(
 #[test]
 fn where_wrong_tokens_fit_too_only_the_best_hypothesis_is_searched() {
     let (format, vocab_size, beam) = (NumberFormat::Int4, 2048, 8);
-    for device in inject_testing::compiled() {
-        let decoder = of_vocabulary("llama", vocab_size, 31, &device);
+    for decoder in inject_testing::on_each(|device| of_vocabulary("llama", vocab_size, 31, device)) {
         let tap = Tap::Block(decoder.config().n_layers());
         // Weights rounded in another way than the format's.
         let target = produced(decoder.clone().with_weights_in(NumberFormat::Nf4).unwrap(), tap);

@@ -4,7 +4,7 @@ mod alternatives;
 mod second;
 
 use crate::{
-    small::{FAMILIES, exhaustive, invert, model, random, target},
+    small::{FAMILIES, decoders, exhaustive, invert, model, random, target},
     sources::{Liar, Simple, SimplePolicy, Told},
 };
 use inject_sipit::{
@@ -39,25 +39,22 @@ fn stage(inversion: &Inversion, name: &str) -> StageCost {
 
 #[test]
 fn a_true_draft_costs_one_test_a_position_and_nothing_else() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            for tap in Tap::all(decoder.config().n_layers()) {
-                let target = target(&decoder, &PROMPT, tap);
-                let policy = Policy::new().simple(Told::one(&target, &PROMPT));
-                let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
-                assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
-                for position in &inversion.positions {
-                    assert_eq!(position.verdict, Verdict::Verified, "{case}, {tap}: {position:?}");
-                    assert_eq!((position.found_by(), position.candidates_tested), (Some("draft"), 1));
-                    assert_eq!((position.runner_up(), position.margin()), (None, None));
-                }
-                let draft = stage(&inversion, "draft");
-                assert_eq!((draft.candidates, draft.states), (PROMPT.len(), PROMPT.len()));
-                assert_eq!(inversion.candidates_tested(), PROMPT.len());
-                assert_eq!(inversion.cost.forward_passes(PROMPT.len()), 1.0);
-                assert_eq!(draft.batches, 1.0);
+    for (case, decoder) in decoders() {
+        for tap in Tap::all(decoder.config().n_layers()) {
+            let target = target(&decoder, &PROMPT, tap);
+            let policy = Policy::new().simple(Told::one(&target, &PROMPT));
+            let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
+            assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
+            for position in &inversion.positions {
+                assert_eq!(position.verdict, Verdict::Verified, "{case}, {tap}: {position:?}");
+                assert_eq!((position.found_by(), position.candidates_tested), (Some("draft"), 1));
+                assert_eq!((position.runner_up(), position.margin()), (None, None));
             }
+            let draft = stage(&inversion, "draft");
+            assert_eq!((draft.candidates, draft.states), (PROMPT.len(), PROMPT.len()));
+            assert_eq!(inversion.candidates_tested(), PROMPT.len());
+            assert_eq!(inversion.cost.forward_passes(PROMPT.len()), 1.0);
+            assert_eq!(draft.batches, 1.0);
         }
     }
 }
@@ -65,57 +62,47 @@ fn a_true_draft_costs_one_test_a_position_and_nothing_else() {
 #[test]
 fn wrong_tokens_in_a_draft_are_repaired_and_counted() {
     let last = PROMPT.len() - 1;
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            let tap = Tap::Block(decoder.config().n_layers());
-            let target = target(&decoder, &PROMPT, tap);
-            for wrong in [vec![0], vec![last], vec![3, 4], vec![0, 1, 6, last], (0..=last).collect()] {
-                let policy = Policy::new().simple(Told::one(&target, &planted(&wrong)));
-                let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
-                assert_eq!(inversion.token_ids(), PROMPT, "{case}, {wrong:?}");
-                for position in &inversion.positions {
-                    let expected = match wrong.contains(&position.position) {
-                        true => (Some("scan"), VOCAB),
-                        false => (Some("draft"), 1),
-                    };
-                    assert_eq!(
-                        (position.found_by(), position.candidates_tested),
-                        expected,
-                        "{case}, {wrong:?}"
-                    );
-                }
-                // Every position of the draft is compared once. A pass begins at the token repaired last, whose key and value
-                // the cache lacks, and computes all positions from there on.
-                let again: usize = wrong.iter().filter(|&&at| at < last).map(|at| PROMPT.len() - at).sum();
-                let draft = stage(&inversion, "draft");
-                assert_eq!(draft.candidates, PROMPT.len(), "{case}, {wrong:?}");
-                assert_eq!(draft.states, PROMPT.len() + again, "{case}, {wrong:?}");
-                let scan = stage(&inversion, "scan");
-                let scanned = wrong.len() * (VOCAB - 1);
-                assert_eq!((scan.candidates, scan.states), (scanned, scanned), "{case}, {wrong:?}");
+    for (case, decoder) in decoders() {
+        let tap = Tap::Block(decoder.config().n_layers());
+        let target = target(&decoder, &PROMPT, tap);
+        for wrong in [vec![0], vec![last], vec![3, 4], vec![0, 1, 6, last], (0..=last).collect()] {
+            let policy = Policy::new().simple(Told::one(&target, &planted(&wrong)));
+            let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
+            assert_eq!(inversion.token_ids(), PROMPT, "{case}, {wrong:?}");
+            for position in &inversion.positions {
+                let expected = match wrong.contains(&position.position) {
+                    true => (Some("scan"), VOCAB),
+                    false => (Some("draft"), 1),
+                };
+                assert_eq!((position.found_by(), position.candidates_tested), expected, "{case}, {wrong:?}");
             }
+            // Every position of the draft is compared once. A pass begins at the token repaired last, whose key and value
+            // the cache lacks, and computes all positions from there on.
+            let again: usize = wrong.iter().filter(|&&at| at < last).map(|at| PROMPT.len() - at).sum();
+            let draft = stage(&inversion, "draft");
+            assert_eq!(draft.candidates, PROMPT.len(), "{case}, {wrong:?}");
+            assert_eq!(draft.states, PROMPT.len() + again, "{case}, {wrong:?}");
+            let scan = stage(&inversion, "scan");
+            let scanned = wrong.len() * (VOCAB - 1);
+            assert_eq!((scan.candidates, scan.states), (scanned, scanned), "{case}, {wrong:?}");
         }
     }
 }
 
 #[test]
 fn keys_and_values_that_no_draft_computed_are_counted_too() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            for tap in [Tap::Embedding, Tap::Block(decoder.config().n_layers())] {
-                let target = target(&decoder, &PROMPT, tap);
-                let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
-                assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
-                // Another token is looked for after every token but the last.
-                let (prefix, later) = (stage(&inversion, "prefix"), PROMPT.len() - 1);
-                assert_eq!((prefix.states, prefix.batches), (later, later as f64), "{case}, {tap}");
-                assert_eq!(prefix.candidates, 0, "{case}, {tap}");
-                let states = stage(&inversion, "scan").states + later;
-                let passes = states as f64 / PROMPT.len() as f64;
-                assert_eq!(inversion.cost.forward_passes(PROMPT.len()), passes, "{case}, {tap}");
-            }
+    for (case, decoder) in decoders() {
+        for tap in [Tap::Embedding, Tap::Block(decoder.config().n_layers())] {
+            let target = target(&decoder, &PROMPT, tap);
+            let inversion = invert(&decoder, &target, &Policy::new(), Settings::new()).unwrap();
+            assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
+            // Another token is looked for after every token but the last.
+            let (prefix, later) = (stage(&inversion, "prefix"), PROMPT.len() - 1);
+            assert_eq!((prefix.states, prefix.batches), (later, later as f64), "{case}, {tap}");
+            assert_eq!(prefix.candidates, 0, "{case}, {tap}");
+            let states = stage(&inversion, "scan").states + later;
+            let passes = states as f64 / PROMPT.len() as f64;
+            assert_eq!(inversion.cost.forward_passes(PROMPT.len()), passes, "{case}, {tap}");
         }
     }
 }
@@ -175,19 +162,16 @@ fn a_draft_is_computed_in_parts_that_memory_has_room_for() {
 
 #[test]
 fn no_lie_prevents_recovery() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            for (seed, tap) in Tap::all(decoder.config().n_layers()).into_iter().enumerate() {
-                let target = target(&decoder, &PROMPT, tap);
-                let policy = Policy::new().simple(Liar::seeded(seed as u64)).simple(Liar::seeded(99));
-                let inversion = invert(&decoder, &target, &policy, Settings::new())
-                    .unwrap_or_else(|error| panic!("{case}, {tap}: {error}"));
-                assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
-                assert!(inversion.is_verified(), "{case}, {tap}");
-                assert!(inversion.candidates_tested() <= PROMPT.len() * VOCAB, "{case}, {tap}");
-                assert!(inversion.positions.iter().all(|position| position.candidates_tested <= VOCAB));
-            }
+    for (case, decoder) in decoders() {
+        for (seed, tap) in Tap::all(decoder.config().n_layers()).into_iter().enumerate() {
+            let target = target(&decoder, &PROMPT, tap);
+            let policy = Policy::new().simple(Liar::seeded(seed as u64)).simple(Liar::seeded(99));
+            let inversion = invert(&decoder, &target, &policy, Settings::new())
+                .unwrap_or_else(|error| panic!("{case}, {tap}: {error}"));
+            assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}");
+            assert!(inversion.is_verified(), "{case}, {tap}");
+            assert!(inversion.candidates_tested() <= PROMPT.len() * VOCAB, "{case}, {tap}");
+            assert!(inversion.positions.iter().all(|position| position.candidates_tested <= VOCAB));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The scan of the whole vocabulary, on every family.
 
-use crate::small::{FAMILIES, batches, exhaustive, invert, model, random, target, with_equal_rows};
+use crate::small::{FAMILIES, batches, decoders, exhaustive, invert, model, random, target, with_equal_rows};
 use half::f16;
 use inject_sipit::{
     InvertError, Inverter, Policy, Settings, TargetStates, Verdict,
@@ -35,18 +35,15 @@ proptest! {
 
 #[test]
 fn every_tap_of_every_family_inverts_beyond_windows_and_rotary_switches() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            let len = decoder.config().max_len().unwrap_or(40).min(40);
-            let prompt: Vec<u32> = (0..len as u32).map(|i| (i * 29 + 7) % 97).collect();
-            for tap in Tap::all(decoder.config().n_layers()) {
-                let target = target(&decoder, &prompt, tap);
-                let inversion = exhaustive(&decoder, &target).unwrap();
-                assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}");
-                assert!(inversion.is_verified(), "{case}, {tap}");
-                assert_eq!(inversion.candidates_tested(), len * 97);
-            }
+    for (case, decoder) in decoders() {
+        let len = decoder.config().max_len().unwrap_or(40).min(40);
+        let prompt: Vec<u32> = (0..len as u32).map(|i| (i * 29 + 7) % 97).collect();
+        for tap in Tap::all(decoder.config().n_layers()) {
+            let target = target(&decoder, &prompt, tap);
+            let inversion = exhaustive(&decoder, &target).unwrap();
+            assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}");
+            assert!(inversion.is_verified(), "{case}, {tap}");
+            assert_eq!(inversion.candidates_tested(), len * 97);
         }
     }
 }
@@ -70,8 +67,7 @@ fn two_equal_embedding_rows_are_ambiguous_and_both_named() {
 
 #[test]
 fn states_of_no_prompt_fail_by_position_and_keep_the_nearest() {
-    for device in inject_testing::compiled() {
-        let decoder = model("llama", &device).decoder;
+    for decoder in inject_testing::on_each(|device| model("llama", device).decoder) {
         let tap = Tap::Block(2);
         let honest = target(&decoder, &[1, 2, 3, 4], tap);
         let mut states = honest.states().to_owned();
@@ -87,18 +83,15 @@ fn states_of_no_prompt_fail_by_position_and_keep_the_nearest() {
 
 #[test]
 fn bf16_states_are_verified_within_their_rounding() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            let prompt = [9, 8, 7, 6, 5];
-            let tap = Tap::Block(2);
-            let exact = target(&decoder, &prompt, tap);
-            let rounded = exact.states().mapv(|value| half::bf16::from_f64(value).to_f64());
-            let target = TargetStates::new(rounded, tap, FloatFormat::Bf16).unwrap();
-            let inversion = exhaustive(&decoder, &target).unwrap();
-            assert_eq!(inversion.token_ids(), prompt, "{case}");
-            assert!(inversion.is_verified(), "{case}: {inversion:?}");
-        }
+    for (case, decoder) in decoders() {
+        let prompt = [9, 8, 7, 6, 5];
+        let tap = Tap::Block(2);
+        let exact = target(&decoder, &prompt, tap);
+        let rounded = exact.states().mapv(|value| half::bf16::from_f64(value).to_f64());
+        let target = TargetStates::new(rounded, tap, FloatFormat::Bf16).unwrap();
+        let inversion = exhaustive(&decoder, &target).unwrap();
+        assert_eq!(inversion.token_ids(), prompt, "{case}");
+        assert!(inversion.is_verified(), "{case}: {inversion:?}");
     }
 }
 
@@ -141,21 +134,18 @@ fn states_that_cannot_belong_to_the_model_are_refused() {
 #[test]
 fn states_that_partly_exceed_f16_give_the_prompt() {
     let prompt = [5, 96, 0, 41, 41];
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            for tap in [Tap::Block(1), Tap::FinalNorm] {
-                let mut states = target(&decoder, &prompt, tap).states().to_owned();
-                states.mapv_inplace(|value| f16::from_f64(value).to_f64());
-                states.row_mut(0)[3] = f64::INFINITY;
-                states.row_mut(2)[1] = f64::NEG_INFINITY;
-                let target = |dtype| TargetStates::new(states.clone(), tap, dtype);
-                let inversion = exhaustive(&decoder, &target(FloatFormat::F16).unwrap()).unwrap();
-                assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}");
-                assert!(inversion.is_certain(), "{case}, {tap}: {inversion:?}");
-                let refused = target(FloatFormat::Bf16).unwrap_err();
-                assert!(matches!(refused, InvertError::NotFinite { position: 0, coordinate: 3, .. }));
-            }
+    for (case, decoder) in decoders() {
+        for tap in [Tap::Block(1), Tap::FinalNorm] {
+            let mut states = target(&decoder, &prompt, tap).states().to_owned();
+            states.mapv_inplace(|value| f16::from_f64(value).to_f64());
+            states.row_mut(0)[3] = f64::INFINITY;
+            states.row_mut(2)[1] = f64::NEG_INFINITY;
+            let target = |dtype| TargetStates::new(states.clone(), tap, dtype);
+            let inversion = exhaustive(&decoder, &target(FloatFormat::F16).unwrap()).unwrap();
+            assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}");
+            assert!(inversion.is_certain(), "{case}, {tap}: {inversion:?}");
+            let refused = target(FloatFormat::Bf16).unwrap_err();
+            assert!(matches!(refused, InvertError::NotFinite { position: 0, coordinate: 3, .. }));
         }
     }
     // Of such a state nothing is known.

@@ -2,7 +2,7 @@
 
 use crate::{
     numbers::Numbers,
-    small::{FAMILIES, exhaustive, invert, random, target},
+    small::{exhaustive, invert, random_decoders, target},
     sources::{SimplePolicy, Told},
 };
 use inject_sipit::{
@@ -67,20 +67,12 @@ fn each_way(
 
 /// Models with states forged by less than half their margin, so that the truth is still the nearest; and beyond all margins.
 fn for_every_family(test: impl Fn(&Decoder, &TargetStates, bool, &str)) {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 4, &device);
-            for tap in [Tap::Embedding, Tap::Block(2)] {
-                let honest = target(&decoder, &PROMPT, tap);
-                let margin = exhaustive(&decoder, &honest).unwrap().positions[AT].margin().unwrap();
-                for (share, near) in [(0.4, true), (40.0, false)] {
-                    test(
-                        &decoder,
-                        &forged(&honest, share * margin),
-                        near,
-                        &format!("{case}, {tap}, {share}"),
-                    );
-                }
+    for (case, decoder) in random_decoders(4) {
+        for tap in [Tap::Embedding, Tap::Block(2)] {
+            let honest = target(&decoder, &PROMPT, tap);
+            let margin = exhaustive(&decoder, &honest).unwrap().positions[AT].margin().unwrap();
+            for (share, near) in [(0.4, true), (40.0, false)] {
+                test(&decoder, &forged(&honest, share * margin), near, &format!("{case}, {tap}, {share}"));
             }
         }
     }

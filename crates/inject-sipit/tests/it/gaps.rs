@@ -1,6 +1,6 @@
 //! Prompts some of whose states are missing.
 
-use crate::small::{FAMILIES, invert, of_vocabulary, random, target};
+use crate::small::{invert, of_vocabulary, random, random_decoders, target};
 use inject_sipit::{
     Inversion, InvertError, Policy, Settings, TargetStates, Verdict,
     models::{Decoder, FloatFormat, Logits, Tap, TokenBatch, host::to_host},
@@ -25,17 +25,14 @@ fn inverted(decoder: &Decoder, target: &TargetStates) -> Inversion {
 
 #[test]
 fn a_single_missing_state_is_bridged_by_the_one_after_it() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            let tap = Tap::Block(decoder.config().n_layers());
-            for missing in [&[0][..], &[3], &[1, 4]] {
-                let found = inverted(&decoder, &without(&decoder, tap, missing));
-                assert!(found.is_verified(), "{case} without {missing:?}: {found:?}");
-                assert_eq!(found.token_ids(), PROMPT, "{case} without {missing:?}");
-                for &missing in missing {
-                    assert_eq!(found.positions[missing].found_by(), Some("gap"), "{case}");
-                }
+    for (case, decoder) in random_decoders(31) {
+        let tap = Tap::Block(decoder.config().n_layers());
+        for missing in [&[0][..], &[3], &[1, 4]] {
+            let found = inverted(&decoder, &without(&decoder, tap, missing));
+            assert!(found.is_verified(), "{case} without {missing:?}: {found:?}");
+            assert_eq!(found.token_ids(), PROMPT, "{case} without {missing:?}");
+            for &missing in missing {
+                assert_eq!(found.positions[missing].found_by(), Some("gap"), "{case}");
             }
         }
     }
@@ -43,8 +40,7 @@ fn a_single_missing_state_is_bridged_by_the_one_after_it() {
 
 #[test]
 fn a_token_that_left_no_trace_is_not_claimed() {
-    for device in inject_testing::compiled() {
-        let decoder = random("llama", 31, &device);
+    for decoder in inject_testing::on_each(|device| random("llama", 31, device)) {
         // Embeddings do not depend on earlier tokens.
         let found = inverted(&decoder, &without(&decoder, Tap::Embedding, &[3]));
         let gap = &found.positions[3];
@@ -60,21 +56,18 @@ fn a_token_that_left_no_trace_is_not_claimed() {
 
 #[test]
 fn two_missing_states_are_bridged_by_tokens_that_the_model_expects() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            let tap = Tap::Block(decoder.config().n_layers());
-            // The first of the missing tokens is the likeliest one. The second is any.
-            let prompt = [&PROMPT[..2], &[likeliest_after(&decoder, &PROMPT[..2])], &PROMPT[3..]].concat();
-            let states = target(&decoder, &prompt, tap).states().select(Axis(0), &[0, 1, 4, 5, 6]);
-            let states = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
-            let found = inverted(&decoder, &states.with_missing(&[2, 3]).unwrap());
-            assert_eq!(found.token_ids(), prompt, "{case}: {found:?}");
-            // Not all pairs were tested.
-            assert!(matches!(found.positions[2].verdict, Verdict::Ambiguous { more: true, .. }), "{case}");
-            assert_eq!([2, 3].map(|at| found.positions[at].found_by()), [Some("gap"); 2]);
-            assert!(found.positions[3..].iter().all(|position| position.verdict.is_verified()), "{case}");
-        }
+    for (case, decoder) in random_decoders(31) {
+        let tap = Tap::Block(decoder.config().n_layers());
+        // The first of the missing tokens is the likeliest one. The second is any.
+        let prompt = [&PROMPT[..2], &[likeliest_after(&decoder, &PROMPT[..2])], &PROMPT[3..]].concat();
+        let states = target(&decoder, &prompt, tap).states().select(Axis(0), &[0, 1, 4, 5, 6]);
+        let states = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
+        let found = inverted(&decoder, &states.with_missing(&[2, 3]).unwrap());
+        assert_eq!(found.token_ids(), prompt, "{case}: {found:?}");
+        // Not all pairs were tested.
+        assert!(matches!(found.positions[2].verdict, Verdict::Ambiguous { more: true, .. }), "{case}");
+        assert_eq!([2, 3].map(|at| found.positions[at].found_by()), [Some("gap"); 2]);
+        assert!(found.positions[3..].iter().all(|position| position.verdict.is_verified()), "{case}");
     }
 }
 
@@ -87,8 +80,7 @@ fn likeliest_after(decoder: &Decoder, ids: &[u32]) -> u32 {
 
 #[test]
 fn wider_gaps_and_missing_last_states_are_open() {
-    for device in inject_testing::compiled() {
-        let decoder = random("gpt2", 31, &device);
+    for decoder in inject_testing::on_each(|device| random("gpt2", 31, device)) {
         for missing in [&[2, 3, 4][..], &[5, 6], &[6]] {
             let found = inverted(&decoder, &without(&decoder, Tap::Block(2), missing));
             assert_eq!(found.token_ids(), PROMPT[..missing[0]], "without {missing:?}");
@@ -99,8 +91,7 @@ fn wider_gaps_and_missing_last_states_are_open() {
 
 #[test]
 fn tokens_after_a_gap_that_nothing_bridges_are_guessed() {
-    for device in inject_testing::compiled() {
-        let decoder = random("gpt2", 31, &device);
+    for decoder in inject_testing::on_each(|device| random("gpt2", 31, device)) {
         // A guess is right if its state depends on its own token alone, as an embedding does.
         let found = inverted(&decoder, &without(&decoder, Tap::Embedding, &[2, 3, 4]));
         let guess = |at: usize| match found.positions[at].verdict {
@@ -145,8 +136,7 @@ fn missing_positions_are_named_once_and_lie_in_the_prompt() {
 
 #[test]
 fn a_search_that_learned_before_a_gap_goes_on_beside_it() {
-    for device in inject_testing::compiled() {
-        let decoder = of_vocabulary("llama", 8000, 31, &device);
+    for decoder in inject_testing::on_each(|device| of_vocabulary("llama", 8000, 31, device)) {
         let prompt: Vec<u32> = (0..10).map(|at| (at * 1237 + 11) % 8000).collect();
         let tap = Tap::Block(1);
         let mut states = target(&decoder, &prompt, tap).states().to_owned();

@@ -15,7 +15,7 @@ use inject_sipit::{
 
 use crate::{
     numbers::Numbers,
-    small::{FAMILIES, invert, model, of_vocabulary, random, target},
+    small::{FAMILIES, decoders, invert, model, of_vocabulary, random, target},
 };
 
 /// Prompts of one kind: each token is one of three that may follow the one before it.
@@ -60,18 +60,15 @@ fn by_lens(decoder: &Decoder, target: &TargetStates, lens: &Arc<Lens>) -> Result
 
 #[test]
 fn a_lens_made_from_other_text_still_gives_the_exact_prompt() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            let tap = Tap::Block(decoder.config().n_layers());
-            let monotonous = vec![[3, 4].repeat(10); 20];
-            for text in [noise(40, 10), monotonous] {
-                let lens = one(&decoder, &builder(vec![tap]).with_text(text));
-                for prompt in [[9; 12].to_vec(), noise(1, 40).remove(0), vec![96], (0..20).collect()] {
-                    let inversion = by_lens(&decoder, &target(&decoder, &prompt, tap), &lens).unwrap();
-                    assert_eq!(inversion.token_ids(), prompt, "{case}");
-                    assert!(inversion.is_verified(), "{case}");
-                }
+    for (case, decoder) in decoders() {
+        let tap = Tap::Block(decoder.config().n_layers());
+        let monotonous = vec![[3, 4].repeat(10); 20];
+        for text in [noise(40, 10), monotonous] {
+            let lens = one(&decoder, &builder(vec![tap]).with_text(text));
+            for prompt in [[9; 12].to_vec(), noise(1, 40).remove(0), vec![96], (0..20).collect()] {
+                let inversion = by_lens(&decoder, &target(&decoder, &prompt, tap), &lens).unwrap();
+                assert_eq!(inversion.token_ids(), prompt, "{case}");
+                assert!(inversion.is_verified(), "{case}");
             }
         }
     }
@@ -79,26 +76,22 @@ fn a_lens_made_from_other_text_still_gives_the_exact_prompt() {
 
 #[test]
 fn a_lens_made_from_text_that_says_nothing_still_gives_the_exact_prompt() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            // One token, over and over: without positions, all states are equal.
-            let text = vec![vec![5; 20]; 20];
-            for tap in Tap::all(decoder.config().n_layers()) {
-                let prompt = [5, 96, 5, 0, 41];
-                let lens = one(&decoder, &builder(vec![tap]).with_text(text.clone()));
-                let inversion = by_lens(&decoder, &target(&decoder, &prompt, tap), &lens).unwrap();
-                assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}");
-                assert!(inversion.is_verified(), "{case}, {tap}");
-            }
+    for (case, decoder) in decoders() {
+        // One token, over and over: without positions, all states are equal.
+        let text = vec![vec![5; 20]; 20];
+        for tap in Tap::all(decoder.config().n_layers()) {
+            let prompt = [5, 96, 5, 0, 41];
+            let lens = one(&decoder, &builder(vec![tap]).with_text(text.clone()));
+            let inversion = by_lens(&decoder, &target(&decoder, &prompt, tap), &lens).unwrap();
+            assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}");
+            assert!(inversion.is_verified(), "{case}, {tap}");
         }
     }
 }
 
 #[test]
 fn impossible_lenses_are_refused_before_anything_long_is_computed() {
-    for device in inject_testing::compiled() {
-        let decoder = model("gpt2", &device).decoder;
+    for decoder in inject_testing::on_each(|device| model("gpt2", device).decoder) {
         let max_len = decoder.config().max_len().unwrap();
         let good = builder(vec![Tap::Block(1)]);
         let refused = |builder: LensBuilder| {
@@ -174,8 +167,7 @@ fn a_lens_read_back_drafts_as_before() {
 
 #[test]
 fn the_cost_of_a_lens_is_known_before() {
-    for device in inject_testing::compiled() {
-        let decoder = model("gemma3", &device).decoder;
+    for decoder in inject_testing::on_each(|device| model("gemma3", device).decoder) {
         // Taps may come in any order, and twice.
         let builder = builder(vec![Tap::Block(7), Tap::Block(2), Tap::Block(7)]);
         let cost = builder.cost(&decoder);
@@ -239,8 +231,7 @@ fn tokens_tested_after_a_prefix_point_out_others_among_the_points_of_a_lens() {
         (0..prompts).map(|_| (0..len).map(|_| numbers.below(VOCAB as usize) as u32).collect()).collect()
     };
     let (text, prompts) = (random_prompts(64, 16), random_prompts(2, 10));
-    for device in inject_testing::compiled() {
-        let decoder = of_vocabulary("llama", VOCAB as usize, 5, &device);
+    for decoder in inject_testing::on_each(|device| of_vocabulary("llama", VOCAB as usize, 5, device)) {
         for tap in [Tap::Block(1), Tap::FinalNorm] {
             let lens = one(&decoder, &builder(vec![tap]).with_text(text.clone()));
             for (prompt, limit) in prompts.iter().zip([256, 8]) {

@@ -2,7 +2,7 @@
 
 use crate::{
     choice,
-    small::{FAMILIES, batches, invert, model, of_vocabulary, target},
+    small::{FAMILIES, batches, decoders, invert, model, of_vocabulary, target},
     sources::{Simple, SimplePolicy, Told},
 };
 use inject_sipit::{
@@ -65,34 +65,30 @@ fn found(inversion: &Inversion) -> Vec<(Option<u32>, &Verdict, Option<&str>, usi
 
 #[test]
 fn many_prompts_are_inverted_as_each_alone() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            let tap = Tap::Block(decoder.config().n_layers());
-            let targets = targets(&decoder, tap);
-            let policies: [fn(&[TargetStates]) -> Policy; 3] = [
-                flawed,
-                |_| Policy::new().then_up_to(16, Prior::new()),
-                |targets| flawed(targets).then_up_to(32, Secant::new()),
-            ];
-            // Room for one prompt and one candidate, for a few, and for all.
-            let least = decoder.bytes_per_token(40, 1);
-            for (memory_budget, policy) in
-                [(least, policies[0]), (1 << 18, policies[2]), (1 << 28, policies[1])]
-            {
-                let settings = Settings::new().with_memory_budget(memory_budget);
-                let inverter = Inverter::new(&decoder, tap, settings).unwrap();
-                let policy = policy(&targets);
-                let mut searcher = inverter.searcher(&policy);
-                let together = inverter.invert_many(&targets, &mut searcher, &mut silent).unwrap();
-                assert_eq!(together.len(), targets.len());
-                let mut searcher = inverter.searcher(&policy);
-                for ((many, target), prompt) in together.iter().zip(&targets).zip(prompts()) {
-                    let alone = inverter.invert(target, &mut searcher, &mut silent).unwrap();
-                    assert_eq!(many.token_ids(), prompt, "{case}, {memory_budget}, {policy}");
-                    assert!(many.is_verified(), "{case}, {memory_budget}, {policy}: {many:?}");
-                    assert_eq!(found(many), found(&alone), "{case}, {memory_budget}, {policy}");
-                }
+    for (case, decoder) in decoders() {
+        let tap = Tap::Block(decoder.config().n_layers());
+        let targets = targets(&decoder, tap);
+        let policies: [fn(&[TargetStates]) -> Policy; 3] = [
+            flawed,
+            |_| Policy::new().then_up_to(16, Prior::new()),
+            |targets| flawed(targets).then_up_to(32, Secant::new()),
+        ];
+        // Room for one prompt and one candidate, for a few, and for all.
+        let least = decoder.bytes_per_token(40, 1);
+        for (memory_budget, policy) in [(least, policies[0]), (1 << 18, policies[2]), (1 << 28, policies[1])]
+        {
+            let settings = Settings::new().with_memory_budget(memory_budget);
+            let inverter = Inverter::new(&decoder, tap, settings).unwrap();
+            let policy = policy(&targets);
+            let mut searcher = inverter.searcher(&policy);
+            let together = inverter.invert_many(&targets, &mut searcher, &mut silent).unwrap();
+            assert_eq!(together.len(), targets.len());
+            let mut searcher = inverter.searcher(&policy);
+            for ((many, target), prompt) in together.iter().zip(&targets).zip(prompts()) {
+                let alone = inverter.invert(target, &mut searcher, &mut silent).unwrap();
+                assert_eq!(many.token_ids(), prompt, "{case}, {memory_budget}, {policy}");
+                assert!(many.is_verified(), "{case}, {memory_budget}, {policy}: {many:?}");
+                assert_eq!(found(many), found(&alone), "{case}, {memory_budget}, {policy}");
             }
         }
     }
@@ -160,32 +156,29 @@ impl Simple for Corrected {
 fn a_round_of_drafts_for_many_prompts_is_one_forward_pass() {
     const LEN: usize = 12;
     const PROMPTS: usize = 7;
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            let tap = Tap::Block(2);
-            let prompts: Vec<(TargetStates, Vec<u32>)> = (0..PROMPTS as u32)
-                .map(|i| (0..LEN as u32).map(|p| (i * 13 + p * p * 7 + 3) % 97).collect::<Vec<_>>())
-                .map(|prompt| (target(&decoder, &prompt, tap), prompt))
-                .collect();
-            let targets: Vec<TargetStates> = prompts.iter().map(|(target, _)| target.clone()).collect();
-            // Passes over one prompt, two and all of them: each round of two has so many.
-            let room = |together: usize| together * LEN * decoder.bytes_per_token(LEN, 1);
-            for (together, rounds_of) in [(1, 7.0), (2, 4.0), (PROMPTS, 1.0)] {
-                let settings = Settings::new().with_memory_budget(room(together));
-                let inverter = Inverter::new(&decoder, tap, settings).unwrap();
-                let policy = Policy::new().simple(Corrected { prompts: prompts.clone() });
-                let inversions =
-                    inverter.invert_many(&targets, &mut inverter.searcher(&policy), &mut silent).unwrap();
-                let mut passes = 0.0;
-                for (inversion, (_, prompt)) in inversions.iter().zip(&prompts) {
-                    assert_eq!(&inversion.token_ids(), prompt, "{case}, {together}");
-                    let stages = inversion.cost.stages();
-                    assert_eq!(stages.values().map(|stage| stage.candidates).sum::<usize>(), LEN + 1);
-                    passes += stages.values().map(|stage| stage.batches).sum::<f64>();
-                }
-                assert!((passes - 2.0 * rounds_of).abs() < 1e-9, "{case}, {together}: {passes} passes");
+    for (case, decoder) in decoders() {
+        let tap = Tap::Block(2);
+        let prompts: Vec<(TargetStates, Vec<u32>)> = (0..PROMPTS as u32)
+            .map(|i| (0..LEN as u32).map(|p| (i * 13 + p * p * 7 + 3) % 97).collect::<Vec<_>>())
+            .map(|prompt| (target(&decoder, &prompt, tap), prompt))
+            .collect();
+        let targets: Vec<TargetStates> = prompts.iter().map(|(target, _)| target.clone()).collect();
+        // Passes over one prompt, two and all of them: each round of two has so many.
+        let room = |together: usize| together * LEN * decoder.bytes_per_token(LEN, 1);
+        for (together, rounds_of) in [(1, 7.0), (2, 4.0), (PROMPTS, 1.0)] {
+            let settings = Settings::new().with_memory_budget(room(together));
+            let inverter = Inverter::new(&decoder, tap, settings).unwrap();
+            let policy = Policy::new().simple(Corrected { prompts: prompts.clone() });
+            let inversions =
+                inverter.invert_many(&targets, &mut inverter.searcher(&policy), &mut silent).unwrap();
+            let mut passes = 0.0;
+            for (inversion, (_, prompt)) in inversions.iter().zip(&prompts) {
+                assert_eq!(&inversion.token_ids(), prompt, "{case}, {together}");
+                let stages = inversion.cost.stages();
+                assert_eq!(stages.values().map(|stage| stage.candidates).sum::<usize>(), LEN + 1);
+                passes += stages.values().map(|stage| stage.batches).sum::<f64>();
             }
+            assert!((passes - 2.0 * rounds_of).abs() < 1e-9, "{case}, {together}: {passes} passes");
         }
     }
 }
@@ -213,8 +206,7 @@ fn certificates_of_many_prompts_are_those_of_each_alone() {
 
 #[test]
 fn progress_counts_the_settled_positions_of_all_prompts() {
-    for device in inject_testing::compiled() {
-        let decoder = model("phi4", &device).decoder;
+    for decoder in inject_testing::on_each(|device| model("phi4", device).decoder) {
         let targets = targets(&decoder, Tap::Block(2));
         let inverter = Inverter::new(&decoder, Tap::Block(2), Settings::new()).unwrap();
         let positions: usize = LENS.iter().sum();
@@ -251,8 +243,7 @@ impl Simple for Counting {
 
 #[test]
 fn one_target_that_cannot_be_inverted_stops_all_before_anything_is_computed() {
-    for device in inject_testing::compiled() {
-        let decoder = model("gpt2", &device).decoder;
+    for decoder in inject_testing::on_each(|device| model("gpt2", device).decoder) {
         let tap = Tap::Block(2);
         let inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
         let mut targets = targets(&decoder, tap);

@@ -2,7 +2,7 @@
 
 use crate::{
     numbers::Numbers,
-    small::{FAMILIES, exhaustive, invert, model, random, target},
+    small::{decoders, exhaustive, invert, model, random_decoders, target},
     sources::{SimplePolicy, Told},
 };
 use half::{bf16, f16};
@@ -31,21 +31,18 @@ fn half_precision_states_of_every_tap_give_the_prompt() {
         (FloatFormat::F16, |value| f16::from_f64(value).to_f64()),
         (FloatFormat::Bf16, |value| bf16::from_f64(value).to_f64()),
     ];
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            for tap in Tap::all(decoder.config().n_layers()) {
-                let exact = target(&decoder, &PROMPT, tap);
-                for (dtype, round) in formats {
-                    let states = exact.states().mapv(round);
-                    let rounded = TargetStates::new(states, tap, dtype).unwrap();
-                    let told = Policy::new().simple(Told::one(&rounded, &PROMPT));
-                    for policy in [Policy::new(), told] {
-                        let settings = whole(Acceptance::default());
-                        let inversion = invert(&decoder, &rounded, &policy, settings).unwrap();
-                        assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}, {dtype}, {policy}");
-                        assert!(inversion.is_verified(), "{case}, {tap}, {dtype}, {policy}: {inversion:?}");
-                    }
+    for (case, decoder) in decoders() {
+        for tap in Tap::all(decoder.config().n_layers()) {
+            let exact = target(&decoder, &PROMPT, tap);
+            for (dtype, round) in formats {
+                let states = exact.states().mapv(round);
+                let rounded = TargetStates::new(states, tap, dtype).unwrap();
+                let told = Policy::new().simple(Told::one(&rounded, &PROMPT));
+                for policy in [Policy::new(), told] {
+                    let settings = whole(Acceptance::default());
+                    let inversion = invert(&decoder, &rounded, &policy, settings).unwrap();
+                    assert_eq!(inversion.token_ids(), PROMPT, "{case}, {tap}, {dtype}, {policy}");
+                    assert!(inversion.is_verified(), "{case}, {tap}, {dtype}, {policy}: {inversion:?}");
                 }
             }
         }
@@ -77,12 +74,9 @@ fn range(values: &[f64]) -> (f64, f64) {
 
 /// Random models, at the last block and after the final norm.
 fn for_every_family(mut test: impl FnMut(&str, &Decoder, &TargetStates)) {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            for tap in [Tap::Block(decoder.config().n_layers()), Tap::FinalNorm] {
-                test(case, &decoder, &target(&decoder, &PROMPT, tap));
-            }
+    for (case, decoder) in random_decoders(31) {
+        for tap in [Tap::Block(decoder.config().n_layers()), Tap::FinalNorm] {
+            test(case, &decoder, &target(&decoder, &PROMPT, tap));
         }
     }
 }
@@ -208,15 +202,12 @@ fn a_ball_accepts_within_its_radius_and_nothing_beyond() {
 
 #[test]
 fn a_ball_of_radius_zero_accepts_the_very_same_state() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            let target = target(&decoder, &PROMPT, Tap::Embedding);
-            let rule = Acceptance::Ball { epsilon: 0.0 };
-            let inversion = invert(&decoder, &target, &Policy::new(), settings(rule)).unwrap();
-            assert_eq!(inversion.token_ids(), PROMPT, "{case}");
-            assert!(inversion.is_verified(), "{case}");
-        }
+    for (case, decoder) in random_decoders(31) {
+        let target = target(&decoder, &PROMPT, Tap::Embedding);
+        let rule = Acceptance::Ball { epsilon: 0.0 };
+        let inversion = invert(&decoder, &target, &Policy::new(), settings(rule)).unwrap();
+        assert_eq!(inversion.token_ids(), PROMPT, "{case}");
+        assert!(inversion.is_verified(), "{case}");
     }
 }
 
@@ -248,8 +239,7 @@ fn allclose_accepts_by_the_coordinate_that_is_farthest_off() {
 
 #[test]
 fn tolerances_that_no_distance_satisfies_are_refused() {
-    for device in inject_testing::compiled() {
-        let decoder = model("gpt2", &device).decoder;
+    for decoder in inject_testing::on_each(|device| model("gpt2", device).decoder) {
         for wrong in [-1e-9, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             for acceptance in [
                 Acceptance::NoiseFloor { added: wrong },

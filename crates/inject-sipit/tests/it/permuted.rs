@@ -1,6 +1,6 @@
 //! States whose coordinates are in unknown order.
 
-use crate::small::{FAMILIES, random, target};
+use crate::small::{random, random_decoders, target};
 use inject_sipit::{
     InvertError, Inverter, Policy, Producer, Settings, TargetStates, Transformation,
     models::{FloatFormat, Tap, silent},
@@ -11,29 +11,26 @@ const PROMPT: [u32; 6] = [5, 41, 7, 63, 12, 30];
 
 #[test]
 fn the_prompt_and_the_order_of_the_coordinates_are_found() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            let last = Tap::Block(decoder.config().n_layers());
-            for (tap, begins) in [(Tap::Block(1), None), (last, Some(PROMPT[0])), (Tap::FinalNorm, Some(3))] {
-                let states = target(&decoder, &PROMPT, tap).states().to_owned();
-                let width = states.ncols();
-                // Steps of a number that has no common divisor with the width.
-                let order: Vec<usize> = (0..width).map(|at| (at * 5 + 2) % width).collect();
-                let permuted = states.select(Axis(1), &order);
-                let permuted = TargetStates::new(permuted, tap, FloatFormat::F32).unwrap();
-                let inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
-                let policy = Policy::new();
-                let mut searcher = inverter.searcher(&policy);
-                let found = inverter.invert_permuted(&permuted, begins, &mut searcher, &mut silent).unwrap();
-                assert!(found.is_verified(), "{case} {tap}: {found:?}");
-                assert_eq!(found.token_ids(), PROMPT, "{case} {tap}");
-                let Transformation::Permuted { coordinates } = &found.transformation else {
-                    panic!("{:?}", found.transformation)
-                };
-                let known: Vec<Option<usize>> = order.iter().map(|&own| Some(own)).collect();
-                assert_eq!(coordinates.known(), known, "{case} {tap}");
-            }
+    for (case, decoder) in random_decoders(31) {
+        let last = Tap::Block(decoder.config().n_layers());
+        for (tap, begins) in [(Tap::Block(1), None), (last, Some(PROMPT[0])), (Tap::FinalNorm, Some(3))] {
+            let states = target(&decoder, &PROMPT, tap).states().to_owned();
+            let width = states.ncols();
+            // Steps of a number that has no common divisor with the width.
+            let order: Vec<usize> = (0..width).map(|at| (at * 5 + 2) % width).collect();
+            let permuted = states.select(Axis(1), &order);
+            let permuted = TargetStates::new(permuted, tap, FloatFormat::F32).unwrap();
+            let inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
+            let policy = Policy::new();
+            let mut searcher = inverter.searcher(&policy);
+            let found = inverter.invert_permuted(&permuted, begins, &mut searcher, &mut silent).unwrap();
+            assert!(found.is_verified(), "{case} {tap}: {found:?}");
+            assert_eq!(found.token_ids(), PROMPT, "{case} {tap}");
+            let Transformation::Permuted { coordinates } = &found.transformation else {
+                panic!("{:?}", found.transformation)
+            };
+            let known: Vec<Option<usize>> = order.iter().map(|&own| Some(own)).collect();
+            assert_eq!(coordinates.known(), known, "{case} {tap}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Every policy recovers the same prompt, at its own cost.
 
-use crate::small::{FAMILIES, ROTARY, batches, exhaustive, invert, model, of_vocabulary, target};
+use crate::small::{FAMILIES, ROTARY, batches, decoders, exhaustive, invert, model, of_vocabulary, target};
 use inject_sipit::{
     Acceptance, Inversion, InvertError, Inverter, Policy, Searcher, Settings, TargetStates,
     collisions::distance,
@@ -14,21 +14,18 @@ use std::collections::HashSet;
 #[test]
 fn every_policy_recovers_the_same_prompt() {
     let prompt = [5, 96, 5, 0, 41, 41, 7];
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            for tap in Tap::all(decoder.config().n_layers()) {
-                let target = target(&decoder, &prompt, tap);
-                for policy in [
-                    Policy::new(),
-                    Policy::new().then_up_to(20, Prior::new()),
-                    Policy::new().then(RandomOrder::seeded(3).in_batches(batches(8))),
-                    Policy::new().then_up_to(4, Prior::new()).then(RandomOrder::seeded(3)),
-                ] {
-                    let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
-                    assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}, {policy}");
-                    assert!(inversion.is_verified(), "{case}, {tap}, {policy}");
-                }
+    for (case, decoder) in decoders() {
+        for tap in Tap::all(decoder.config().n_layers()) {
+            let target = target(&decoder, &prompt, tap);
+            for policy in [
+                Policy::new(),
+                Policy::new().then_up_to(20, Prior::new()),
+                Policy::new().then(RandomOrder::seeded(3).in_batches(batches(8))),
+                Policy::new().then_up_to(4, Prior::new()).then(RandomOrder::seeded(3)),
+            ] {
+                let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
+                assert_eq!(inversion.token_ids(), prompt, "{case}, {tap}, {policy}");
+                assert!(inversion.is_verified(), "{case}, {tap}, {policy}");
             }
         }
     }
@@ -37,28 +34,25 @@ fn every_policy_recovers_the_same_prompt() {
 #[test]
 fn a_repeated_token_is_found_among_the_tokens_of_the_prompt() {
     let prompt = [5, 96, 5, 41, 41, 96, 5, 7];
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            let target = target(&decoder, &prompt, Tap::Block(1));
-            for limit in [8, 1] {
-                let policy = Policy::new().then_up_to(limit, Repeated);
-                let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
-                assert_eq!(inversion.token_ids(), prompt, "{case}");
-                for (position, found) in inversion.positions.iter().enumerate() {
-                    let before: HashSet<u32> = prompt[..position].iter().copied().collect();
-                    match (before.contains(&prompt[position]), limit) {
-                        (true, 8) => {
-                            assert_eq!(found.found_by(), Some("repeated"), "{case}, position {position}");
-                            assert!(found.candidates_tested <= before.len(), "{case}, position {position}");
-                        }
-                        // The one token that is tried may be another.
-                        (true, _) => {
-                            assert!(found.found_by() != Some("repeated") || found.candidates_tested == 1)
-                        }
-                        (false, _) => {
-                            assert_eq!(found.found_by(), Some("scan"), "{case}, position {position}")
-                        }
+    for (case, decoder) in decoders() {
+        let target = target(&decoder, &prompt, Tap::Block(1));
+        for limit in [8, 1] {
+            let policy = Policy::new().then_up_to(limit, Repeated);
+            let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
+            assert_eq!(inversion.token_ids(), prompt, "{case}");
+            for (position, found) in inversion.positions.iter().enumerate() {
+                let before: HashSet<u32> = prompt[..position].iter().copied().collect();
+                match (before.contains(&prompt[position]), limit) {
+                    (true, 8) => {
+                        assert_eq!(found.found_by(), Some("repeated"), "{case}, position {position}");
+                        assert!(found.candidates_tested <= before.len(), "{case}, position {position}");
+                    }
+                    // The one token that is tried may be another.
+                    (true, _) => {
+                        assert!(found.found_by() != Some("repeated") || found.candidates_tested == 1)
+                    }
+                    (false, _) => {
+                        assert_eq!(found.found_by(), Some("scan"), "{case}, position {position}")
                     }
                 }
             }
@@ -133,8 +127,7 @@ fn a_search_that_expects_finds_expected_and_unexpected_tokens() {
     const VOCAB: usize = 1024;
     // A draft and the first round, or all candidates before the tested ones point anywhere.
     let asked = [(PriorTiming::First, 1 + 16), (PriorTiming::Fallback, 64)];
-    for device in inject_testing::compiled() {
-        let decoder = of_vocabulary("llama", VOCAB, 5, &device);
+    for decoder in inject_testing::on_each(|device| of_vocabulary("llama", VOCAB, 5, device)) {
         let last_block = Tap::Block(decoder.config().n_layers());
         // At the last block the model's expectation is read from the given states, below it from a pass of the model.
         let taps = [Tap::Block(1), last_block, Tap::FinalNorm];
@@ -180,8 +173,7 @@ fn greedy(decoder: &Decoder, first: u32, len: usize) -> Vec<u32> {
 fn a_survey_after_two_hypotheses_serves_both() {
     let prompt = [4000, 17, 5000, 321];
     let tap = Tap::Block(1);
-    for device in inject_testing::compiled() {
-        let decoder = of_vocabulary("llama", 8192, 5, &device);
+    for decoder in inject_testing::on_each(|device| of_vocabulary("llama", 8192, 5, device)) {
         let whole = exhaustive(&decoder, &target(&decoder, &prompt, tap)).unwrap();
         let other = whole.positions[0].runner_up().unwrap().id;
         // Between the states of two first tokens either fits, and both are followed.

@@ -1,6 +1,6 @@
 //! Prompts whose states are given in unknown order.
 
-use crate::small::{FAMILIES, of_vocabulary, random, target};
+use crate::small::{of_vocabulary, random, random_decoders, target};
 use inject_sipit::{
     Inverter, Settings, TargetStates,
     models::{Decoder, FloatFormat, Tap, silent},
@@ -27,21 +27,17 @@ fn assert_found(decoder: &Decoder, prompt: &[u32], tap: Tap, begins: Option<u32>
 
 #[test]
 fn every_state_finds_its_place() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            let last = Tap::Block(decoder.config().n_layers());
-            for (tap, begins) in [(Tap::Block(1), None), (last, Some(PROMPT[0])), (Tap::FinalNorm, Some(2))] {
-                assert_found(&decoder, &PROMPT, tap, begins);
-            }
+    for (_, decoder) in random_decoders(31) {
+        let last = Tap::Block(decoder.config().n_layers());
+        for (tap, begins) in [(Tap::Block(1), None), (last, Some(PROMPT[0])), (Tap::FinalNorm, Some(2))] {
+            assert_found(&decoder, &PROMPT, tap, begins);
         }
     }
 }
 
 #[test]
 fn tokens_are_read_from_rows_where_the_vocabulary_is_large() {
-    for device in inject_testing::compiled() {
-        let decoder = of_vocabulary("llama", 5000, 31, &device);
+    for decoder in inject_testing::on_each(|device| of_vocabulary("llama", 5000, 31, device)) {
         let prompt: Vec<u32> = (0..12).map(|at| (at * 1237 + 11) % 5000).collect();
         let tap = Tap::Block(2);
         assert_found(&decoder, &prompt, tap, None);

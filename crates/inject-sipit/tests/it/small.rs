@@ -5,7 +5,9 @@ use inject_sipit::{
     models::{Decoder, Tap, silent},
     settings::Scan,
 };
-pub(crate) use inject_testing::models::{FAMILIES, ROTARY, model, of_vocabulary, random, with_equal_rows};
+pub(crate) use inject_testing::models::{
+    FAMILIES, ROTARY, decoders, model, of_vocabulary, random, random_decoders, with_equal_rows,
+};
 
 /// The states of one prompt at one tap, as somebody else would have them.
 pub(crate) fn target(decoder: &Decoder, prompt: &[u32], tap: Tap) -> TargetStates {

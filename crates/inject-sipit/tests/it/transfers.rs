@@ -7,7 +7,7 @@ use inject_sipit::{
 };
 
 use crate::{
-    small::{FAMILIES, model, target},
+    small::{decoders, target},
     sources::{Simple, SimplePolicy},
 };
 
@@ -32,28 +32,25 @@ impl Simple for Draughtsman {
 
 #[test]
 fn a_whole_draft_is_verified_by_one_pass_and_one_read() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            let tap = Tap::Block(2);
-            let target = target(&decoder, &PROMPT, tap);
-            let inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
-            // The projections of the embeddings are read once for each inverter.
-            let once = Policy::new().simple(Draughtsman { alternatives: 0 });
-            inverter.invert(&target, &mut inverter.searcher(&once), &mut silent).unwrap();
-            for alternatives in [0, 3] {
-                let policy = Policy::new().simple(Draughtsman { alternatives });
-                let mut searcher = inverter.searcher(&policy);
-                let before = Reads::of_this_thread();
-                let inversion = inverter.invert(&target, &mut searcher, &mut silent).unwrap();
-                let reads = Reads::of_this_thread() - before;
-                assert_eq!(inversion.token_ids(), PROMPT, "{case}");
-                assert!(inversion.is_verified(), "{case}: {inversion:?}");
-                assert_eq!(inversion.cost.stages()["draft"].batches, 1.0, "{case}");
-                assert_eq!(reads.count, 1, "{case}, {alternatives}");
-                let rows = PROMPT.len() + alternatives as usize;
-                assert_eq!(reads.bytes, (4 * rows * target.d_model()) as u64, "{case}, {alternatives}");
-            }
+    for (case, decoder) in decoders() {
+        let tap = Tap::Block(2);
+        let target = target(&decoder, &PROMPT, tap);
+        let inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
+        // The projections of the embeddings are read once for each inverter.
+        let once = Policy::new().simple(Draughtsman { alternatives: 0 });
+        inverter.invert(&target, &mut inverter.searcher(&once), &mut silent).unwrap();
+        for alternatives in [0, 3] {
+            let policy = Policy::new().simple(Draughtsman { alternatives });
+            let mut searcher = inverter.searcher(&policy);
+            let before = Reads::of_this_thread();
+            let inversion = inverter.invert(&target, &mut searcher, &mut silent).unwrap();
+            let reads = Reads::of_this_thread() - before;
+            assert_eq!(inversion.token_ids(), PROMPT, "{case}");
+            assert!(inversion.is_verified(), "{case}: {inversion:?}");
+            assert_eq!(inversion.cost.stages()["draft"].batches, 1.0, "{case}");
+            assert_eq!(reads.count, 1, "{case}, {alternatives}");
+            let rows = PROMPT.len() + alternatives as usize;
+            assert_eq!(reads.bytes, (4 * rows * target.d_model()) as u64, "{case}, {alternatives}");
         }
     }
 }

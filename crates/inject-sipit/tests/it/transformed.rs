@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::small::{FAMILIES, invert, model, of_vocabulary, random, target};
+use crate::small::{invert, model, of_vocabulary, random, random_decoders, target};
 use inject_sipit::{
     InvertError, Inverter, Policy, Producer, Settings, TargetStates, Transformation, Verdict,
     models::{FloatFormat, Tap, config::NormConfig, silent},
@@ -13,45 +13,39 @@ const PROMPT: [u32; 6] = [5, 41, 7, 63, 12, 30];
 
 #[test]
 fn a_factor_of_all_states_is_found_where_nothing_fits_the_first() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            let last = decoder.config().n_layers();
-            for (tap, factor) in [(Tap::Block(1), 0.25), (Tap::Block(last), 3.7), (Tap::FinalNorm, 1.1)] {
-                // The product is rounded to f32, as a program that multiplies would write it.
-                let states = target(&decoder, &PROMPT, tap).states().mapv(|v| f64::from((v * factor) as f32));
-                let scaled = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
-                let found = invert(&decoder, &scaled, &Policy::new(), Settings::new()).unwrap();
-                assert_eq!(found.token_ids(), PROMPT, "{case} {tap}: {found:?}");
-                assert!(found.is_verified(), "{case} {tap}");
-                let Transformation::Scaled { by, within } = found.transformation else {
-                    panic!("{case} {tap}: {:?}", found.transformation)
-                };
-                assert!((by / factor - 1.0).abs() <= within, "{case} {tap}: {by}, within {within}");
-                assert!(found.cost.stages().contains_key("factor"));
-            }
+    for (case, decoder) in random_decoders(31) {
+        let last = decoder.config().n_layers();
+        for (tap, factor) in [(Tap::Block(1), 0.25), (Tap::Block(last), 3.7), (Tap::FinalNorm, 1.1)] {
+            // The product is rounded to f32, as a program that multiplies would write it.
+            let states = target(&decoder, &PROMPT, tap).states().mapv(|v| f64::from((v * factor) as f32));
+            let scaled = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
+            let found = invert(&decoder, &scaled, &Policy::new(), Settings::new()).unwrap();
+            assert_eq!(found.token_ids(), PROMPT, "{case} {tap}: {found:?}");
+            assert!(found.is_verified(), "{case} {tap}");
+            let Transformation::Scaled { by, within } = found.transformation else {
+                panic!("{case} {tap}: {:?}", found.transformation)
+            };
+            assert!((by / factor - 1.0).abs() <= within, "{case} {tap}: {by}, within {within}");
+            assert!(found.cost.stages().contains_key("factor"));
         }
     }
 }
 
 #[test]
 fn states_that_were_each_divided_by_their_length_are_compared_by_direction() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            let last = decoder.config().n_layers();
-            for tap in [Tap::Block(1), Tap::Block(last), Tap::FinalNorm] {
-                let mut states = target(&decoder, &PROMPT, tap).states().to_owned();
-                for mut state in states.outer_iter_mut() {
-                    let length = state.iter().map(|value| value * value).sum::<f64>().sqrt();
-                    state.mapv_inplace(|value| f64::from((value / length) as f32));
-                }
-                let unit = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
-                let found = invert(&decoder, &unit, &Policy::new(), Settings::new()).unwrap();
-                assert_eq!(found.token_ids(), PROMPT, "{case} {tap}: {found:?}");
-                assert!(found.is_verified(), "{case} {tap}");
-                assert_eq!(found.transformation, Transformation::Direction);
+    for (case, decoder) in random_decoders(31) {
+        let last = decoder.config().n_layers();
+        for tap in [Tap::Block(1), Tap::Block(last), Tap::FinalNorm] {
+            let mut states = target(&decoder, &PROMPT, tap).states().to_owned();
+            for mut state in states.outer_iter_mut() {
+                let length = state.iter().map(|value| value * value).sum::<f64>().sqrt();
+                state.mapv_inplace(|value| f64::from((value / length) as f32));
             }
+            let unit = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
+            let found = invert(&decoder, &unit, &Policy::new(), Settings::new()).unwrap();
+            assert_eq!(found.token_ids(), PROMPT, "{case} {tap}: {found:?}");
+            assert!(found.is_verified(), "{case} {tap}");
+            assert_eq!(found.transformation, Transformation::Direction);
         }
     }
 }
@@ -84,8 +78,7 @@ fn states_computed_in_16_bits_and_multiplied_need_no_option() {
 
 #[test]
 fn many_scaled_prompts_are_inverted_together() {
-    for device in inject_testing::compiled() {
-        let decoder = random("llama", 31, &device);
+    for decoder in inject_testing::on_each(|device| random("llama", 31, device)) {
         let tap = Tap::Block(2);
         let prompts = [&PROMPT[..], &PROMPT[2..], &PROMPT[..3]];
         let scaled = |prompt: &&[u32]| {
@@ -120,8 +113,7 @@ fn states_of_the_model_have_no_factor() {
 
 #[test]
 fn a_factor_that_explains_the_first_state_alone_is_dropped() {
-    for device in inject_testing::compiled() {
-        let decoder = random("llama", 31, &device);
+    for decoder in inject_testing::on_each(|device| random("llama", 31, device)) {
         let tap = Tap::Block(decoder.config().n_layers());
         let producer = decoder.clone().computing_in(FloatFormat::Bf16);
         let mut states = target(&producer, &PROMPT, tap).states().to_owned();
@@ -145,25 +137,22 @@ fn a_factor_that_explains_the_first_state_alone_is_dropped() {
 
 #[test]
 fn centred_states_are_recognised_in_models_that_are_blind_to_the_mean() {
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 31, &device);
-            let is_blind = matches!(decoder.config().final_norm, NormConfig::Layer { .. });
-            for tap in [Tap::Embedding, Tap::Block(1), Tap::Block(2)] {
-                let mut states = target(&decoder, &PROMPT, tap).states().to_owned();
-                for mut row in states.outer_iter_mut() {
-                    let mean = row.mean().unwrap();
-                    row.mapv_inplace(|value| f64::from((value - mean) as f32));
-                }
-                let centred = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
-                let found = invert(&decoder, &centred, &Policy::new(), Settings::new()).unwrap();
-                if is_blind {
-                    assert_eq!(found.transformation, Transformation::Centred, "{case} {tap}");
-                    assert_eq!(found.token_ids(), PROMPT, "{case} {tap}");
-                    assert!(found.is_verified(), "{case} {tap}");
-                } else {
-                    assert_eq!(found.transformation, Transformation::None, "{case} {tap}");
-                }
+    for (case, decoder) in random_decoders(31) {
+        let is_blind = matches!(decoder.config().final_norm, NormConfig::Layer { .. });
+        for tap in [Tap::Embedding, Tap::Block(1), Tap::Block(2)] {
+            let mut states = target(&decoder, &PROMPT, tap).states().to_owned();
+            for mut row in states.outer_iter_mut() {
+                let mean = row.mean().unwrap();
+                row.mapv_inplace(|value| f64::from((value - mean) as f32));
+            }
+            let centred = TargetStates::new(states, tap, FloatFormat::F32).unwrap();
+            let found = invert(&decoder, &centred, &Policy::new(), Settings::new()).unwrap();
+            if is_blind {
+                assert_eq!(found.transformation, Transformation::Centred, "{case} {tap}");
+                assert_eq!(found.token_ids(), PROMPT, "{case} {tap}");
+                assert!(found.is_verified(), "{case} {tap}");
+            } else {
+                assert_eq!(found.transformation, Transformation::None, "{case} {tap}");
             }
         }
     }
@@ -173,8 +162,7 @@ fn centred_states_are_recognised_in_models_that_are_blind_to_the_mean() {
 fn states_of_processed_weights_give_the_prompt() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/centred/states.safetensors");
     let prompt = [31, 41, 59, 26, 53, 58, 9, 79];
-    for device in inject_testing::compiled() {
-        let decoder = model("gpt2", &device).decoder;
+    for decoder in inject_testing::on_each(|device| model("gpt2", device).decoder) {
         let mut file = StatesFile::open(&path).unwrap();
         for tap in file.taps().unwrap().to_vec() {
             let states = file.column(ColumnChoice::Tap(tap)).unwrap().into_array();

@@ -75,12 +75,24 @@ impl Job {
         writer.finish(Some(noise())).unwrap()
     }
 
+    /// As [`Job::complete`]. Returns every file of the store.
+    fn completed(&self, dir: &Path, step: usize) -> Files {
+        drop(self.complete(dir, step));
+        files(dir)
+    }
+
     /// Every file of the store that an uninterrupted run writes in one block.
     fn uninterrupted(&self) -> Files {
-        let dir = tempfile::tempdir().unwrap();
-        self.complete(dir.path(), self.prompts.len());
-        files(dir.path())
+        self.completed(tempfile::tempdir().unwrap().path(), self.prompts.len())
     }
+}
+
+/// A job in a folder, of which the first prompts are written.
+fn begun(positions: Positions, dtype: FloatFormat, prompts: usize) -> (Job, tempfile::TempDir, StoreWriter) {
+    let (job, dir) = (Job::new(positions, dtype), tempfile::tempdir().unwrap());
+    let mut writer = job.writer(dir.path()).unwrap();
+    job.append(&mut writer, prompts).unwrap();
+    (job, dir, writer)
 }
 
 fn prompts(count: usize) -> Vec<Vec<u32>> {

@@ -6,8 +6,7 @@ use crate::{completeness::Completeness, tap_distances::Quantile};
 
 /// The result of [`decoding`](super::decoding()): the tokens that nearest-state decoding gives over the whole vocabulary, after the true prefix.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct DecodingStudy {
     /// The number of tokens that each true token was compared with.
@@ -23,8 +22,7 @@ pub struct DecodingStudy {
 
 /// The margins at one tap, and the effect of every change that was tried.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct TapDecoding {
     /// The tap at which the states were read.
@@ -51,8 +49,7 @@ pub struct TapDecoding {
 
 /// A point of the curve of recovery against noise.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Survival {
     /// The norm of the noise as a share of the position's own margin; one half is the bound of Theorem 3.2.
@@ -63,8 +60,7 @@ pub struct Survival {
 
 /// Nearest-state decoding of changed states: the number of positions at which the true token is still the nearest.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct View {
     /// The disturbance, or the producer.
@@ -94,8 +90,7 @@ pub struct View {
 
 /// A position at which another token's state is nearer.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct LostPosition {
     /// Number of the prompt in the given list, from 0.
@@ -114,8 +109,7 @@ pub struct LostPosition {
 
 /// Nearest-state decoding with only a projection of the states onto a random subspace.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Projected {
     /// The number of dimensions of the random subspace.

@@ -9,8 +9,7 @@ use crate::{completeness::Completeness, tap_distances::Quantile};
 
 /// The result of [`exhaustive`](super::exhaustive()).
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct ExhaustiveStudy {
     /// The tap at which the states were read.
@@ -48,8 +47,7 @@ pub struct ExhaustiveStudy {
 
 /// The distances between the extensions of one prompt, or of two.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Extensions {
     /// The numbers of the two prompts, which are equal for pairs of extensions of one prompt.
@@ -74,8 +72,7 @@ pub struct Extensions {
 
 /// Two extended prompts whose states are close.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct ExtensionPair {
     /// The distance of their states.

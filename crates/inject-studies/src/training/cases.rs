@@ -31,8 +31,7 @@ impl Fate {
 
 /// Prompts that collide at a degenerate start.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct DegenerateCase {
     /// The degenerate start of the weights.
@@ -47,7 +46,8 @@ pub struct DegenerateCase {
     /// The effect that a step of gradient descent should have.
     pub expected: Fate,
     /// The reason to expect this effect.
-    pub why: String,
+    #[serde(alias = "why")]
+    pub reason: String,
 }
 
 /// Returns every case that is possible with this decoder and text. `windows` are the training text. Their last tokens are not
@@ -130,13 +130,13 @@ impl<'a> Text<'a> {
             };
             self.long().take(PAIRS).enumerate().map(pair).collect::<Vec<_>>()
         };
-        let case = |ids: [u32; 2], expected: Fate, prompts: &str, why: &str| DegenerateCase {
+        let case = |ids: [u32; 2], expected: Fate, prompts: &str, reason: &str| DegenerateCase {
             start: DegenerateStart::EqualEmbeddings { a: ids[0], b: ids[1] },
             prompts: prompts.to_owned(),
             pairs: pairs(ids, &[]),
             taps: self.all(),
             expected,
-            why: why.to_owned(),
+            reason: reason.to_owned(),
         };
         vec![
             case(
@@ -194,7 +194,7 @@ impl<'a> Text<'a> {
                 pairs: self.long().take(PAIRS / 2).flat_map(repeated).collect(),
                 taps: self.all(),
                 expected: Fate::Dissolved,
-                why: "each position sees other tokens in the text, so each row of positions has another gradient".to_owned(),
+                reason: "each position sees other tokens in the text, so each row of positions has another gradient".to_owned(),
             },
             DegenerateCase {
                 start,
@@ -202,7 +202,7 @@ impl<'a> Text<'a> {
                 pairs: self.long().filter(differ).take(PAIRS).map(|ids| swapped(ids[..3].to_vec())).collect(),
                 taps: vec![Tap::Block(1)],
                 expected: Fate::Dissolved,
-                why: "as before; deeper taps see the order even at the start, because causal attention does".to_owned(),
+                reason: "as before; deeper taps see the order even at the start, because causal attention does".to_owned(),
             },
         ];
         if reached + 3 <= max_len {
@@ -216,7 +216,7 @@ impl<'a> Text<'a> {
                 pairs: self.long().filter(differ).take(PAIRS).map(beyond).collect(),
                 taps: vec![Tap::Block(1)],
                 expected: Fate::Kept,
-                why: "no training window reaches these positions, so their rows have no gradient and stay equal".to_owned(),
+                reason: "no training window reaches these positions, so their rows have no gradient and stay equal".to_owned(),
             });
         }
         cases
@@ -244,7 +244,7 @@ impl<'a> Text<'a> {
                 pairs: pairs.clone(),
                 taps: self.after_attention(),
                 expected: Fate::Dissolved,
-                why: "the output projection is not zero, so the gradient of the values is not zero either".to_owned(),
+                reason: "the output projection is not zero, so the gradient of the values is not zero either".to_owned(),
             },
             DegenerateCase {
                 start: DegenerateStart::ZeroValuesAndOutputs,
@@ -252,7 +252,7 @@ impl<'a> Text<'a> {
                 pairs,
                 taps: self.after_attention(),
                 expected: Fate::Kept,
-                why: "a saddle: the gradient of each of the two holds the other as a factor, so both are zero for ever".to_owned(),
+                reason: "a saddle: the gradient of each of the two holds the other as a factor, so both are zero for ever".to_owned(),
             },
             DegenerateCase {
                 start: DegenerateStart::AllZero,
@@ -260,7 +260,7 @@ impl<'a> Text<'a> {
                 pairs: any.collect(),
                 taps: self.all(),
                 expected: Fate::Kept,
-                why: "every gradient holds a zero factor: the loss does not depend on any one weight, so none moves, by any rule"
+                reason: "every gradient holds a zero factor: the loss does not depend on any one weight, so none moves, by any rule"
                     .to_owned(),
             },
         ]

@@ -13,8 +13,7 @@ use crate::{error::StudyError, tuning::NOISE_SAMPLE};
 
 /// The closest pair of prompts at one tap, by their last states.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct TapMinimum {
     /// The tap at which the states were read.

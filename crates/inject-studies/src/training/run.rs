@@ -32,8 +32,7 @@ impl<'a> TrainingData<'a> {
 
 /// The optimiser, steps, snapshots and seed of one training run.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct TrainingOptions {
     /// The rule of each step.

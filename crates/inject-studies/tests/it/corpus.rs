@@ -1,10 +1,10 @@
 //! The random-corpus study.
 
-use std::{fs, num::NonZeroUsize};
+use std::{collections::BTreeMap, fs, num::NonZeroUsize};
 
 use inject_sipit::{
     collisions::{Metric, NoiseFloor, Resolution, distance, geometry::prompt_distance, measure_noise_floors},
-    models::{FloatFormat, Progress, Tap},
+    models::{FloatFormat, Model, Progress, Tap},
     states::store::Store,
 };
 use inject_studies::{
@@ -18,21 +18,19 @@ use super::{in_parts, model, prompts, store};
 
 const LAYERS: usize = 3;
 
+/// The noise floors of a sample of prompts.
+fn floors(model: &Model, taps: &[Tap], prompts: &[Vec<u32>], sample: usize) -> BTreeMap<Tap, NoiseFloor> {
+    let sample = NonZeroUsize::new(sample).unwrap();
+    measure_noise_floors(Metric::L2, &model.decoder, None, taps, prompts, sample).unwrap()
+}
+
 #[test]
 fn every_tap_has_the_minimum_of_the_double_loop_beside_its_noise() {
     let (model, prompts, taps) = (model("gpt2", FloatFormat::F32), prompts(40), Tap::all(LAYERS));
     let folder = tempfile::tempdir().unwrap();
     let store = store(&model, &taps, &prompts, folder.path());
     let device = model.decoder.device();
-    let noise = measure_noise_floors(
-        Metric::L2,
-        &model.decoder,
-        None,
-        &taps,
-        &prompts,
-        NonZeroUsize::new(8).unwrap(),
-    )
-    .unwrap();
+    let noise = floors(&model, &taps, &prompts, 8);
     let options = TapOptions::default().with_closest(NonZeroUsize::new(4).unwrap());
     let study =
         corpus(&CorpusStates::new(&store, LAYERS, &noise), &taps, &options, &device, Run::silent()).unwrap();
@@ -209,15 +207,7 @@ fn prompts_that_differ_only_before_a_repeated_token_are_distinguished_from_a_col
     let folder = tempfile::tempdir().unwrap();
     let taps = [Tap::Embedding, Tap::Block(2)];
     let store = store(&model, &taps, &prompts, folder.path());
-    let noise = measure_noise_floors(
-        Metric::L2,
-        &model.decoder,
-        None,
-        &taps,
-        &prompts,
-        NonZeroUsize::new(3).unwrap(),
-    )
-    .unwrap();
+    let noise = floors(&model, &taps, &prompts, 3);
     let device = model.decoder.device();
     let run = Run::silent();
     let study =

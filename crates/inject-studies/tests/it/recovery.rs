@@ -13,7 +13,7 @@ use inject_studies::{
 };
 use ndarray::Array2;
 
-use inject_testing::models::{FAMILIES, VOCAB_SIZE, model, random};
+use inject_testing::models::{VOCAB_SIZE, model, random, random_decoders};
 
 const TAPS: [Tap; 2] = [Tap::Block(1), Tap::FinalNorm];
 
@@ -75,30 +75,25 @@ fn prompts_whose_states_moved_by_less_than_half_the_margin_are_recovered_in_ever
         .map(|format| Condition::States { disturbance: Disturbance::Rounded(format.into()) });
     let conditions = [Condition::Exact, Condition::Noise { share_of_margin: 0.45 }];
     let asked = options(conditions.into_iter().chain(known).chain(rounded).collect());
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = random(case, 11, &device);
-            // One prompt at a time, because noise is a share of the prompt's own margin.
-            for prompt in prompts() {
-                let found = study_of(&decoder, std::slice::from_ref(&prompt), &asked, Run::silent()).unwrap();
-                assert_eq!(found.recovered.len(), 2 * asked.conditions.len());
-                for at in &found.recovered {
-                    let inverting = match at.condition {
-                        Condition::KnownWeights { weights } => {
-                            decoder.clone().with_weights_in(weights).unwrap()
-                        }
-                        _ => decoder.clone(),
-                    };
-                    let margin = naive_margin(&prompt, &alternatives(&inverting, at.tap, &prompt));
-                    let label = format!("{case}, {}, {}", at.condition, at.tap);
-                    // The premise of the theorem, and a check that the condition moves the states.
-                    let moved = !matches!(at.condition, Condition::Exact | Condition::KnownWeights { .. });
-                    assert_eq!(at.largest_error > 0.0, moved, "{label}");
-                    assert!(at.largest_error < margin / 2.0, "{label}: {} of {margin}", at.largest_error);
-                    // Its conclusion.
-                    assert_eq!((at.exact, at.right), (1, prompt.len()), "{label}");
-                    assert_eq!((at.gone, at.not_found, at.failed), (0, 0, 0), "{label}");
-                }
+    for (case, decoder) in random_decoders(11) {
+        // One prompt at a time, because noise is a share of the prompt's own margin.
+        for prompt in prompts() {
+            let found = study_of(&decoder, std::slice::from_ref(&prompt), &asked, Run::silent()).unwrap();
+            assert_eq!(found.recovered.len(), 2 * asked.conditions.len());
+            for at in &found.recovered {
+                let inverting = match at.condition {
+                    Condition::KnownWeights { weights } => decoder.clone().with_weights_in(weights).unwrap(),
+                    _ => decoder.clone(),
+                };
+                let margin = naive_margin(&prompt, &alternatives(&inverting, at.tap, &prompt));
+                let label = format!("{case}, {}, {}", at.condition, at.tap);
+                // The premise of the theorem, and a check that the condition moves the states.
+                let moved = !matches!(at.condition, Condition::Exact | Condition::KnownWeights { .. });
+                assert_eq!(at.largest_error > 0.0, moved, "{label}");
+                assert!(at.largest_error < margin / 2.0, "{label}: {} of {margin}", at.largest_error);
+                // Its conclusion.
+                assert_eq!((at.exact, at.right), (1, prompt.len()), "{label}");
+                assert_eq!((at.gone, at.not_found, at.failed), (0, 0, 0), "{label}");
             }
         }
     }

@@ -114,7 +114,7 @@ pub(crate) struct RuledOutReport {
 impl PositionReport {
     /// Whether the nearest candidate is so much nearer than the runner-up that its state is the given one, but for noise.
     pub(in crate::invert) fn stands_out(&self) -> bool {
-        /// As a share of the distance of the runner-up.
+        /// As a share of the distance of the runner-up. Not compared with other values.
         const NEAR: f64 = 0.5;
         let distances = self.distance.zip(self.runner_up);
         distances.is_some_and(|(distance, other)| distance < NEAR * other.distance)

@@ -10,7 +10,7 @@ use crate::{
     number::{self, counted, measured},
     plot::{Axis, Figure, Mark},
     report::Report,
-    table::{Cell, Table},
+    table::{Cell, Table, rows},
 };
 
 const EXPLANATION: &str = "\
@@ -51,33 +51,19 @@ pub(crate) fn report(study: &CorpusStudy, distance: &str) -> Report {
 /// A line for each tap.
 pub(crate) fn table(study: &CorpusStudy, distance: &str) -> Table {
     let title = format!("{}: {}; {distance}", study.model_id, heading(study));
-    let headings = [
-        "tap",
-        "pairs",
-        "minimum",
-        "noise floor",
-        "resolution",
-        "median",
-        "co-Lipschitz",
-        "anisotropy",
-        "dimension",
-    ];
-    let mut table = Table::new(title, &headings);
-    for report in &study.taps {
-        let distances = &report.distances;
-        table.push([
-            Cell::of(report.tap),
-            distances.pairs.into(),
-            distances.minimum.into(),
-            report.noise.largest().into(),
-            Cell::Text(resolution(report)),
-            distances.median().into(),
-            distances.separation.map(|separation| separation.co_lipschitz).into(),
-            distances.geometry.anisotropy.into(),
-            distances.geometry.intrinsic_dimension.into(),
-        ]);
-    }
-    table
+    rows(title, &study.taps).columns([
+        ("tap", &|report| Cell::of(report.tap)),
+        ("pairs", &|report| report.distances.pairs.into()),
+        ("minimum", &|report| report.distances.minimum.into()),
+        ("noise floor", &|report| report.noise.largest().into()),
+        ("resolution", &|report| Cell::Text(resolution(report))),
+        ("median", &|report| report.distances.median().into()),
+        ("co-Lipschitz", &|report| {
+            report.distances.separation.map(|separation| separation.co_lipschitz).into()
+        }),
+        ("anisotropy", &|report| report.distances.geometry.anisotropy.into()),
+        ("dimension", &|report| report.distances.geometry.intrinsic_dimension.into()),
+    ])
 }
 
 /// The resolution, with the reason for a collision that says nothing about the model.
@@ -97,48 +83,26 @@ fn heading(study: &CorpusStudy) -> String {
 }
 
 fn all_numbers(study: &CorpusStudy) -> Table {
-    let headings = [
-        "tap",
-        "rows",
-        "pairs",
-        "computed",
-        "minimum",
-        "noise batched",
-        "noise cached",
-        "noise floor",
-        "resolution",
-        "equal groups",
-        "median",
-        "nearest median",
-        "co lipschitz",
-        "mean norm",
-        "anisotropy",
-        "intrinsic dimension",
-    ];
-    let mut table = Table::new("", &headings);
-    for report in &study.taps {
-        let distances = &report.distances;
-        let geometry = distances.geometry;
-        table.push([
-            Cell::of(report.tap),
-            distances.rows.into(),
-            distances.pairs.into(),
-            distances.computed.into(),
-            distances.minimum.into(),
-            report.noise.batched.into(),
-            report.noise.cached.into(),
-            report.noise.largest().into(),
-            Cell::Text(resolution(report)),
-            distances.equal.len().into(),
-            distances.median().into(),
-            Quantile::upper_at(&distances.nearest, 0.5).into(),
-            distances.separation.map(|separation| separation.co_lipschitz).into(),
-            geometry.mean_norm.into(),
-            geometry.anisotropy.into(),
-            geometry.intrinsic_dimension.into(),
-        ]);
-    }
-    table
+    rows("", &study.taps).columns([
+        ("tap", &|report| Cell::of(report.tap)),
+        ("rows", &|report| report.distances.rows.into()),
+        ("pairs", &|report| report.distances.pairs.into()),
+        ("computed", &|report| report.distances.computed.into()),
+        ("minimum", &|report| report.distances.minimum.into()),
+        ("noise batched", &|report| report.noise.batched.into()),
+        ("noise cached", &|report| report.noise.cached.into()),
+        ("noise floor", &|report| report.noise.largest().into()),
+        ("resolution", &|report| Cell::Text(resolution(report))),
+        ("equal groups", &|report| report.distances.equal.len().into()),
+        ("median", &|report| report.distances.median().into()),
+        ("nearest median", &|report| Quantile::upper_at(&report.distances.nearest, 0.5).into()),
+        ("co lipschitz", &|report| {
+            report.distances.separation.map(|separation| separation.co_lipschitz).into()
+        }),
+        ("mean norm", &|report| report.distances.geometry.mean_norm.into()),
+        ("anisotropy", &|report| report.distances.geometry.anisotropy.into()),
+        ("intrinsic dimension", &|report| report.distances.geometry.intrinsic_dimension.into()),
+    ])
 }
 
 fn columns(study: &CorpusStudy) -> Axis {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     outcome::Failure,
-    table::{Cell, Table},
+    table::{Cell, Table, rows},
 };
 
 /// The numbers of steps after which the pairs are measured.
@@ -89,42 +89,25 @@ pub(crate) fn carry_out(lab: &mut Lab<'_>) -> Result<(), Failure> {
 
 /// A line for each start, at its deepest tap.
 fn summary(found: &Starts) -> Table {
-    let headings = [
-        "family",
-        "start",
-        "prompts that",
-        "expected",
-        "equal at 0",
-        "pairs",
-        "smallest after 1",
-        "largest after 1",
-        "found",
-        "as expected",
-    ];
-    let mut table = Table::new("Degenerate starts, at the deepest tap", &headings);
-    for Start { family, study } in &found.starts {
-        let deepest = study.taps.last();
-        let at = |number: usize| deepest.and_then(|tap| tap.steps.get(number));
-        table.push([
-            Cell::of(family),
-            Cell::of(study.case.start),
-            Cell::of(&study.case.prompts),
-            Cell::of(fate(Some(study.case.expected))),
-            at(0).map_or(0, |start| start.equal).into(),
-            study.case.pairs.len().into(),
-            at(1).map(|after| after.smallest).into(),
-            at(1).map(|after| after.largest).into(),
-            Cell::of(fate(at(1).and_then(|after| after.fate()))),
-            Cell::of(if study.as_expected { "yes" } else { "NO" }),
-        ]);
-    }
-    table
+    let at = |start: &Start, number: usize| start.study.taps.last()?.steps.get(number).copied();
+    rows("Degenerate starts, at the deepest tap", &found.starts).columns([
+        ("family", &|start| Cell::of(start.family)),
+        ("start", &|start| Cell::of(start.study.case.start)),
+        ("prompts that", &|start| Cell::of(&start.study.case.prompts)),
+        ("expected", &|start| Cell::of(fate(Some(start.study.case.expected)))),
+        ("equal at 0", &|start| at(start, 0).map_or(0, |start| start.equal).into()),
+        ("pairs", &|start| start.study.case.pairs.len().into()),
+        ("smallest after 1", &|start| at(start, 1).map(|after| after.smallest).into()),
+        ("largest after 1", &|start| at(start, 1).map(|after| after.largest).into()),
+        ("found", &|start| Cell::of(fate(at(start, 1).and_then(|after| after.fate())))),
+        ("as expected", &|start| Cell::of(if start.study.as_expected { "yes" } else { "NO" })),
+    ])
 }
 
 /// The reasons for the expected effects, each once.
 fn reasons(found: &Starts) -> Vec<String> {
     let reasons =
-        found.starts.iter().map(|start| format!("{}: {}", start.study.case.start, start.study.case.why));
+        found.starts.iter().map(|start| format!("{}: {}", start.study.case.start, start.study.case.reason));
     crate::plot::distinct(reasons)
 }
 
@@ -134,44 +117,23 @@ fn fate(fate: Option<Fate>) -> &'static str {
 
 /// Every tap and step of every start.
 fn every_step(found: &Starts) -> Table {
-    let headings = [
-        "family",
-        "start",
-        "prompts",
-        "expected",
-        "tap",
-        "step",
-        "pairs",
-        "equal",
-        "smallest",
-        "largest",
-        "noise",
-        "bound",
-        "found",
-        "as expected",
-    ];
-    let mut table = Table::new("Every step", &headings);
-    for Start { family, study } in &found.starts {
-        for tap in &study.taps {
-            for at in &tap.steps {
-                table.push([
-                    Cell::of(family),
-                    Cell::of(study.case.start),
-                    Cell::of(&study.case.prompts),
-                    Cell::of(fate(Some(study.case.expected))),
-                    Cell::of(tap.tap),
-                    at.step.into(),
-                    study.case.pairs.len().into(),
-                    at.equal.into(),
-                    at.smallest.into(),
-                    at.largest.into(),
-                    at.noise.largest().into(),
-                    at.bound.into(),
-                    Cell::of(fate(at.fate())),
-                    Cell::of(study.as_expected),
-                ]);
-            }
-        }
-    }
-    table
+    let steps = found.starts.iter().flat_map(|start| {
+        start.study.taps.iter().flat_map(move |tap| tap.steps.iter().map(move |at| (start, tap, at)))
+    });
+    rows("Every step", steps).columns([
+        ("family", &|(start, _, _)| Cell::of(start.family)),
+        ("start", &|(start, _, _)| Cell::of(start.study.case.start)),
+        ("prompts", &|(start, _, _)| Cell::of(&start.study.case.prompts)),
+        ("expected", &|(start, _, _)| Cell::of(fate(Some(start.study.case.expected)))),
+        ("tap", &|(_, tap, _)| Cell::of(tap.tap)),
+        ("step", &|(_, _, at)| at.step.into()),
+        ("pairs", &|(start, _, _)| start.study.case.pairs.len().into()),
+        ("equal", &|(_, _, at)| at.equal.into()),
+        ("smallest", &|(_, _, at)| at.smallest.into()),
+        ("largest", &|(_, _, at)| at.largest.into()),
+        ("noise", &|(_, _, at)| at.noise.largest().into()),
+        ("bound", &|(_, _, at)| at.bound.into()),
+        ("found", &|(_, _, at)| Cell::of(fate(at.fate()))),
+        ("as expected", &|(start, _, _)| Cell::of(start.study.as_expected)),
+    ])
 }

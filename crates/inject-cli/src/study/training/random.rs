@@ -16,7 +16,7 @@ use crate::{
     number,
     outcome::Failure,
     plot::{Axis, Figure, Mark},
-    table::{Cell, Table},
+    table::{Cell, Table, rows},
 };
 
 /// The closest prompts of decoders with random weights, as they are before training.
@@ -64,68 +64,38 @@ fn ratio(decoder: &RandomWeights) -> Option<f64> {
 
 /// A line for each decoder, at its tightest tap.
 fn summary(decoders: &[RandomWeights]) -> Table {
-    let headings = [
-        "family",
-        "activation",
-        "width",
-        "blocks",
-        "tightest tap",
-        "minimum",
-        "noise floor",
-        "ratio",
-        "resolution",
-    ];
-    let mut table = Table::new("Random weights, at the tightest tap of each decoder", &headings);
-    for decoder in decoders {
-        let tap = decoder.tightest();
-        let text = |text: Option<String>| text.map_or(Cell::Missing, Cell::Text);
-        table.push([
-            Cell::of(decoder.family),
-            Cell::of(decoder.activation),
-            decoder.d_model.into(),
-            decoder.n_layers.into(),
-            text(tap.map(|tap| tap.tap.to_string())),
-            tap.map(|tap| tap.minimum).into(),
-            tap.and_then(|tap| tap.noise.largest()).into(),
-            ratio(decoder).into(),
-            text(tap.map(|tap| tap.resolution.to_string())),
-        ]);
-    }
-    table
+    rows(
+        "Random weights, at the tightest tap of each decoder",
+        decoders.iter().map(|decoder| (decoder, decoder.tightest())),
+    )
+    .columns([
+        ("family", &|(decoder, _)| Cell::of(decoder.family)),
+        ("activation", &|(decoder, _)| Cell::of(decoder.activation)),
+        ("width", &|(decoder, _)| decoder.d_model.into()),
+        ("blocks", &|(decoder, _)| decoder.n_layers.into()),
+        ("tightest tap", &|(_, tap)| tap.map_or(Cell::Missing, |tap| Cell::of(tap.tap))),
+        ("minimum", &|(_, tap)| tap.map(|tap| tap.minimum).into()),
+        ("noise floor", &|(_, tap)| tap.and_then(|tap| tap.noise.largest()).into()),
+        ("ratio", &|(decoder, _)| ratio(decoder).into()),
+        ("resolution", &|(_, tap)| tap.map_or(Cell::Missing, |tap| Cell::of(tap.resolution))),
+    ])
 }
 
 /// A row for every tap of every decoder, written to `random-weights.csv`.
 fn every_tap(decoders: &[RandomWeights]) -> Table {
-    let headings = [
-        "family",
-        "activation",
-        "analytic",
-        "d model",
-        "n layers",
-        "tap",
-        "pairs",
-        "minimum",
-        "noise",
-        "resolution",
-    ];
-    let mut table = Table::new("Every tap", &headings);
-    for decoder in decoders {
-        for tap in &decoder.taps {
-            table.push([
-                Cell::of(decoder.family),
-                Cell::of(decoder.activation),
-                Cell::of(decoder.analytic),
-                decoder.d_model.into(),
-                decoder.n_layers.into(),
-                Cell::of(tap.tap),
-                tap.pairs.into(),
-                tap.minimum.into(),
-                tap.noise.largest().into(),
-                Cell::of(tap.resolution),
-            ]);
-        }
-    }
-    table
+    rows("Every tap", decoders.iter().flat_map(|decoder| decoder.taps.iter().map(move |tap| (decoder, tap))))
+        .columns([
+            ("family", &|(decoder, _)| Cell::of(decoder.family)),
+            ("activation", &|(decoder, _)| Cell::of(decoder.activation)),
+            ("analytic", &|(decoder, _)| Cell::of(decoder.analytic)),
+            ("d model", &|(decoder, _)| decoder.d_model.into()),
+            ("n layers", &|(decoder, _)| decoder.n_layers.into()),
+            ("tap", &|(_, tap)| Cell::of(tap.tap)),
+            ("pairs", &|(_, tap)| tap.pairs.into()),
+            ("minimum", &|(_, tap)| tap.minimum.into()),
+            ("noise", &|(_, tap)| tap.noise.largest().into()),
+            ("resolution", &|(_, tap)| Cell::of(tap.resolution)),
+        ])
 }
 
 /// Each decoder at its tightest tap, by family.

@@ -1,14 +1,14 @@
 //! Trainings as tables and figures.
 
 use inject_sipit::models::Tap;
-use inject_studies::training::{Optimiser, Snapshot, TapSnapshot};
+use inject_studies::training::{InversionTally, Optimiser, Snapshot, TapSnapshot};
 
 use super::run::{Training, Trainings};
 use crate::{
     number,
     plot::{Axis, Figure, Mark, distinct},
     report::Report,
-    table::{Cell, Table},
+    table::{Cell, Table, rows},
 };
 
 /// One line for each snapshot, at the last block.
@@ -20,35 +20,21 @@ pub(crate) fn snapshots(training: &Training) -> Table {
         "{model} ({activation}), {optimiser} with a rate of {}, at {last}",
         optimiser.learning_rate()
     );
-    let headings = [
-        "step",
-        "loss",
-        "held out",
-        "closest pair",
-        "noise floor",
-        "margin least",
-        "margin median",
-        "recovered",
-        "prompts",
-    ];
-    let mut table = Table::new(title, &headings);
-    for snapshot in &study.snapshots {
-        let tap = at(snapshot, last);
-        let exact: usize = snapshot.inversions.iter().map(|tally| tally.exact).sum();
-        let prompts: usize = snapshot.inversions.iter().map(|tally| tally.prompts).sum();
-        table.push([
-            snapshot.step.into(),
-            snapshot.loss.into(),
-            snapshot.held_out_loss.into(),
-            tap.map(|tap| tap.closest.minimum).into(),
-            tap.and_then(|tap| tap.closest.noise.largest()).into(),
-            tap.and_then(|tap| tap.margins.quantile(0.0)).into(),
-            tap.and_then(|tap| tap.margins.quantile(0.5)).into(),
-            exact.into(),
-            prompts.into(),
-        ]);
-    }
-    table
+    rows(title, study.snapshots.iter().map(|snapshot| (snapshot, at(snapshot, last)))).columns([
+        ("step", &|(snapshot, _)| snapshot.step.into()),
+        ("loss", &|(snapshot, _)| snapshot.loss.into()),
+        ("held out", &|(snapshot, _)| snapshot.held_out_loss.into()),
+        ("closest pair", &|(_, tap)| tap.map(|tap| tap.closest.minimum).into()),
+        ("noise floor", &|(_, tap)| tap.and_then(|tap| tap.closest.noise.largest()).into()),
+        ("margin least", &|(_, tap)| tap.and_then(|tap| tap.margins.quantile(0.0)).into()),
+        ("margin median", &|(_, tap)| tap.and_then(|tap| tap.margins.quantile(0.5)).into()),
+        ("recovered", &|(snapshot, _)| {
+            snapshot.inversions.iter().map(|tally| tally.exact).sum::<usize>().into()
+        }),
+        ("prompts", &|(snapshot, _)| {
+            snapshot.inversions.iter().map(|tally| tally.prompts).sum::<usize>().into()
+        }),
+    ])
 }
 
 fn at(snapshot: &Snapshot, tap: Tap) -> Option<&TapSnapshot> {
@@ -67,58 +53,35 @@ pub(crate) fn add(report: &mut Report, trainings: &Trainings) {
 }
 
 fn every_tap(trainings: &Trainings) -> Table {
-    let headings = [
-        "model",
-        "activation",
-        "optimiser",
-        "learning rate",
-        "step",
-        "loss",
-        "held out loss",
-        "tap",
-        "closest pair",
-        "noise",
-        "resolution",
-        "least margin",
-        "margin 05",
-        "median margin",
-        "largest margin",
-        "margin noise",
-        "margin resolution",
-        "inverted",
-        "recovered",
-    ];
-    let mut table = Table::new("Every tap of every snapshot", &headings);
-    for run in &trainings.runs {
-        let optimiser = run.study.options.optimiser;
-        for snapshot in &run.study.snapshots {
-            for TapSnapshot { closest, margins, .. } in &snapshot.taps {
-                let tally = snapshot.inversions.iter().find(|tally| tally.tap == closest.tap);
-                table.push([
-                    Cell::of(&run.model),
-                    Cell::of(run.activation),
-                    Cell::of(optimiser),
-                    optimiser.learning_rate().into(),
-                    snapshot.step.into(),
-                    snapshot.loss.into(),
-                    snapshot.held_out_loss.into(),
-                    Cell::of(closest.tap),
-                    closest.minimum.into(),
-                    closest.noise.largest().into(),
-                    Cell::of(closest.resolution),
-                    margins.quantile(0.0).into(),
-                    margins.quantile(0.05).into(),
-                    margins.quantile(0.5).into(),
-                    margins.quantile(1.0).into(),
-                    margins.noise.largest().into(),
-                    Cell::of(margins.resolution),
-                    tally.map_or(Cell::Missing, |tally| tally.prompts.into()),
-                    tally.map_or(Cell::Missing, |tally| tally.exact.into()),
-                ]);
-            }
-        }
-    }
-    table
+    let taps = trainings.runs.iter().flat_map(|run| {
+        let of_run = run.study.snapshots.iter();
+        of_run.flat_map(move |snapshot| snapshot.taps.iter().map(move |tap| (run, snapshot, tap)))
+    });
+    let tally = |snapshot: &Snapshot, tap: &TapSnapshot, count: fn(&InversionTally) -> usize| {
+        let found = snapshot.inversions.iter().find(|tally| tally.tap == tap.closest.tap);
+        found.map_or(Cell::Missing, |tally| count(tally).into())
+    };
+    rows("Every tap of every snapshot", taps).columns([
+        ("model", &|(run, _, _)| Cell::of(&run.model)),
+        ("activation", &|(run, _, _)| Cell::of(run.activation)),
+        ("optimiser", &|(run, _, _)| Cell::of(run.study.options.optimiser)),
+        ("learning rate", &|(run, _, _)| run.study.options.optimiser.learning_rate().into()),
+        ("step", &|(_, snapshot, _)| snapshot.step.into()),
+        ("loss", &|(_, snapshot, _)| snapshot.loss.into()),
+        ("held out loss", &|(_, snapshot, _)| snapshot.held_out_loss.into()),
+        ("tap", &|(_, _, tap)| Cell::of(tap.closest.tap)),
+        ("closest pair", &|(_, _, tap)| tap.closest.minimum.into()),
+        ("noise", &|(_, _, tap)| tap.closest.noise.largest().into()),
+        ("resolution", &|(_, _, tap)| Cell::of(tap.closest.resolution)),
+        ("least margin", &|(_, _, tap)| tap.margins.quantile(0.0).into()),
+        ("margin 05", &|(_, _, tap)| tap.margins.quantile(0.05).into()),
+        ("median margin", &|(_, _, tap)| tap.margins.quantile(0.5).into()),
+        ("largest margin", &|(_, _, tap)| tap.margins.quantile(1.0).into()),
+        ("margin noise", &|(_, _, tap)| tap.margins.noise.largest().into()),
+        ("margin resolution", &|(_, _, tap)| Cell::of(tap.margins.resolution)),
+        ("inverted", &|(_, snapshot, tap)| tally(snapshot, tap, |tally| tally.prompts)),
+        ("recovered", &|(_, snapshot, tap)| tally(snapshot, tap, |tally| tally.exact)),
+    ])
 }
 
 /// Loss, closest pair and margins of one model under every rule, and all taps under the first.

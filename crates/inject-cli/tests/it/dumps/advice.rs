@@ -41,16 +41,14 @@ fn the_tap_that_is_suggested_can_be_given_where_the_file_names_another() {
     let path = dir.path().join("misnamed.safetensors");
     write(&path, &states_of(&model(), Tap::Block(2), &FIRST), &FIRST.map(i64::from), Some("block-1"));
     let path = path.to_str().unwrap();
-    let ran = invert(path, "");
-    assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
+    let ran = invert(path, "").with_status(1);
     assert!(ran.err.trim_end().ends_with("give --tap block-2"), "{}", ran.err);
     assert_eq!(recovered(path, "--tap block-2", 0)["token_ids"], Value::from(&FIRST[..]));
 }
 
 #[test]
 fn a_column_of_a_stack_is_named_beside_its_tap() {
-    let ran = invert("stack.safetensors", "--column 2 --tap block-1");
-    assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
+    let ran = invert("stack.safetensors", "--column 2 --tap block-1").with_status(1);
     assert!(ran.err.trim_end().ends_with("give --column 2 --tap block-2"), "{}", ran.err);
     assert_eq!(
         recovered("stack.safetensors", "--column 2 --tap block-2", 0)["token_ids"],
@@ -58,9 +56,9 @@ fn a_column_of_a_stack_is_named_beside_its_tap() {
     );
     let layers = Model::load(Origin::of_folder(&model()), FloatFormat::F32, &Device::flex()).unwrap();
     let last = Tap::Block(layers.decoder.config().n_layers());
-    let ran = invert("stack.safetensors", &format!("--tap {last}"));
-    assert_eq!(ran.status, 2, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains(&format!("with --column beside --tap {last}")), "{}", ran.err);
+    invert("stack.safetensors", &format!("--tap {last}"))
+        .with_status(2)
+        .says(&[&format!("with --column beside --tap {last}")]);
 }
 
 #[test]
@@ -93,11 +91,9 @@ fn final_norm_and_the_last_block_are_told_apart_where_one_is_nearly_a_multiple_o
         let ids = [618, 819, 17, 300, 41, 9];
         write_npy(&path, states_of(&bundled, own, &ids).view()).unwrap();
         let path = path.to_str().unwrap();
-        let ran = invert_by(&bundled, path, &format!("--tap {given}"));
-        assert_eq!(ran.status, 1, "{}{}", ran.out, ran.err);
+        let ran = invert_by(&bundled, path, &format!("--tap {given}")).with_status(1);
         assert!(ran.err.trim_end().ends_with(&format!("give --tap {own}")), "{}", ran.err);
-        let ran = invert_by(&bundled, path, &format!("--tap {own}"));
-        assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+        invert_by(&bundled, path, &format!("--tap {own}")).with_status(0);
     }
 }
 
@@ -116,8 +112,7 @@ fn one_file_of_a_folder_does_not_end_the_others_and_is_named() {
     let out = dir.path().join("out.jsonl");
     for turn in 0..2 {
         let options = format!("--tap block-2 --out {}", out.display());
-        let ran = invert(folder.to_str().unwrap(), &options);
-        assert_eq!(ran.status, 3, "{}{}", ran.out, ran.err);
+        let ran = invert(folder.to_str().unwrap(), &options).with_status(3);
         let text = fs::read_to_string(&out).unwrap();
         let lines: Vec<Value> =
             text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();

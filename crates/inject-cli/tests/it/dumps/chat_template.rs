@@ -41,8 +41,7 @@ fn the_tokens_of_a_chat_template_are_taken_as_given() {
             vec!["invert", "--model", folder.to_str().unwrap(), "--states", path.to_str().unwrap()];
         arguments.extend(["--tap", "block-2", "--system", "Be kind.", "--json"]);
         arguments.extend(["--chat-template", template.to_str().unwrap()]);
-        let ran = run_with(&fixtures(), &arguments);
-        assert_eq!(ran.status, 0, "{name}: {}{}", ran.out, ran.err);
+        let ran = run_with(&fixtures(), &arguments).with_status(0);
         let json: Value = serde_json::from_str(&ran.out).unwrap();
         let recovered = &json["recovered"];
         assert_eq!(recovered["token_ids"], Value::from(&ids[..]), "{name}");

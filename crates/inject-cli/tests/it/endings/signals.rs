@@ -102,6 +102,12 @@ fn a_signal_leaves_nothing_of_a_training_that_is_not_finished_and_the_same_comma
         interrupt(child, signal, status, "interrupted: nothing was kept, and the same command begins again");
         assert!(!dir.path().join("model").exists());
     }
+    // A killed run leaves its files, and the next one takes them back.
+    let mut child = program(dir.path()).args(training.split(' ')).arg("1000000").spawn().unwrap();
+    wait_until(&mut child, || dir.path().join("model/config.json").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(dir.path().join("model/config.json").exists());
     succeed(dir.path(), &format!("{training} 1"));
 }
 

@@ -9,7 +9,7 @@ use inject_sipit::{
 
 use super::{
     super::support::{refused, succeed, without_checksums},
-    TAPS, arguments, extract, invert,
+    TAPS, arguments, extract, invert, stored,
 };
 
 #[test]
@@ -51,9 +51,7 @@ fn a_store_that_cannot_be_inverted_is_refused() {
 
 #[test]
 fn a_file_of_another_job_is_refused_and_left_as_it_is() {
-    let dir = tempfile::tempdir().unwrap();
-    let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
-    extract(&folder, 3, Positions::All, FloatFormat::F32, None);
+    let (dir, folder, out) = stored(3);
     invert(&folder, &out, &["--tap", "block-1"]);
     let whole = fs::read_to_string(&out).unwrap();
     let first_two = whole.lines().take(2).collect::<Vec<_>>().join("\n") + "\n";
@@ -84,9 +82,7 @@ fn a_file_of_another_job_is_refused_and_left_as_it_is() {
 
 #[test]
 fn more_prompts_than_the_store_has_are_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
-    extract(&folder, 2, Positions::All, FloatFormat::F32, None);
+    let (dir, folder, out) = stored(2);
     invert(&folder, &out, &["--tap", "block-1"]);
     let whole = fs::read_to_string(&out).unwrap();
     // All lines are those of an older version.
@@ -101,9 +97,7 @@ fn more_prompts_than_the_store_has_are_refused() {
 
 #[test]
 fn no_changed_digit_of_a_result_is_counted() {
-    let dir = tempfile::tempdir().unwrap();
-    let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
-    extract(&folder, 2, Positions::All, FloatFormat::F32, None);
+    let (dir, folder, out) = stored(2);
     invert(&folder, &out, &["--tap", "block-1"]);
     let whole = fs::read(&out).unwrap();
     let first_result = whole.iter().position(|&byte| byte == b'\n').unwrap() + 1;
@@ -120,9 +114,7 @@ fn no_changed_digit_of_a_result_is_counted() {
 
 #[test]
 fn exchanged_states_and_an_exchanged_lens_are_noticed() {
-    let dir = tempfile::tempdir().unwrap();
-    let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
-    extract(&folder, 3, Positions::All, FloatFormat::F32, None);
+    let (dir, folder, out) = stored(3);
     let lens = |count: &str, out: &str| {
         succeed(
             dir.path(),
@@ -164,9 +156,7 @@ fn exchanged_states_and_an_exchanged_lens_are_noticed() {
 
 #[test]
 fn a_flipped_bit_of_a_state_is_noticed_unless_nobody_looks() {
-    let dir = tempfile::tempdir().unwrap();
-    let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
-    extract(&folder, 2, Positions::All, FloatFormat::F32, None);
+    let (dir, folder, out) = stored(2);
     let path = folder.join("tap-block-1.safetensors");
     let mut bytes = fs::read(&path).unwrap();
     let last = bytes.len() - 4;
@@ -180,9 +170,7 @@ fn a_flipped_bit_of_a_state_is_noticed_unless_nobody_looks() {
 
 #[test]
 fn a_flipped_bit_of_a_lens_is_noticed_unless_nobody_looks() {
-    let dir = tempfile::tempdir().unwrap();
-    let (folder, out) = (dir.path().join("store"), dir.path().join("out.jsonl"));
-    extract(&folder, 2, Positions::All, FloatFormat::F32, None);
+    let (dir, folder, out) = stored(2);
     succeed(dir.path(), "lens --taps block-1 --count 40 --prefixes 1 --word-prefixes 0 --out lenses");
     let path = dir.path().join("lenses/lens-block-1.safetensors");
     let mut bytes = fs::read(&path).unwrap();

@@ -19,7 +19,7 @@ pub(super) struct Pattern {
 
 impl Pattern {
     /// Compiles the expression that has `pattern` between two texts, as an argument of Python's `re.match`. The texts are those of
-    /// PEFT, because references count its groups too.
+    /// PEFT, because references count its groups too. Flags at the beginning of the pattern hold for all of it.
     ///
     /// # Errors
     ///
@@ -34,7 +34,11 @@ impl Pattern {
                 "classes without `[`, `&&`, `--` and `~~`, which mean single signs in Python and sets here";
             return Err(setting(key, &Value::from(pattern), expected));
         }
-        let expression = format!(r"\A(?:{before}{pattern}{after})");
+        let Flags { flags, pattern: rest } = Flags::take(key, pattern)?;
+        // A comment ends with its line.
+        let end = if flags.contains('x') { "\n" } else { "" };
+        let flags = if flags.is_empty() { flags } else { format!("(?{flags})") };
+        let expression = format!(r"{flags}\A(?:{before}{rest}{end}{after})");
         match RegexBuilder::new(&expression).backtrack_limit(MOST_STEPS).build() {
             Ok(regex) => Ok(Pattern { key, pattern: pattern.to_owned(), regex }),
             Err(source) => {
@@ -71,6 +75,53 @@ impl Pattern {
     }
 }
 
+/// A pattern and the flags at its beginning.
+struct Flags<'p> {
+    /// Those that change something here.
+    flags: String,
+    pattern: &'p str,
+}
+
+impl<'p> Flags<'p> {
+    /// Takes flags such as `(?i)` off the beginning of a pattern.
+    ///
+    /// `i`, `m`, `s` and `x` mean the same here as in Python, but for letters beyond ASCII and for spaces within braces. `a` and `u`
+    /// change nothing, because the paths of modules are ASCII.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the name of the setting if a flag may mean something else.
+    fn take(key: &str, pattern: &'p str) -> Result<Self, AdapterError> {
+        let refuse = |expected| Err(setting(key, &Value::from(pattern), expected));
+        let (mut flags, mut rest) = (String::new(), pattern);
+        while let Some((more, after)) = rest.strip_prefix("(?").and_then(|rest| rest.split_once(')')) {
+            if more.is_empty() || !more.chars().all(|flag| flag.is_ascii_alphabetic()) {
+                break;
+            }
+            if more.chars().any(|flag| !"aimsux".contains(flag)) {
+                return refuse(
+                    "no flags but `a`, `i`, `m`, `s`, `u` and `x`, which mean here what they mean in Python",
+                );
+            }
+            flags.extend(more.chars().filter(|flag| !"au".contains(*flag)));
+            rest = after;
+        }
+        if flags.contains('i') && !rest.is_ascii() {
+            return refuse(
+                "ASCII beside the flag `i`: Python folds the case of other letters in its own way",
+            );
+        }
+        let has_space =
+            |braces: &str| braces.split('}').next().is_some_and(|inner| inner.contains(char::is_whitespace));
+        if flags.contains('x') && rest.split('{').skip(1).any(has_space) {
+            return refuse(
+                "no spaces in braces beside the flag `x`: Python does not take such braces for a number of repetitions",
+            );
+        }
+        Ok(Flags { flags, pattern: rest })
+    }
+}
+
 /// Whether a class of the expression has a sign that means a set of signs to `regex`, and only itself to Python.
 fn has_set(pattern: &str) -> bool {
     let mut signs = pattern.chars();
@@ -97,6 +148,36 @@ fn has_set(pattern: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As Python 3.11's `re.fullmatch`.
+    #[test]
+    fn flags_at_the_beginning_mean_what_they_mean_in_python() {
+        for (pattern, path, fits) in [
+            (r"(?a).*\.[qv]_proj", "a.q_proj", true),
+            (r"(?u)\w+", "q_proj", true),
+            ("(?i).*Q_PROJ", "a.q_proj", true),
+            (".*Q_PROJ", "a.q_proj", false),
+            ("(?is)(?x) .* Q_ PROJ", "a.q_proj", true),
+            ("(?x) .* \\. [qv]_proj  # q and v", "a.q_proj", true),
+            ("(?x) .* \\. # one of two\n [qv]_proj", "a.k_proj", false),
+            ("(?x)a[ #]b", "a b", true),
+            ("(?ms)^a.b$", "a.b", true),
+            ("(?aims)(?P<n>Q)(?P=n)", "qQ", true),
+        ] {
+            let found = Pattern::of_whole_path("target_modules", pattern).unwrap().fits(path).unwrap();
+            assert_eq!(found, fits, "{pattern}");
+        }
+        for (pattern, expected) in [
+            ("(?L)a", "no flags but"),
+            ("(?U)a+", "no flags but"),
+            ("(?iR)a", "no flags but"),
+            ("(?i)\u{130}", "ASCII beside"),
+            ("(?x)a{1, 2}", "no spaces in braces"),
+        ] {
+            let error = Pattern::of_whole_path("target_modules", pattern).unwrap_err().to_string();
+            assert!(error.contains(expected), "{pattern}: {error}");
+        }
+    }
 
     #[test]
     fn classes_that_are_not_those_of_python_are_refused() {

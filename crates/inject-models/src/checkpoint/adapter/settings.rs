@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 pub(super) use self::refused::setting;
-use self::refused::{initialisation, refused};
+use self::refused::{initialisation, other_kind, refused};
 use super::{AdapterError, pattern::Pattern, selection::Selection};
 
 /// The contents of `adapter_config.json`. The patterns are read apart, because the order of their entries counts.
@@ -55,11 +55,12 @@ impl Settings {
         let kind = map.remove("peft_type").unwrap_or_default();
         if kind != "LORA" {
             // The other settings are those of the other kind.
-            return Err(setting("peft_type", &kind, "`LORA`: other kinds of adapters are not merged"));
+            return Err(setting("peft_type", &kind, other_kind(&kind)));
         }
         let bias = map.remove("bias").unwrap_or_else(|| "none".into());
         if bias != "none" {
-            faults.push(setting("bias", &bias, "`none`: an adapter with biases of its own is not merged"));
+            let expected = "`none`: merge an adapter with biases of its own with PEFT (`merge_and_unload`), and give the merged model";
+            faults.push(setting("bias", &bias, expected));
         }
         faults.extend(initialisation(&map.remove("init_lora_weights").unwrap_or(Value::Bool(true))).err());
         let scaling = match map.remove("use_rslora") {
@@ -212,6 +213,19 @@ mod tests {
         {
             assert!(text.contains(&key), "{key}: {text}");
         }
+    }
+
+    #[test]
+    fn an_adapter_of_another_kind_is_to_be_merged_with_peft_if_it_can_be() {
+        let text = |kind: &str| parse(json!({ "peft_type": kind })).unwrap_err().to_string();
+        for kind in ["IA3", "LOHA", "LOKR", "ADALORA", "OFT", "VERA", "LN_TUNING"] {
+            assert!(text(kind).contains(kind) && text(kind).contains("`merge_and_unload`"), "{}", text(kind));
+        }
+        for kind in ["PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING", "ADAPTION_PROMPT"] {
+            assert!(text(kind).contains(kind) && text(kind).contains("cannot be merged"), "{}", text(kind));
+        }
+        let text = parse(json!({ "use_dora": true })).unwrap_err().to_string();
+        assert!(text.contains("`merge_and_unload`"), "{text}");
     }
 
     #[test]

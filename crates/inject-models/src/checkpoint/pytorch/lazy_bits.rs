@@ -10,7 +10,7 @@ use std::{
 };
 
 use zip::{
-    ZipArchive,
+    ZipArchive, ZipReadOptions,
     read::{ArchiveOffset, Config},
 };
 
@@ -36,9 +36,13 @@ fn pickle(path: &Path) -> io::Result<Vec<u8>> {
         return Ok(pickle);
     };
     let is_pickle = |name: &Cow<'_, str>| name.rsplit('/').next() == Some("data.pkl");
-    let name = archive.file_names().flatten().find(is_pickle).map(Cow::into_owned);
-    if let Some(name) = name {
-        archive.by_name(&name)?.take(LONGEST_PICKLE).read_to_end(&mut pickle)?;
+    let names = archive.file_names().flatten().filter(is_pickle);
+    let name = names.min_by_key(|name| name.len()).map(Cow::into_owned);
+    if let Some(index) = name.and_then(|name| archive.index_for_name(&name)) {
+        // PyTorch can leave the sums of its entries out.
+        let has_sum = archive.by_index_raw(index)?.crc32() != 0;
+        let options = ZipReadOptions::new().ignore_crc32(!has_sum);
+        archive.by_index_with_options(index, options)?.take(LONGEST_PICKLE).read_to_end(&mut pickle)?;
     }
     Ok(pickle)
 }

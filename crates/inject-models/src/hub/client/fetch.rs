@@ -15,8 +15,9 @@ use crate::{hub::repo::HubRepo, note::causes, progress::Progress};
 /// Makes a repository's model files present in the cache, and returns their folder.
 ///
 /// The files are `config.json`, `tokenizer.json`, or else `vocab.json` and `merges.txt`, or else `tokenizer.model`, and
-/// `tokenizer_config.json` (where the repository has them), and the weights: the shards named by `model.safetensors.index.json`, else
-/// `model.safetensors`, else `pytorch_model.bin`, else the shards named by `pytorch_model.bin.index.json`. No other file
+/// `tokenizer_config.json` with the tokenizer file that it selects for this release of transformers (where the repository has them),
+/// and the weights: the shards named by `model.safetensors.index.json`, else `model.safetensors`, else `pytorch_model.bin`, else the
+/// shards named by `pytorch_model.bin.index.json`. No other file
 /// of the repository is requested.
 ///
 /// `progress` receives the number of bytes of each file that have arrived, with those of an interrupted download that is resumed.
@@ -77,7 +78,8 @@ pub fn fetch(
 }
 
 /// Makes the files of a repository's tokenizer present in the cache, and returns their folder: `tokenizer.json`, or else
-/// `vocab.json` and `merges.txt`, or else `tokenizer.model`, and `tokenizer_config.json` if there is one.
+/// `vocab.json` and `merges.txt`, or else `tokenizer.model`, and `tokenizer_config.json` with the tokenizer file that it selects for this
+/// release of transformers, if there is one.
 ///
 /// Everything that [`fetch`] promises holds. A ref of the cache is written only where there was none, because the snapshot may
 /// lack the files of the model.

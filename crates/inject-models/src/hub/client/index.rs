@@ -56,7 +56,7 @@ pub(super) fn shards(path: &Path, at: Box<HubFile>) -> Result<BTreeSet<String>, 
 /// Whether a text from outside is a relative path that stays below its folder, and needs no escaping in a URL.
 ///
 /// A list of what is allowed, not of what is dangerous: it leaves no room for `\`, drive letters, `%2e` or NUL.
-fn is_plain_path(text: &str) -> bool {
+pub(super) fn is_plain_path(text: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'+' | b'=' | b',');
     let is_name =
         |part: &str| !matches!(part, "" | "." | "..") && part.len() <= MAX_NAME && part.bytes().all(is_plain);

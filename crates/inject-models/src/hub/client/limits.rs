@@ -25,12 +25,14 @@ const MAX_WEIGHTS: u64 = 1 << 40;
 /// Most shards of one model; the largest models have a few hundred.
 pub(super) const MAX_SHARDS: usize = 10_000;
 
-/// The largest size in bytes that a file of this name may have. Any name that is not listed is one of a shard.
+/// The largest size in bytes that a file of this name may have. Any other file of JSON is a tokenizer for some release of transformers,
+/// and any other name is one of a shard.
 pub(super) fn limit(file: &str) -> u64 {
     match file {
         CONFIG | TOKENIZER_CONFIG => MAX_CONFIG,
         TOKENIZER | VOCABULARY | MERGES | SENTENCE_PIECE => MAX_TOKENIZER,
         SAFETENSORS_INDEX | PICKLE_INDEX => MAX_INDEX,
+        versioned if versioned.ends_with(".json") => MAX_TOKENIZER,
         _ => MAX_WEIGHTS,
     }
 }

@@ -5,14 +5,17 @@ use std::{fs, path::PathBuf};
 use super::{
     commit::Commit,
     error::HubError,
-    index,
+    index::{self, is_plain_path},
     limits::{
         CONFIG, MERGES, PICKLE, PICKLE_INDEX, SAFETENSORS, SAFETENSORS_INDEX, SENTENCE_PIECE, TOKENIZER,
         TOKENIZER_CONFIG, VOCABULARY,
     },
     site::Site,
 };
-use crate::progress::{Progress, Unit};
+use crate::{
+    progress::{Progress, Unit},
+    tokenizer::versioned_file,
+};
 
 /// A local folder that holds a model's files, all of one commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,10 +71,15 @@ pub(super) fn gather(
     if wanted == Wanted::Model {
         find(CONFIG)?.ok_or_else(|| files.missing(CONFIG))?;
     }
-    let tokenizer = find(TOKENIZER)?.is_some()
+    let mut tokenizer = find(TOKENIZER)?.is_some()
         || (find(VOCABULARY)?.is_some() && find(MERGES)?.is_some())
         || find(SENTENCE_PIECE)?.is_some();
-    find(TOKENIZER_CONFIG)?;
+    let settings = find(TOKENIZER_CONFIG)?;
+    let versioned =
+        settings.and_then(|settings| versioned_file(&settings)).filter(|file| is_plain_path(file));
+    if let Some(file) = versioned {
+        tokenizer |= find(&file)?.is_some();
+    }
     match wanted {
         Wanted::Tokenizer if tokenizer => {}
         Wanted::Tokenizer => return Err(files.missing(TOKENIZER)),

@@ -62,19 +62,46 @@ fn is_content(request: &Request, reply: &Reply) -> bool {
     request.method == "GET" && matches!(reply.status, 200 | 206)
 }
 
-/// The body of an answer that has one, changed.
-fn content(change: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static) -> Play {
-    Box::new(move |request, reply| {
-        Answer::Reply(if is_content(request, &reply) { change(request, reply) } else { reply })
-    })
-}
+/// The parts so far. What is added says by which play.
+#[derive(Default)]
+pub(super) struct Parts(Vec<Part>);
 
-fn any(change: impl Fn(Reply) -> Reply + Send + Sync + 'static) -> Play {
-    Box::new(move |_, reply| Answer::Reply(change(reply)))
-}
+impl Parts {
+    fn play(
+        &mut self,
+        name: &str,
+        expected: Expected,
+        play: impl Fn(&Request, Reply) -> Answer + Send + Sync + 'static,
+    ) {
+        self.0.push(Part { name: name.to_owned(), play: Box::new(play), expected });
+    }
 
-fn raw(body: Body) -> Play {
-    Box::new(move |_, _| Answer::Raw(body.clone()))
+    /// The body of an answer that has one, changed.
+    fn content(
+        &mut self,
+        name: &str,
+        expected: Expected,
+        change: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static,
+    ) {
+        self.play(name, expected, move |request, reply| {
+            Answer::Reply(if is_content(request, &reply) { change(request, reply) } else { reply })
+        });
+    }
+
+    /// Any answer, changed.
+    fn any(
+        &mut self,
+        name: &str,
+        expected: Expected,
+        change: impl Fn(Reply) -> Reply + Send + Sync + 'static,
+    ) {
+        self.play(name, expected, move |_, reply| Answer::Reply(change(reply)));
+    }
+
+    /// These bytes in place of an answer.
+    fn raw(&mut self, name: &str, expected: Expected, body: Body) {
+        self.play(name, expected, move |_, _| Answer::Raw(body.clone()));
+    }
 }
 
 /// Chunks of a chunked body.
@@ -111,24 +138,19 @@ fn large(body: Body) -> Play {
 }
 
 pub(super) fn all(scene: &Scene<'_>) -> Vec<Part> {
-    let mut parts = Vec::new();
-    let mut add = |name: &str, expected: Expected, play: Play| {
-        parts.push(Part { name: name.to_owned(), play, expected });
-    };
-    etags(scene, &mut add);
-    commits(scene, &mut add);
-    sizes(&mut add);
-    redirects(scene, &mut add);
-    statuses(&mut add);
-    bodies::all(&mut add);
-    heads::all(&mut add);
-    index::all(scene, &mut add);
-    parts
+    let mut parts = Parts::default();
+    etags(scene, &mut parts);
+    commits(scene, &mut parts);
+    sizes(&mut parts);
+    redirects(scene, &mut parts);
+    statuses(&mut parts);
+    bodies::all(&mut parts);
+    heads::all(&mut parts);
+    index::all(scene, &mut parts);
+    parts.0
 }
 
-type Add<'a> = &'a mut dyn FnMut(&str, Expected, Play);
-
-fn etags(scene: &Scene<'_>, add: Add<'_>) {
+fn etags(scene: &Scene<'_>, parts: &mut Parts) {
     let canary = scene.canary.display().to_string();
     let long = "a".repeat(60_000);
     for (name, etag) in [
@@ -146,40 +168,28 @@ fn etags(scene: &Scene<'_>, add: Add<'_>) {
         ("not ASCII", "\u{e9}\u{9b}2J"),
     ] {
         let quoted = format!("\"{etag}\"");
-        add(&format!("etag: {name}"), Header, any(move |reply| set_etag(reply, &quoted)));
+        parts.any(&format!("etag: {name}"), Header, move |reply| set_etag(reply, &quoted));
         let (quoted, name) = (format!("\"{etag}\""), format!("linked etag: {name}"));
-        add(&name, Header, any(move |reply| reply.set("X-Linked-Etag", &quoted).set("X-Linked-Size", "2")));
+        parts.any(&name, Header, move |reply| reply.set("X-Linked-Etag", &quoted).set("X-Linked-Size", "2"));
     }
-    add("etag: missing", Header, any(|reply| reply.without("ETag").without("X-Linked-Etag")));
-    add(
-        "etag: twice",
-        Header,
-        any(|reply| {
-            let name = if reply.status == 302 { "X-Linked-Etag" } else { "ETag" };
-            reply.with(name, "\"second\"")
-        }),
-    );
+    parts.any("etag: missing", Header, |reply| reply.without("ETag").without("X-Linked-Etag"));
+    parts.any("etag: twice", Header, |reply| {
+        let name = if reply.status == 302 { "X-Linked-Etag" } else { "ETag" };
+        reply.with(name, "\"second\"")
+    });
     // Files whose etag is not a hash are kept under their own.
-    add("etag: equal for all files", Fetched, any(|reply| set_etag(reply, "\"same\"")));
-    add(
-        "etag: equal hash for all files",
-        Refused,
-        any(|reply| set_etag(reply, &format!("\"{}\"", "a".repeat(64)))),
-    );
-    add(
-        "etag: equal git hash for all files",
-        Refused,
-        any(|reply| set_etag(reply, &format!("\"{}\"", "a".repeat(40)))),
-    );
-    add(
-        "etag: weak",
-        Fetched,
-        any(|reply| {
-            let etag = reply.header("X-Linked-Etag").or(reply.header("ETag")).unwrap_or_default().to_owned();
-            set_etag(reply, &format!("W/{etag}"))
-        }),
-    );
-    add("etag: weak and not a hash", Fetched, any(|reply| set_etag(reply, "W/\"abc-1\"")));
+    parts.any("etag: equal for all files", Fetched, |reply| set_etag(reply, "\"same\""));
+    parts.any("etag: equal hash for all files", Refused, |reply| {
+        set_etag(reply, &format!("\"{}\"", "a".repeat(64)))
+    });
+    parts.any("etag: equal git hash for all files", Refused, |reply| {
+        set_etag(reply, &format!("\"{}\"", "a".repeat(40)))
+    });
+    parts.any("etag: weak", Fetched, |reply| {
+        let etag = reply.header("X-Linked-Etag").or(reply.header("ETag")).unwrap_or_default().to_owned();
+        set_etag(reply, &format!("W/{etag}"))
+    });
+    parts.any("etag: weak and not a hash", Fetched, |reply| set_etag(reply, "W/\"abc-1\""));
 }
 
 fn set_etag(reply: Reply, etag: &str) -> Reply {
@@ -187,7 +197,7 @@ fn set_etag(reply: Reply, etag: &str) -> Reply {
     reply.set(name, etag)
 }
 
-fn commits(scene: &Scene<'_>, add: Add<'_>) {
+fn commits(scene: &Scene<'_>, parts: &mut Parts) {
     let canary = scene.canary.display().to_string();
     for (name, commit) in [
         ("an absolute path", canary.as_str()),
@@ -202,15 +212,15 @@ fn commits(scene: &Scene<'_>, add: Add<'_>) {
         ("a part", "1111111111111111111111111111111111111111.part"),
     ] {
         let commit = commit.to_owned();
-        add(&format!("commit: {name}"), Header, any(move |reply| reply.set("X-Repo-Commit", &commit)));
+        parts.any(&format!("commit: {name}"), Header, move |reply| reply.set("X-Repo-Commit", &commit));
     }
-    add("commit: missing", Header, any(|reply| reply.without("X-Repo-Commit")));
-    add("commit: twice", Header, any(|reply| reply.with("X-Repo-Commit", OTHER_COMMIT)));
+    parts.any("commit: missing", Header, |reply| reply.without("X-Repo-Commit"));
+    parts.any("commit: twice", Header, |reply| reply.with("X-Repo-Commit", OTHER_COMMIT));
     // With every answer alike that commit is asked for, and is not there.
-    add("commit: another", Error, any(|reply| reply.set("X-Repo-Commit", OTHER_COMMIT)));
+    parts.any("commit: another", Error, |reply| reply.set("X-Repo-Commit", OTHER_COMMIT));
 }
 
-fn sizes(add: Add<'_>) {
+fn sizes(parts: &mut Parts) {
     for (name, size) in [
         ("huge", "99999999999999999999999"),
         ("u64::MAX", "18446744073709551615"),
@@ -222,15 +232,15 @@ fn sizes(add: Add<'_>) {
         ("empty", ""),
         ("a float", "2.0"),
     ] {
-        add(&format!("linked size: {name}"), Error, any(move |reply| reply.set("X-Linked-Size", size)));
-        add(&format!("length: {name}"), Error, any(move |reply| reply.set("Content-Length", size)));
+        parts.any(&format!("linked size: {name}"), Error, move |reply| reply.set("X-Linked-Size", size));
+        parts.any(&format!("length: {name}"), Error, move |reply| reply.set("Content-Length", size));
     }
-    add("linked size: missing", Header, any(|reply| reply.without("X-Linked-Size")));
-    add("length: twice", Refused, any(|reply| reply.with("Content-Length", "1")));
-    add("length: missing", Refused, any(|reply| reply.without("Content-Length")));
+    parts.any("linked size: missing", Header, |reply| reply.without("X-Linked-Size"));
+    parts.any("length: twice", Refused, |reply| reply.with("Content-Length", "1"));
+    parts.any("length: missing", Refused, |reply| reply.without("Content-Length"));
 }
 
-fn redirects(scene: &Scene<'_>, add: Add<'_>) {
+fn redirects(scene: &Scene<'_>, parts: &mut Parts) {
     let spy = scene.spy;
     for (name, to) in [
         ("another port", format!("http://{spy}/x")),
@@ -252,46 +262,35 @@ fn redirects(scene: &Scene<'_>, add: Add<'_>) {
     ] {
         for status in [302, 307] {
             let to = to.clone();
-            add(
-                &format!("{status} to {name}"),
-                Error,
-                Box::new(move |_, reply| Answer::Reply(Reply { status, ..reply.set("Location", &to) })),
-            );
+            parts.play(&format!("{status} to {name}"), Error, move |_, reply| {
+                Answer::Reply(Reply { status, ..reply.set("Location", &to) })
+            });
         }
     }
     for status in [301, 302, 303, 307, 308] {
-        add(
-            &format!("{status} without a Location"),
-            Refused,
-            any(move |reply| Reply { status, ..reply.without("Location") }),
-        );
+        parts.any(&format!("{status} without a Location"), Refused, move |reply| Reply {
+            status,
+            ..reply.without("Location")
+        });
     }
     let twice = format!("http://{spy}/y");
-    add(
-        "two Locations",
-        Refused,
-        any(move |reply| Reply { status: 302, ..reply.set("Location", "/x").with("Location", &twice) }),
-    );
+    parts.any("two Locations", Refused, move |reply| Reply {
+        status: 302,
+        ..reply.set("Location", "/x").with("Location", &twice)
+    });
 }
 
-fn statuses(add: Add<'_>) {
+fn statuses(parts: &mut Parts) {
     for status in [201, 204, 206, 300, 304, 305, 401, 402, 403, 404, 416, 429, 500, 502, 503, 599, 999] {
-        add(
-            &format!("status {status} with the honest headers"),
-            Error,
-            any(move |reply| Reply { status, ..reply }),
-        );
-        add(
-            &format!("status {status} alone"),
-            Error,
-            Box::new(move |_, _| Answer::Reply(refusal(status, ""))),
-        );
+        parts.any(&format!("status {status} with the honest headers"), Error, move |reply| Reply {
+            status,
+            ..reply
+        });
+        parts.play(&format!("status {status} alone"), Error, move |_, _| Answer::Reply(refusal(status, "")));
     }
-    add(
-        "status 404 for a file that is there",
-        Error,
-        any(|_| refusal(404, "EntryNotFound").with("X-Repo-Commit", COMMIT)),
-    );
-    add("status 101", Refused, any(|reply| Reply { status: 101, ..reply }));
-    add("status 099", Refused, raw(Body::Bytes(b"HTTP/1.1 099 No\r\n\r\n".to_vec())));
+    parts.any("status 404 for a file that is there", Error, |_| {
+        refusal(404, "EntryNotFound").with("X-Repo-Commit", COMMIT)
+    });
+    parts.any("status 101", Refused, |reply| Reply { status: 101, ..reply });
+    parts.raw("status 099", Refused, Body::Bytes(b"HTTP/1.1 099 No\r\n\r\n".to_vec()));
 }

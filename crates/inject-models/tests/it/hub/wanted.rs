@@ -120,8 +120,19 @@ fn a_pickle_is_taken_only_where_there_are_no_safetensors() {
 fn a_tokenizer_alone_is_fetched_without_the_model() {
     let older = [SINGLE[0], SINGLE[1], ("vocab.json", "{}"), ("merges.txt", "#version: 0.2")];
     let pieces = [SINGLE[0], SINGLE[1], ("tokenizer.model", "pieces")];
-    let cases: [(&[(&str, &str)], &[&str]); 3] = [
+    let settings =
+        r#"{"fast_tokenizer_files": ["tokenizer.json", "tokenizer.4.0.0.json", "tokenizer.6.0.0.json"]}"#;
+    let versioned = [
+        SINGLE[0],
+        SINGLE[1],
+        ("tokenizer.json", "{}"),
+        ("tokenizer_config.json", settings),
+        ("tokenizer.4.0.0.json", "{\"model\": {}}"),
+        ("tokenizer.6.0.0.json", "{}"),
+    ];
+    let cases: [(&[(&str, &str)], &[&str]); 4] = [
         (SHARDED, &["tokenizer.json"]),
+        (&versioned, &["tokenizer.4.0.0.json", "tokenizer.json", "tokenizer_config.json"]),
         (&older, &["merges.txt", "vocab.json"]),
         (&pieces, &["tokenizer.model"]),
     ];

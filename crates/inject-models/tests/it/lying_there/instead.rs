@@ -153,13 +153,94 @@ fn an_empty_snapshot_stands_for_nothing() {
 
 #[test]
 fn a_model_in_the_parts_of_its_training_is_named() {
-    for (name, says) in [
-        ("zero_to_fp32.py", "python zero_to_fp32.py . OUT"),
-        ("pytorch_model_fsdp_0", "accelerate merge-weights"),
+    let deepspeed = "deepspeed.utils.zero_to_fp32 . OUT";
+    for (names, says) in [
+        (&["zero_to_fp32.py", "latest"][..], "python zero_to_fp32.py . OUT"),
+        (
+            &["bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt", "zero_pp_rank_0_mp_rank_00_model_states.pt"],
+            deepspeed,
+        ),
+        (&["global_step5/", "latest"], deepspeed),
+        (
+            &["pytorch_model_fsdp_0/", "sampler.bin", "optimizer_0/"],
+            "accelerate merge-weights pytorch_model_fsdp_0 OUT",
+        ),
+        (&["pytorch_model_fsdp_rank0.bin", "pytorch_model_fsdp_rank1.bin"], "FULL_STATE_DICT"),
+        (&["pytorch_model_fsdp_1_rank0.bin"], "FULL_STATE_DICT"),
+        (&["rank0-of-2-pytorch_model.bin"], "consolidate_sharded_ckpts"),
+        (&["mp_rank_00/"], "Megatron"),
+        (&["__0_0.distcp", ".metadata"], "format_utils dcp_to_torch . pytorch_model.bin"),
+        // Of Lightning.
+        (&["__0_0.distcp", "meta.pt"], "format_utils dcp_to_torch . pytorch_model.bin"),
     ] {
-        let parts = llama().without_file(FILE).with_file(name, "").with_file("rng_state_0.pth", "");
-        let error = parts.with_file("training_args.bin", "").error("", &[name, says]);
-        assert!(matches!(error, ModelError::Instead { found: Instead::Divided { .. }, .. }), "{error:?}");
+        for config in [true, false] {
+            let mut parts = llama()
+                .without_file(FILE)
+                .with_file("rng_state_0.pth", "")
+                .with_file("training_args.bin", "");
+            for name in names {
+                parts = match name.strip_suffix('/') {
+                    Some(folder) => {
+                        fs::create_dir(parts.path(folder)).unwrap();
+                        parts
+                    }
+                    None => parts.with_file(name, ""),
+                };
+            }
+            let parts = if config { parts } else { parts.without_file("config.json") };
+            let error = parts.error("", &[names[0].trim_end_matches('/'), says, "put config.json"]);
+            assert!(matches!(error, ModelError::Instead { found: Instead::Divided { .. }, .. }), "{error:?}");
+        }
+    }
+}
+
+#[test]
+fn weights_beside_the_parts_of_a_training_are_read_or_named_alone() {
+    let parts = || llama().with_file("zero_to_fp32.py", "").with_file("a_model_states.pt", "");
+    equals_llama(&parts(), &[]);
+    let error = parts()
+        .without_file(FILE)
+        .with_file("whole.bin", "")
+        .error("", &["weights under other names", "whole.bin"]);
+    assert!(!error.to_string().contains("a_model_states"), "{error}");
+}
+
+#[test]
+fn the_index_of_a_variant_is_named_with_the_name_to_give_it() {
+    for (variant, expected) in [
+        ("model.safetensors.index.fp16.json", "model.safetensors.index.json"),
+        ("pytorch_model.bin.index.fp16.json", "pytorch_model.bin.index.json"),
+    ] {
+        let shard = format!("{}.fp16-00001-of-00002.safetensors", variant.split('.').next().unwrap());
+        let folder = llama().without_file(FILE).with_file(&shard, "").with_file(variant, "{}");
+        let error = folder.error("", &[&format!("call their index, {variant}, {expected}")]);
+        assert!(matches!(error, ModelError::Instead { found: Instead::Variant { .. }, .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_file_of_another_format_than_its_name_says_is_named() {
+    let fixture = |path: &str| fs::read(fixture::folder(path)).unwrap();
+    let pickled = fixture("gpt-neo-bin/pytorch_model.bin");
+    let older = fixture("pickled/neg-old.bin");
+    let safetensors = fixture("llama/model.safetensors");
+    for (file, contents, says) in [
+        (FILE, &pickled[..], "is a PyTorch file: call it pytorch_model.bin"),
+        (FILE, &older, "is a PyTorch file"),
+        ("pytorch_model.bin", &safetensors, "is a safetensors file: call it model.safetensors"),
+        ("pytorch_model.bin", b"GGUF\x03\0\0\0", "is a GGUF file"),
+        (FILE, b"\x1f\x8b\x08\0\0\0\0\0\0\0", "is compressed: unpack it"),
+        (FILE, b"<!DOCTYPE html>", "download it again"),
+        ("pytorch_model.bin", b"<html></html>", "download it again"),
+    ] {
+        let error = llama().without_file(FILE).with_file(file, contents).error(file, &[says]);
+        assert!(matches!(error, ModelError::OtherFormat { .. }), "{error:?}");
+    }
+    // Damaged files of the format itself.
+    let short = |bytes: &[u8]| bytes[..bytes.len() / 2].to_vec();
+    for (file, contents) in [(FILE, short(&safetensors)), ("pytorch_model.bin", short(&pickled))] {
+        let error = llama().without_file(FILE).with_file(file, contents).error(file, &[]);
+        assert!(matches!(error, ModelError::Damaged { .. }), "{error:?}");
     }
 }
 

@@ -114,7 +114,7 @@ fn damaged(bytes: &[u8], says: &[&str]) {
 }
 
 /// Checks that a fixture is refused for a key after its bytes are edited.
-fn bad_key(file: &str, edit: impl FnOnce(&mut Vec<u8>), says: &[&str]) {
+fn bad_key(file: &str, says: &[&str], edit: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = std::fs::read(fixture::folder("gguf").join(file)).unwrap();
     edit(&mut bytes);
     let (_folder, path, error) = load(&bytes);

@@ -51,8 +51,7 @@ fn every_arithmetic_reads_a_lens_within_its_error() {
         .map(|i| (0..16_u32).map(|j| (i * i * 31 + j * j * 7 + i * j) % VOCAB_SIZE).collect())
         .collect();
     let prompt = text[7].clone();
-    for device in inject_testing::compiled() {
-        let decoder = model("llama", &device).decoder;
+    for decoder in inject_testing::on_each(|device| model("llama", device).decoder) {
         let prefixes = vec![vec![5, 6, 7], vec![80, 3, 11, 4]];
         let taps = vec![Tap::Block(1), Tap::FinalNorm];
         let builder = LensBuilder::new(taps, prefixes, text.clone(), FirstPosition::Any);

@@ -40,8 +40,7 @@ impl Simple for Torn {
 fn tokens_that_fit_beside_a_draft_are_followed_whichever_was_drafted() {
     let (prompt, at) = (vec![3, 41, 5, 12, 30, 7, 63, 9], 3);
     let twins = [11, 12];
-    for device in inject_testing::compiled() {
-        let decoder = with_equal_rows(11, [12], &device);
+    for decoder in inject_testing::on_each(|device| with_equal_rows(11, [12], device)) {
         for tap in [Tap::Embedding, Tap::Block(1), Tap::Block(2)] {
             let target = target(&decoder, &prompt, tap);
             // Neither, the nearer or the farther of the two is drafted; and one that was tested before is offered again.

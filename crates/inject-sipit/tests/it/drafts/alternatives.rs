@@ -8,7 +8,7 @@ use inject_sipit::{
 
 use super::{PROMPT, VOCAB, planted, stage};
 use crate::{
-    small::{FAMILIES, invert, model, target},
+    small::{FAMILIES, decoders, invert, model, target},
     sources::{Simple, SimplePolicy},
 };
 
@@ -43,33 +43,30 @@ impl Simple for Doubtful {
 #[test]
 fn an_alternative_spares_the_search_for_the_token() {
     let last = PROMPT.len() - 1;
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            let target = target(&decoder, &PROMPT, Tap::Block(2));
-            for wrong in [vec![0], vec![last], vec![3, 4], vec![0, 1, 6, last]] {
-                let policy = Policy::new().simple(Doubtful { wrong: wrong.clone(), knowing: true });
-                let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
-                assert_eq!(inversion.token_ids(), PROMPT, "{case}, {wrong:?}");
-                for position in &inversion.positions {
-                    let tested = if wrong.contains(&position.position) { 3 } else { 1 };
-                    assert_eq!(
-                        (position.found_by(), position.candidates_tested),
-                        (Some("draft"), tested),
-                        "{case}"
-                    );
-                    assert_eq!(position.margin().is_some(), tested > 1);
-                }
-                // A pass over the open positions, the token replaced last, and two rows for each remaining doubt.
-                let begins = [0].into_iter().chain(wrong.iter().copied().filter(|&at| at < last));
-                let pass = |begin: usize, first: bool| {
-                    let doubts = wrong.iter().filter(|&&at| at > begin || (first && at == begin)).count();
-                    PROMPT.len() - begin + 2 * doubts
-                };
-                let states: usize = begins.enumerate().map(|(number, begin)| pass(begin, number == 0)).sum();
-                assert_eq!(stage(&inversion, "draft").states, states, "{case}, {wrong:?}");
-                assert_eq!(stage(&inversion, "scan").candidates, 0, "{case}, {wrong:?}");
+    for (case, decoder) in decoders() {
+        let target = target(&decoder, &PROMPT, Tap::Block(2));
+        for wrong in [vec![0], vec![last], vec![3, 4], vec![0, 1, 6, last]] {
+            let policy = Policy::new().simple(Doubtful { wrong: wrong.clone(), knowing: true });
+            let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
+            assert_eq!(inversion.token_ids(), PROMPT, "{case}, {wrong:?}");
+            for position in &inversion.positions {
+                let tested = if wrong.contains(&position.position) { 3 } else { 1 };
+                assert_eq!(
+                    (position.found_by(), position.candidates_tested),
+                    (Some("draft"), tested),
+                    "{case}"
+                );
+                assert_eq!(position.margin().is_some(), tested > 1);
             }
+            // A pass over the open positions, the token replaced last, and two rows for each remaining doubt.
+            let begins = [0].into_iter().chain(wrong.iter().copied().filter(|&at| at < last));
+            let pass = |begin: usize, first: bool| {
+                let doubts = wrong.iter().filter(|&&at| at > begin || (first && at == begin)).count();
+                PROMPT.len() - begin + 2 * doubts
+            };
+            let states: usize = begins.enumerate().map(|(number, begin)| pass(begin, number == 0)).sum();
+            assert_eq!(stage(&inversion, "draft").states, states, "{case}, {wrong:?}");
+            assert_eq!(stage(&inversion, "scan").candidates, 0, "{case}, {wrong:?}");
         }
     }
 }

@@ -8,7 +8,7 @@ use inject_sipit::{
 
 use super::{PROMPT, alternatives::Doubtful, planted, stage};
 use crate::{
-    small::{FAMILIES, invert, model, target},
+    small::{FAMILIES, decoders, invert, model, target},
     sources::{Simple, SimplePolicy},
 };
 
@@ -40,25 +40,18 @@ impl Simple for SecondThoughts {
 #[test]
 fn a_second_draft_corrects_the_first() {
     let at = 4;
-    for device in inject_testing::compiled() {
-        for case in FAMILIES {
-            let decoder = model(case, &device).decoder;
-            let target = target(&decoder, &PROMPT, Tap::Block(2));
-            let wrong = planted(&[at]);
-            let policy = Policy::new().simple(SecondThoughts { wrong: wrong.clone() });
-            let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
-            assert_eq!(inversion.token_ids(), PROMPT, "{case}");
-            assert_eq!(inversion.candidates_tested(), PROMPT.len() + 1, "{case}");
-            let corrected = &inversion.positions[at];
-            assert_eq!((corrected.found_by(), corrected.candidates_tested), (Some("draft"), 2), "{case}");
-            let runner_up = corrected.runner_up().unwrap();
-            assert_eq!(runner_up.id, wrong[at], "{case}");
-            assert_eq!(
-                corrected.margin(),
-                corrected.distance().map(|own| runner_up.distance - own),
-                "{case}"
-            );
-        }
+    for (case, decoder) in decoders() {
+        let target = target(&decoder, &PROMPT, Tap::Block(2));
+        let wrong = planted(&[at]);
+        let policy = Policy::new().simple(SecondThoughts { wrong: wrong.clone() });
+        let inversion = invert(&decoder, &target, &policy, Settings::new()).unwrap();
+        assert_eq!(inversion.token_ids(), PROMPT, "{case}");
+        assert_eq!(inversion.candidates_tested(), PROMPT.len() + 1, "{case}");
+        let corrected = &inversion.positions[at];
+        assert_eq!((corrected.found_by(), corrected.candidates_tested), (Some("draft"), 2), "{case}");
+        let runner_up = corrected.runner_up().unwrap();
+        assert_eq!(runner_up.id, wrong[at], "{case}");
+        assert_eq!(corrected.margin(), corrected.distance().map(|own| runner_up.distance - own), "{case}");
     }
 }
 

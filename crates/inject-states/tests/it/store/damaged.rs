@@ -40,8 +40,7 @@ fn a_flipped_bit_is_found_named_and_computed_again() {
         assert!(Store::open_unverified(dir.path()).unwrap().tap(Tap::Block(1)).is_ok());
         drop(store);
         assert_eq!(job.writer(dir.path()).unwrap().next_prompt(), first);
-        job.complete(dir.path(), 40);
-        assert_same(&files(dir.path()), &expected);
+        assert_same(&job.completed(dir.path(), 40), &expected);
     }
 }
 
@@ -52,8 +51,7 @@ fn damage_of_an_unfinished_store_is_computed_again() {
     job.append(&mut job.writer(dir.path()).unwrap(), 140).unwrap();
     flip(&dir.path().join("tap-final-norm.safetensors.partial"), 70);
     assert_eq!(job.writer(dir.path()).unwrap().next_prompt(), 64);
-    job.complete(dir.path(), 11);
-    assert_same(&files(dir.path()), &job.uninterrupted());
+    assert_same(&job.completed(dir.path(), 11), &job.uninterrupted());
 }
 
 #[test]
@@ -69,8 +67,7 @@ fn the_first_of_several_damaged_blocks_counts_whichever_tap_has_it() {
         let error = Store::open(dir.path()).unwrap().verify().unwrap_err();
         assert!(matches!(error, StoreError::DamagedBlock { first_row: 0, .. }), "{error}");
         assert_eq!(job.writer(dir.path()).unwrap().next_prompt(), 0);
-        job.complete(dir.path(), 40);
-        assert_same(&files(dir.path()), &expected);
+        assert_same(&job.completed(dir.path(), 40), &expected);
 
         let dir = tempfile::tempdir().unwrap();
         job.append(&mut job.writer(dir.path()).unwrap(), 140).unwrap();
@@ -78,8 +75,7 @@ fn the_first_of_several_damaged_blocks_counts_whichever_tap_has_it() {
             flip(&dir.path().join(format!("tap-{tap}.safetensors.partial")), row);
         }
         assert_eq!(job.writer(dir.path()).unwrap().next_prompt(), 0);
-        job.complete(dir.path(), 40);
-        assert_same(&files(dir.path()), &expected);
+        assert_same(&job.completed(dir.path(), 40), &expected);
     }
 }
 
@@ -103,8 +99,7 @@ fn a_finished_store_is_not_taken_back_twice() {
         }
         let dir = folder(&there);
         assert!(matches!(Store::open(dir.path()), Err(StoreError::Unfinished { prompts_done: 64, .. })));
-        job.complete(dir.path(), 50);
-        assert_same(&files(dir.path()), &expected);
+        assert_same(&job.completed(dir.path(), 50), &expected);
     }
 }
 
@@ -135,9 +130,7 @@ fn no_flipped_bit_of_a_manifest_changes_a_noise_floor() {
 
 #[test]
 fn no_flipped_bit_of_a_journal_changes_the_number_of_durable_prompts() {
-    let job = Job::new(Positions::All, FloatFormat::F32);
-    let dir = tempfile::tempdir().unwrap();
-    job.append(&mut job.writer(dir.path()).unwrap(), 2).unwrap();
+    let (job, dir, _) = begun(Positions::All, FloatFormat::F32, 2);
     let path = dir.path().join("progress.json");
     let journal = fs::read(&path).unwrap();
     for place in 0..journal.len() {
@@ -178,8 +171,7 @@ fn an_unfinished_store_without_checksums_goes_on() {
     job.append(&mut job.writer(dir.path()).unwrap(), 130).unwrap();
     fs::remove_file(dir.path().join("checksums.progress.jsonl")).unwrap();
     assert_eq!(job.writer(dir.path()).unwrap().next_prompt(), 130);
-    job.complete(dir.path(), 20);
-    assert_same(&files(dir.path()), &job.uninterrupted());
+    assert_same(&job.completed(dir.path(), 20), &job.uninterrupted());
 }
 
 #[test]
@@ -199,8 +191,7 @@ fn damaged_checksums_are_refused_and_those_of_an_unfinished_store_are_not_truste
     let place = sums.iter().rposition(|&byte| byte == b'{').unwrap();
     sums[place + 20] ^= 1;
     fs::write(path, sums).unwrap();
-    job.complete(dir.path(), 11);
-    assert_same(&files(dir.path()), &job.uninterrupted());
+    assert_same(&job.completed(dir.path(), 11), &job.uninterrupted());
 }
 
 #[test]

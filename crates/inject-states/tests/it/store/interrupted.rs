@@ -34,16 +34,13 @@ fn stopping_after_every_block_leaves_no_trace() {
                 Err(StoreError::Unfinished { prompts: 7, prompts_done, .. }) if prompts_done == [1, 3, 4, 7][block]
             ));
         }
-        job.complete(dir.path(), 1);
-        assert_same(&files(dir.path()), &job.uninterrupted());
+        assert_same(&job.completed(dir.path(), 1), &job.uninterrupted());
     }
 }
 
 #[test]
 fn damaged_prompts_are_named_before_the_store_goes_on() {
-    let job = Job::new(Positions::All, FloatFormat::F32);
-    let dir = tempfile::tempdir().unwrap();
-    job.append(&mut job.writer(dir.path()).unwrap(), 3).unwrap();
+    let (job, dir, _) = begun(Positions::All, FloatFormat::F32, 3);
     let path = dir.path().join("prompts.safetensors.partial");
     let good = fs::read(&path).unwrap();
     let mut bad = good.clone();
@@ -52,23 +49,18 @@ fn damaged_prompts_are_named_before_the_store_goes_on() {
     let error = job.writer(dir.path()).unwrap_err();
     assert!(matches!(&error, StoreError::Field { path: found, .. } if *found == path), "{error}");
     fs::write(&path, good).unwrap();
-    job.complete(dir.path(), 2);
-    assert_same(&files(dir.path()), &job.uninterrupted());
+    assert_same(&job.completed(dir.path(), 2), &job.uninterrupted());
 }
 
 #[test]
 fn a_block_whose_journal_was_not_written_is_written_again() {
-    let job = Job::new(Positions::All, FloatFormat::F32);
-    let dir = tempfile::tempdir().unwrap();
-    let mut writer = job.writer(dir.path()).unwrap();
-    job.append(&mut writer, 3).unwrap();
+    let (job, dir, mut writer) = begun(Positions::All, FloatFormat::F32, 3);
     let journal = fs::read(dir.path().join("progress.json")).unwrap();
     job.append(&mut writer, 2).unwrap();
     drop(writer);
     fs::write(dir.path().join("progress.json"), journal).unwrap();
     assert_eq!(job.writer(dir.path()).unwrap().next_prompt(), 3);
-    job.complete(dir.path(), 3);
-    assert_same(&files(dir.path()), &job.uninterrupted());
+    assert_same(&job.completed(dir.path(), 3), &job.uninterrupted());
 }
 
 #[test]
@@ -107,8 +99,7 @@ fn stopping_at_every_step_of_the_beginning_leaves_no_trace() {
             }
             let dir = folder(&there);
             assert_eq!(job.writer(dir.path()).unwrap().next_prompt(), 0, "{} {torn}", steps[last]);
-            job.complete(dir.path(), 4);
-            assert_same(&files(dir.path()), &expected);
+            assert_same(&job.completed(dir.path(), 4), &expected);
         }
     }
 }
@@ -133,21 +124,16 @@ fn stopping_at_every_step_of_the_end_leaves_no_trace() {
         let dir = folder(&there);
         let error = Store::open(dir.path()).unwrap_err();
         assert!(matches!(error, StoreError::Unfinished { prompts_done: 7, prompts: 7, .. }), "{error}");
-        job.complete(dir.path(), 1);
-        assert_same(&files(dir.path()), &expected);
+        assert_same(&job.completed(dir.path(), 1), &expected);
     }
     there.insert("manifest.json.partial".to_owned(), b"{".to_vec());
     let dir = folder(&there);
-    job.complete(dir.path(), 1);
-    assert_same(&files(dir.path()), &expected);
+    assert_same(&job.completed(dir.path(), 1), &expected);
 }
 
 #[test]
 fn an_end_that_finds_damage_makes_no_store_of_it() {
-    let job = Job::new(Positions::Last, FloatFormat::F32);
-    let dir = tempfile::tempdir().unwrap();
-    let mut writer = job.writer(dir.path()).unwrap();
-    job.append(&mut writer, 7).unwrap();
+    let (job, dir, writer) = begun(Positions::Last, FloatFormat::F32, 7);
     let rows = dir.path().join("rows.safetensors.partial");
     let good = fs::read(&rows).unwrap();
     let mut bad = good.clone();
@@ -157,8 +143,7 @@ fn an_end_that_finds_damage_makes_no_store_of_it() {
     assert!(matches!(Store::open(dir.path()), Err(StoreError::Unfinished { prompts_done: 7, .. })));
 
     fs::write(dir.path().join("rows.safetensors"), good).unwrap();
-    job.complete(dir.path(), 1);
-    assert_same(&files(dir.path()), &job.uninterrupted());
+    assert_same(&job.completed(dir.path(), 1), &job.uninterrupted());
 }
 
 #[test]

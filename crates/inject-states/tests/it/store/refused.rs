@@ -124,10 +124,7 @@ fn a_second_writer_is_refused_while_the_first_is_open() {
 
 #[test]
 fn states_that_are_not_finite_are_named_and_the_block_can_be_given_again() {
-    let job = Job::new(Positions::All, FloatFormat::F32);
-    let dir = tempfile::tempdir().unwrap();
-    let mut writer = job.writer(dir.path()).unwrap();
-    job.append(&mut writer, 1).unwrap();
+    let (job, dir, mut writer) = begun(Positions::All, FloatFormat::F32, 1);
     // Prompts 1 and 2 have 2 and 3 tokens: row 3 of the block is prompt 2, position 1.
     assert_eq!([job.prompts[1].len(), job.prompts[2].len()], [2, 3]);
     for bad in [f32::NAN, f32::NEG_INFINITY] {
@@ -142,8 +139,7 @@ fn states_that_are_not_finite_are_named_and_the_block_can_be_given_again() {
         assert_eq!(writer.next_prompt(), 1);
     }
     drop(writer);
-    job.complete(dir.path(), 6);
-    assert_same(&files(dir.path()), &job.uninterrupted());
+    assert_same(&job.completed(dir.path(), 6), &job.uninterrupted());
 }
 
 #[test]
@@ -182,43 +178,30 @@ fn a_value_deep_in_a_large_block_is_located() {
 
 #[test]
 fn more_prompts_than_are_missing_are_refused() {
-    let job = Job::new(Positions::Last, FloatFormat::F32);
-    let dir = tempfile::tempdir().unwrap();
-    let mut writer = job.writer(dir.path()).unwrap();
-    job.append(&mut writer, 5).unwrap();
+    let (_, _dir, mut writer) = begun(Positions::Last, FloatFormat::F32, 5);
     let error = writer.append(&Block::new(3, &[])).unwrap_err();
     assert!(matches!(error, StoreError::BlockTooLong { found: 3, left: 2 }), "{error}");
 }
 
 #[test]
 fn a_store_with_missing_prompts_cannot_be_finished() {
-    let job = Job::new(Positions::Last, FloatFormat::F32);
-    let dir = tempfile::tempdir().unwrap();
-    let mut writer = job.writer(dir.path()).unwrap();
-    job.append(&mut writer, 5).unwrap();
+    let (job, dir, writer) = begun(Positions::Last, FloatFormat::F32, 5);
     let error = writer.finish(None).unwrap_err();
     assert!(error.to_string().contains("5 of 7 prompts"), "{error}");
-    job.complete(dir.path(), 2);
-    assert_same(&files(dir.path()), &job.uninterrupted());
+    assert_same(&job.completed(dir.path(), 2), &job.uninterrupted());
 }
 
 #[test]
 fn noise_floors_of_other_taps_are_refused_and_the_store_can_still_be_finished() {
-    let job = Job::new(Positions::Last, FloatFormat::F32);
-    let dir = tempfile::tempdir().unwrap();
-    let mut writer = job.writer(dir.path()).unwrap();
-    job.append(&mut writer, 7).unwrap();
+    let (job, dir, writer) = begun(Positions::Last, FloatFormat::F32, 7);
     let other = NoiseFloors::new(1, [(Tap::Block(9), Some(0.0))].into());
     assert!(matches!(writer.finish(Some(other)), Err(StoreError::NoiseFloor { .. })));
-    job.complete(dir.path(), 1);
-    assert_same(&files(dir.path()), &job.uninterrupted());
+    assert_same(&job.completed(dir.path(), 1), &job.uninterrupted());
 }
 
 #[test]
 fn unfinished_files_that_were_tampered_with_are_refused() {
-    let job = Job::new(Positions::Last, FloatFormat::F32);
-    let dir = tempfile::tempdir().unwrap();
-    job.append(&mut job.writer(dir.path()).unwrap(), 2).unwrap();
+    let (job, dir, _) = begun(Positions::Last, FloatFormat::F32, 2);
     let begun = files(dir.path());
     let tap = "tap-block-1.safetensors.partial";
     for name in [tap, "rows.safetensors.partial", "prompts.safetensors.partial"] {
@@ -239,9 +222,7 @@ fn unfinished_files_that_were_tampered_with_are_refused() {
 
 #[test]
 fn a_journal_that_cannot_be_is_refused() {
-    let job = Job::new(Positions::All, FloatFormat::F32);
-    let dir = tempfile::tempdir().unwrap();
-    job.append(&mut job.writer(dir.path()).unwrap(), 2).unwrap();
+    let (job, dir, _) = begun(Positions::All, FloatFormat::F32, 2);
     let journal = dir.path().join("progress.json");
     let text = without_checksum(&fs::read(&journal).unwrap());
     for (change, expected) in [

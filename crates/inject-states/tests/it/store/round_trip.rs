@@ -27,8 +27,7 @@ fn the_size_of_blocks_leaves_no_trace() {
         let expected = job.uninterrupted();
         for step in 1..job.prompts.len() {
             let dir = tempfile::tempdir().unwrap();
-            job.complete(dir.path(), step);
-            assert_same(&files(dir.path()), &expected);
+            assert_same(&job.completed(dir.path(), step), &expected);
         }
     }
 }

@@ -38,10 +38,38 @@ const REFUSED: &[(&str, &str)] = &[
     ("target_parameters", "null (parameters outside of modules are not changed)"),
     ("trainable_token_indices", "null (single rows of the embedding are not replaced)"),
     ("use_bdlora", "null (BD-LoRA is not merged)"),
-    ("use_dora", "false (DoRA scales each output by a learned magnitude)"),
+    (
+        "use_dora",
+        "false (DoRA scales each output by a learned magnitude: merge it with PEFT, by `merge_and_unload`)",
+    ),
     ("use_qalora", "false (QA-LoRA is not merged)"),
     ("velora_config", "null (VeLoRA is not merged)"),
 ];
+
+/// The kinds of adapters that add vectors to the prompt or to what its positions attend to.
+///
+/// # Source
+///
+/// PEFT 0.21.2, `utils/peft_types.py`.
+const OF_THE_PROMPT: &[&str] = &[
+    "ADAPTION_PROMPT",
+    "CARTRIDGE",
+    "CPT",
+    "MULTITASK_PROMPT_TUNING",
+    "PREFIX_TUNING",
+    "PROMPT_TUNING",
+    "P_TUNING",
+];
+
+/// The expectation that an adapter of another kind does not meet.
+pub(super) fn other_kind(kind: &Value) -> &'static str {
+    match kind.as_str().is_some_and(|kind| OF_THE_PROMPT.contains(&kind)) {
+        true => "`LORA`: this kind adds vectors to the prompt, and cannot be merged into weights",
+        false => {
+            "`LORA`: merge another kind with PEFT (`merge_and_unload`), if PEFT can, and give the merged model"
+        }
+    }
+}
 
 /// Refuses initialisations that change the weights of the model itself when the adapter is attached.
 pub(super) fn initialisation(value: &Value) -> Result<(), AdapterError> {

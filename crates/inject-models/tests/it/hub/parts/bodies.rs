@@ -3,206 +3,125 @@
 use std::sync::LazyLock;
 
 use super::Expected::{Anything, Error, Fetched, Late, Refused};
-use super::{Add, Body, PAUSE, Reply, any, chunked, content, large, one_chunk};
+use super::{Body, PAUSE, Parts, Reply, chunked, large, one_chunk};
 
-pub(super) fn all(add: Add<'_>) {
-    add(
-        "body: too long",
-        Refused,
-        content(|_, reply| {
-            let bytes = [reply.bytes(), b"and more".to_vec()].concat();
-            reply.with_body(bytes)
-        }),
-    );
-    add(
-        "body: too long without a length",
-        Fetched,
-        content(|_, reply| {
-            let bytes = [reply.bytes(), b"and more".to_vec()].concat();
-            Reply { body: Body::Bytes(bytes), ..reply.without("Content-Length") }
-        }),
-    );
-    add(
-        "body: longer than its length",
-        Fetched,
-        content(|_, reply| {
-            let bytes = [reply.bytes(), b"and more".to_vec()].concat();
-            Reply { body: Body::Bytes(bytes), ..reply }
-        }),
-    );
-    add(
-        "body: too short",
-        Refused,
-        content(|_, reply| {
-            let bytes = reply.bytes();
-            reply.with_body(bytes[1..].to_vec())
-        }),
-    );
-    add("body: empty", Refused, content(|_, reply| reply.with_body(Vec::new())));
-    add(
-        "body: endless",
-        Refused,
-        content(|_, reply| Reply {
-            body: Body::Endless(vec![b'x'; 1 << 16]),
-            ..reply.without("Content-Length")
-        }),
-    );
-    add(
-        "body: endless to every question",
-        Error,
-        any(|reply| Reply { body: Body::Endless(vec![b'x'; 1 << 16]), ..reply.without("Content-Length") }),
-    );
-    add(
-        "body: endless chunks",
-        Refused,
-        content(|_, reply| chunked(reply, Body::Endless(b"4\r\nxxxx\r\n".to_vec()))),
-    );
-    add(
-        "body: endless chunk length",
-        Refused,
-        content(|_, reply| chunked(reply, Body::Endless(vec![b'0'; 1 << 12]))),
-    );
-    add(
-        "body: endless chunk extension",
-        Refused,
-        content(|_, reply| {
-            chunked(reply, Body::Endless(b"1;".iter().copied().chain([b'x'; 1000]).collect()))
-        }),
-    );
-    add(
-        "body: a chunk of more than there is",
-        Refused,
-        content(|_, reply| chunked(reply, Body::Bytes(b"ffffffffffffffff\r\nx".to_vec()))),
-    );
-    add(
-        "body: cut, and resumed as another",
-        Anything,
-        content(|request, reply| {
-            let bytes = reply.bytes();
-            match request.range {
-                None => Reply { body: Body::Bytes(bytes[..bytes.len() / 2].to_vec()), ..reply },
-                Some(_) => reply.with_body(vec![b'x'; bytes.len()]),
-            }
-        }),
-    );
-    add(
-        "body: cut, and whole for the rest",
-        Fetched,
-        content(|request, reply| {
-            let bytes = reply.bytes();
-            match request.range {
-                None => Reply { body: Body::Bytes(bytes[..bytes.len() / 2].to_vec()), ..reply },
-                // The range is ignored as far as the status goes, too.
-                Some(_) => Reply { status: 206, ..reply },
-            }
-        }),
-    );
-    add(
-        "body: cut, and 200 with the rest alone",
-        Refused,
-        content(|request, reply| {
-            let bytes = reply.bytes();
-            match request.range {
-                None => Reply { body: Body::Bytes(bytes[..bytes.len() / 2].to_vec()), ..reply },
-                Some(_) => Reply { status: 200, ..reply.without("Content-Range") },
-            }
-        }),
-    );
-    add(
-        "body: cut, and another range",
-        Refused,
-        content(|request, reply| {
-            let bytes = reply.bytes();
-            match request.range {
-                None => Reply { body: Body::Bytes(bytes[..bytes.len() / 2].to_vec()), ..reply },
-                Some(_) => reply.set("Content-Range", "bytes 0-1/2"),
-            }
-        }),
-    );
-    add(
-        "body: a range that nobody asked for",
-        Refused,
-        content(|_, reply| Reply { status: 206, ..reply.set("Content-Range", "bytes 0-1/2") }),
-    );
-    add(
-        "body: a gzip bomb",
-        Refused,
-        content(|_, reply| reply.with("Content-Encoding", "gzip").with_body(BOMB.clone())),
-    );
-    add(
-        "body: an encoding with a long name",
-        Refused,
-        any(|reply| reply.set("Content-Encoding", &"x".repeat(50_000))),
-    );
-    add("body: gzip in every answer", Refused, any(|reply| reply.set("Content-Encoding", "gzip")));
-    add(
-        "body: gzip as a transfer",
-        Refused,
-        content(|_, reply| {
-            reply.without("Content-Length").with("Transfer-Encoding", "gzip, chunked").with_body(BOMB.clone())
-        }),
-    );
-    add(
-        "body: a bomb of the right length",
-        Refused,
-        content(|_, reply| {
-            let length = reply.bytes().len();
-            reply
-                .with("Content-Encoding", "gzip")
-                .with_body(BOMB.iter().copied().cycle().take(length).collect())
-        }),
-    );
-    add(
-        "body: the right length and the wrong content",
-        Refused,
-        content(|_, reply| {
+pub(super) fn all(parts: &mut Parts) {
+    parts.content("body: too long", Refused, |_, reply| {
+        let longer = longer(reply);
+        let bytes = longer.bytes();
+        longer.with_body(bytes)
+    });
+    parts.content("body: too long without a length", Fetched, |_, reply| {
+        longer(reply.without("Content-Length"))
+    });
+    parts.content("body: longer than its length", Fetched, |_, reply| longer(reply));
+    parts.content("body: too short", Refused, |_, reply| {
+        let bytes = reply.bytes();
+        reply.with_body(bytes[1..].to_vec())
+    });
+    parts.content("body: empty", Refused, |_, reply| reply.with_body(Vec::new()));
+    parts.content("body: endless", Refused, |_, reply| Reply {
+        body: Body::Endless(vec![b'x'; 1 << 16]),
+        ..reply.without("Content-Length")
+    });
+    parts.any("body: endless to every question", Error, |reply| Reply {
+        body: Body::Endless(vec![b'x'; 1 << 16]),
+        ..reply.without("Content-Length")
+    });
+    parts.content("body: endless chunks", Refused, |_, reply| {
+        chunked(reply, Body::Endless(b"4\r\nxxxx\r\n".to_vec()))
+    });
+    parts.content("body: endless chunk length", Refused, |_, reply| {
+        chunked(reply, Body::Endless(vec![b'0'; 1 << 12]))
+    });
+    parts.content("body: endless chunk extension", Refused, |_, reply| {
+        chunked(reply, Body::Endless(b"1;".iter().copied().chain([b'x'; 1000]).collect()))
+    });
+    parts.content("body: a chunk of more than there is", Refused, |_, reply| {
+        chunked(reply, Body::Bytes(b"ffffffffffffffff\r\nx".to_vec()))
+    });
+    parts.content("body: cut, and resumed as another", Anything, |request, reply| match request.range {
+        None => half(reply),
+        Some(_) => {
             let length = reply.bytes().len();
             reply.with_body(vec![b'x'; length])
-        }),
-    );
-    add(
-        "body: one bit wrong",
-        Refused,
-        content(|_, reply| {
-            let mut bytes = reply.bytes();
-            bytes[0] ^= 1;
-            reply.with_body(bytes)
-        }),
-    );
-    add(
-        "body: a byte now and then",
-        Late,
-        content(|_, reply| {
-            let bytes = reply.bytes();
-            Reply {
-                body: Body::Slow([bytes, vec![b'x'; 200]].concat(), PAUSE),
-                ..reply.without("Content-Length")
-            }
-        }),
-    );
-    add("body: never", Late, content(|_, reply| Reply { body: Body::Stuck(Vec::new()), ..reply }));
-    add(
-        "body: all but the last byte",
-        Late,
-        content(|_, reply| {
-            let bytes = reply.bytes();
-            Reply { body: Body::Stuck(bytes[..bytes.len() - 1].to_vec()), ..reply }
-        }),
-    );
-    add(
-        "body: a chunk length that never ends",
-        Late,
-        content(|_, reply| chunked(reply, Body::Slow(vec![b'0'; 200], PAUSE))),
-    );
-    slow_and_large(add);
-    after_the_whole(add);
+        }
+    });
+    parts.content("body: cut, and whole for the rest", Fetched, |request, reply| match request.range {
+        None => half(reply),
+        // The range is ignored as far as the status goes, too.
+        Some(_) => Reply { status: 206, ..reply },
+    });
+    parts.content("body: cut, and 200 with the rest alone", Refused, |request, reply| match request.range {
+        None => half(reply),
+        Some(_) => Reply { status: 200, ..reply.without("Content-Range") },
+    });
+    parts.content("body: cut, and another range", Refused, |request, reply| match request.range {
+        None => half(reply),
+        Some(_) => reply.set("Content-Range", "bytes 0-1/2"),
+    });
+    parts.content("body: a range that nobody asked for", Refused, |_, reply| Reply {
+        status: 206,
+        ..reply.set("Content-Range", "bytes 0-1/2")
+    });
+    parts.content("body: a gzip bomb", Refused, |_, reply| {
+        reply.with("Content-Encoding", "gzip").with_body(BOMB.clone())
+    });
+    parts.any("body: an encoding with a long name", Refused, |reply| {
+        reply.set("Content-Encoding", &"x".repeat(50_000))
+    });
+    parts.any("body: gzip in every answer", Refused, |reply| reply.set("Content-Encoding", "gzip"));
+    parts.content("body: gzip as a transfer", Refused, |_, reply| {
+        reply.without("Content-Length").with("Transfer-Encoding", "gzip, chunked").with_body(BOMB.clone())
+    });
+    parts.content("body: a bomb of the right length", Refused, |_, reply| {
+        let length = reply.bytes().len();
+        reply.with("Content-Encoding", "gzip").with_body(BOMB.iter().copied().cycle().take(length).collect())
+    });
+    parts.content("body: the right length and the wrong content", Refused, |_, reply| {
+        let length = reply.bytes().len();
+        reply.with_body(vec![b'x'; length])
+    });
+    parts.content("body: one bit wrong", Refused, |_, reply| {
+        let mut bytes = reply.bytes();
+        bytes[0] ^= 1;
+        reply.with_body(bytes)
+    });
+    parts.content("body: a byte now and then", Late, |_, reply| {
+        let bytes = reply.bytes();
+        Reply {
+            body: Body::Slow([bytes, vec![b'x'; 200]].concat(), PAUSE),
+            ..reply.without("Content-Length")
+        }
+    });
+    parts.content("body: never", Late, |_, reply| Reply { body: Body::Stuck(Vec::new()), ..reply });
+    parts.content("body: all but the last byte", Late, |_, reply| {
+        let bytes = reply.bytes();
+        Reply { body: Body::Stuck(bytes[..bytes.len() - 1].to_vec()), ..reply }
+    });
+    parts.content("body: a chunk length that never ends", Late, |_, reply| {
+        chunked(reply, Body::Slow(vec![b'0'; 200], PAUSE))
+    });
+    slow_and_large(parts);
+    after_the_whole(parts);
+}
+
+/// The honest body and more, under the honest headers.
+fn longer(reply: Reply) -> Reply {
+    Reply { body: Body::Bytes([reply.bytes(), b"and more".to_vec()].concat()), ..reply }
+}
+
+/// Half of the honest body, under the honest headers.
+fn half(reply: Reply) -> Reply {
+    let bytes = reply.bytes();
+    Reply { body: Body::Bytes(bytes[..bytes.len() / 2].to_vec()), ..reply }
 }
 
 /// More than a client that hangs waits for, a byte at a time.
 const LONG: usize = 3000;
 
 /// Bodies of large files that bring bytes and hardly any content.
-fn slow_and_large(add: Add<'_>) {
+fn slow_and_large(parts: &mut Parts) {
     for (name, first, then) in [
         ("a digit of a chunk length now and then", "", "0"),
         ("a digit of a chunk length now and then after some content", "5\r\nxxxxx\r\n", "0"),
@@ -211,12 +130,12 @@ fn slow_and_large(add: Add<'_>) {
     ] {
         let slow = Body::Slow(then.bytes().cycle().take(LONG).collect(), PAUSE);
         let body = Body::Before(first.into(), Box::new(slow));
-        add(&format!("body: large, {name}"), Late, large(body));
+        parts.play(&format!("body: large, {name}"), Late, large(body));
     }
 }
 
 /// Bodies that bring the whole content, and have no end.
-fn after_the_whole(add: Add<'_>) {
+fn after_the_whole(parts: &mut Parts) {
     for (name, rest) in [
         ("a digit of a chunk length now and then", Body::Slow(vec![b'0'; LONG], PAUSE)),
         ("the end of the chunks never", Body::Stuck(Vec::new())),
@@ -226,29 +145,21 @@ fn after_the_whole(add: Add<'_>) {
             Body::Before(b"0\r\n".into(), Box::new(Body::Endless(b"X: y\r\n".repeat(200)))),
         ),
     ] {
-        add(
-            &format!("body: whole, and then {name}"),
-            Fetched,
-            content(move |_, reply| {
-                let whole = one_chunk(&reply);
-                chunked(reply, Body::Before(whole, Box::new(rest.clone())))
-            }),
-        );
+        parts.content(&format!("body: whole, and then {name}"), Fetched, move |_, reply| {
+            let whole = one_chunk(&reply);
+            chunked(reply, Body::Before(whole, Box::new(rest.clone())))
+        });
     }
-    add(
-        "body: whole but not known to be, and then a trailer now and then",
-        Late,
-        Box::new(|request, reply| {
-            let reply = reply.set("ETag", "\"no-hash\"").without("X-Linked-Etag");
-            super::Answer::Reply(match super::is_content(request, &reply) {
-                true => {
-                    let whole = [one_chunk(&reply), b"0\r\n".into()].concat();
-                    chunked(reply, Body::Before(whole, Box::new(slow_trailers())))
-                }
-                false => reply,
-            })
-        }),
-    );
+    parts.play("body: whole but not known to be, and then a trailer now and then", Late, |request, reply| {
+        let reply = reply.set("ETag", "\"no-hash\"").without("X-Linked-Etag");
+        super::Answer::Reply(match super::is_content(request, &reply) {
+            true => {
+                let whole = [one_chunk(&reply), b"0\r\n".into()].concat();
+                chunked(reply, Body::Before(whole, Box::new(slow_trailers())))
+            }
+            false => reply,
+        })
+    });
 }
 
 fn slow_trailers() -> Body {

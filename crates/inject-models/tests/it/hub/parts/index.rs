@@ -2,9 +2,9 @@
 
 use super::super::server::git_blob;
 use super::Expected::Error;
-use super::{Add, Answer, Reply, Request, Scene, set_etag};
+use super::{Answer, Parts, Reply, Request, Scene, set_etag};
 
-pub(super) fn all(scene: &Scene<'_>, add: Add<'_>) {
+pub(super) fn all(scene: &Scene<'_>, parts: &mut Parts) {
     let canary = scene.canary.display().to_string();
     for (name, shard) in [
         ("an absolute path", canary.as_str()),
@@ -28,6 +28,6 @@ pub(super) fn all(scene: &Scene<'_>, add: Add<'_>) {
             };
             Answer::Reply(reply)
         };
-        add(&format!("index: {name}"), Error, Box::new(play));
+        parts.play(&format!("index: {name}"), Error, play);
     }
 }

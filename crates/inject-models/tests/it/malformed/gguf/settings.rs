@@ -23,7 +23,7 @@ fn an_architecture_that_is_not_known_is_named() {
 #[test]
 fn a_missing_setting_is_named_by_its_key() {
     for key in ["llama.block_count", "llama.embedding_length", "llama.attention.layer_norm_rms_epsilon"] {
-        bad_key("llama.gguf", |bytes| rename(bytes, key), &[&format!("key `{key}` is missing")]);
+        bad_key("llama.gguf", &[&format!("key `{key}` is missing")], |bytes| rename(bytes, key));
     }
 }
 
@@ -31,8 +31,8 @@ fn a_missing_setting_is_named_by_its_key() {
 fn a_setting_that_is_not_known_is_refused() {
     bad_key(
         "llama.gguf",
-        |bytes| rename(bytes, "llama.attention.head_count_kv"),
         &["key `llama.attention.head_count_k~` is 4", "only keys known for the architecture `llama`"],
+        |bytes| rename(bytes, "llama.attention.head_count_kv"),
     );
 }
 
@@ -40,14 +40,14 @@ fn a_setting_that_is_not_known_is_refused() {
 fn all_settings_that_are_not_known_are_named_at_once() {
     bad_key(
         "llama.gguf",
-        |bytes| {
-            with_key(bytes, "llama.attention.scale", FLOAT32, &0.5_f32.to_le_bytes());
-            with_key(bytes, "llama.logit_scale", FLOAT32, &0.25_f32.to_le_bytes());
-        },
         &[
             "key `llama.attention.scale` is 0.5, expected only",
             "key `llama.logit_scale` is 0.25, expected only",
         ],
+        |bytes| {
+            with_key(bytes, "llama.attention.scale", FLOAT32, &0.5_f32.to_le_bytes());
+            with_key(bytes, "llama.logit_scale", FLOAT32, &0.25_f32.to_le_bytes());
+        },
     );
 }
 
@@ -61,17 +61,17 @@ fn a_number_of_heads_that_differs_by_layer_is_refused() {
     ] {
         bad_key(
             file,
+            &[&format!("key `{key}` is [4, 4, 2], expected a whole number, the same for every layer")],
             |bytes| {
                 hide(bytes, key);
                 with_key(bytes, key, LIST, &list_of_i32(&[4, 4, 2]));
             },
-            &[&format!("key `{key}` is [4, 4, 2], expected a whole number, the same for every layer")],
         );
     }
     bad_key(
         "llama.gguf",
-        |bytes| set(bytes, "llama.attention.head_count_kv", &0_u32.to_le_bytes()),
         &["key `llama.attention.head_count_kv` is 0, expected a whole number above 0"],
+        |bytes| set(bytes, "llama.attention.head_count_kv", &0_u32.to_le_bytes()),
     );
 }
 
@@ -115,7 +115,7 @@ fn two_names_of_a_setting_with_two_values_are_refused() {
             "key `llama.attention.layer_norm_epsilon` is 0.5, expected the layer_norm_rms_epsilon 0.001",
         ),
     ] {
-        bad_key(file, |bytes| with_key(bytes, key, kind, &value), &[says]);
+        bad_key(file, &[says], |bytes| with_key(bytes, key, kind, &value));
     }
 }
 
@@ -142,22 +142,18 @@ fn settings_of_what_is_made_of_the_states_are_not_refused() {
 fn attention_to_later_tokens_is_refused() {
     bad_key(
         "qwen3.gguf",
-        |bytes| with_key(bytes, "qwen3.attention.causal", FLAG, &[0]),
         &["key `qwen3.attention.causal` is false, expected true: attention to later tokens"],
+        |bytes| with_key(bytes, "qwen3.attention.causal", FLAG, &[0]),
     );
 }
 
 #[test]
 fn a_setting_of_another_type_is_refused() {
-    bad_key(
-        "llama.gguf",
-        |bytes| {
-            // From U32 to F32.
-            let kind = after(bytes, "llama.block_count");
-            bytes[kind] = 6;
-        },
-        &["key `llama.block_count` is", "expected a whole number"],
-    );
+    bad_key("llama.gguf", &["key `llama.block_count` is", "expected a whole number"], |bytes| {
+        // From U32 to F32.
+        let kind = after(bytes, "llama.block_count");
+        bytes[kind] = 6;
+    });
 }
 
 #[test]
@@ -167,11 +163,9 @@ fn a_number_that_is_not_finite_is_refused() {
             ("llama.gguf", "llama.attention.layer_norm_rms_epsilon"),
             ("llama-linear.gguf", "llama.rope.scaling.factor"),
         ] {
-            bad_key(
-                file,
-                |bytes| set(bytes, key, &number.to_le_bytes()),
-                &[&format!("key `{key}` is"), "expected a finite number"],
-            );
+            bad_key(file, &[&format!("key `{key}` is"), "expected a finite number"], |bytes| {
+                set(bytes, key, &number.to_le_bytes())
+            });
         }
     }
 }
@@ -184,11 +178,9 @@ fn a_size_of_nothing_is_refused() {
         ("gpt-neox.gguf", "gptneox.attention.head_count"),
         ("gpt2.gguf", "gpt2.attention.head_count"),
     ] {
-        bad_key(
-            file,
-            |bytes| set(bytes, key, &0_u32.to_le_bytes()),
-            &[&format!("key `{key}` is 0, expected a whole number above 0")],
-        );
+        bad_key(file, &[&format!("key `{key}` is 0, expected a whole number above 0")], |bytes| {
+            set(bytes, key, &0_u32.to_le_bytes())
+        });
     }
 }
 
@@ -196,21 +188,21 @@ fn a_size_of_nothing_is_refused() {
 fn a_rotation_of_another_kind_is_refused() {
     bad_key(
         "llama.gguf",
-        |bytes| set(bytes, "llama.rope.dimension_count", &4_u32.to_le_bytes()),
         &["key `llama.rope.dimension_count` is 4, expected the width of a head, 8"],
+        |bytes| set(bytes, "llama.rope.dimension_count", &4_u32.to_le_bytes()),
     );
     bad_key(
         "llama-linear.gguf",
+        &["key `llama.rope.scaling.type` is \"yarnny\", expected `none` or `linear`"],
         |bytes| {
             let begin = after(bytes, "llama.rope.scaling.type") + 4 + 8;
             bytes[begin..begin + 6].copy_from_slice(b"yarnny");
         },
-        &["key `llama.rope.scaling.type` is \"yarnny\", expected `none` or `linear`"],
     );
     bad_key(
         "phi4.gguf",
-        |bytes| with_key(bytes, "phi3.rope.scaling.type", TEXT, &text("yarn")),
         &["key `phi3.rope.scaling.type` is \"yarn\", expected `none` or `longrope`"],
+        |bytes| with_key(bytes, "phi3.rope.scaling.type", TEXT, &text("yarn")),
     );
 }
 
@@ -249,10 +241,10 @@ fn all_problems_of_the_settings_are_named_at_once() {
         "key `llama.unknown` is false",
         "key `split.count` is 3",
     ];
-    bad_key("llama.gguf", edit, &says);
+    bad_key("llama.gguf", &says, edit);
     // One that is missing brings no others with it.
     let says = ["gguf: key `llama.embedding_length` is missing"];
-    bad_key("llama.gguf", |bytes| hide(bytes, "llama.embedding_length"), &says);
+    bad_key("llama.gguf", &says, |bytes| hide(bytes, "llama.embedding_length"));
 }
 
 /// Some problems are found in the metadata, others in the config that they are translated into.
@@ -269,7 +261,7 @@ fn problems_of_the_metadata_hide_none_of_the_description() {
         "key `llama.attention.value_length` is 99, expected the key_length",
         "key `llama.attention.head_count_kv` is 3, expected a divisor",
     ];
-    bad_key("llama.gguf", edit, &says);
+    bad_key("llama.gguf", &says, edit);
     // What follows from a missing value is not judged.
     for (file, key) in [
         ("llama.gguf", "llama.embedding_length"),
@@ -284,7 +276,7 @@ fn problems_of_the_metadata_hide_none_of_the_description() {
         ("phi3.gguf", "phi3.context_length"),
         ("gpt2.gguf", "gpt2.embedding_length"),
     ] {
-        bad_key(file, |bytes| hide(bytes, key), &[&format!("gguf: key `{key}` is missing")]);
+        bad_key(file, &[&format!("gguf: key `{key}` is missing")], |bytes| hide(bytes, key));
     }
 }
 
@@ -324,21 +316,19 @@ fn a_factor_beside_those_of_a_tensor_is_refused_unless_it_changes_nothing() {
         assert_eq!(bytes[begin], 8);
         bytes[begin] = 7;
     };
-    bad_key("llama3-scaling.gguf", shorter, &["gguf: key `rope_freqs.weight` is [", "expected 8 factors"]);
+    bad_key("llama3-scaling.gguf", &["gguf: key `rope_freqs.weight` is [", "expected 8 factors"], shorter);
     let says =
         ["key `llama.rope.scaling.factor` is 4", "beside those of `rope_freqs.weight` is not computed"];
-    bad_key(
-        "llama3-scaling.gguf",
-        |bytes| with_key(bytes, "llama.rope.scaling.factor", FLOAT32, &4_f32.to_le_bytes()),
-        &says,
-    );
+    bad_key("llama3-scaling.gguf", &says, |bytes| {
+        with_key(bytes, "llama.rope.scaling.factor", FLOAT32, &4_f32.to_le_bytes())
+    });
 }
 
 #[test]
 fn errors_name_keys_and_tensors_as_the_file_does() {
     let three = 3_u32.to_le_bytes();
     let says = ["key `llama.attention.head_count_kv` is 3, expected a divisor"];
-    bad_key("llama.gguf", |bytes| set(bytes, "llama.attention.head_count_kv", &three), &says);
+    bad_key("llama.gguf", &says, |bytes| set(bytes, "llama.attention.head_count_kv", &three));
 
     let mut bytes = std::fs::read(fixture::folder("gguf").join("llama.gguf")).unwrap();
     rename(&mut bytes, "blk.1.attn_q.weight");

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Checks that the tokenizer of a fixture is refused for a key after its bytes are edited. The model loads, because ids need none.
-fn bad_tokenizer_key(file: &str, edit: impl FnOnce(&mut Vec<u8>), says: &[&str]) {
+fn bad_tokenizer_key(file: &str, says: &[&str], edit: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = std::fs::read(fixture::folder("gguf").join(file)).unwrap();
     edit(&mut bytes);
     let folder = TempDir::new().unwrap();
@@ -20,13 +20,13 @@ fn bad_tokenizer_key(file: &str, edit: impl FnOnce(&mut Vec<u8>), says: &[&str])
 fn a_tokenizer_that_is_not_known_is_named() {
     bad_tokenizer_key(
         "gpt2.gguf",
-        |bytes| set(bytes, "tokenizer.ggml.model", &[&4_u64.to_le_bytes(), b"bert".as_slice()].concat()),
         &["key `tokenizer.ggml.model` is \"bert\", expected `gpt2` or `llama`"],
+        |bytes| set(bytes, "tokenizer.ggml.model", &[&4_u64.to_le_bytes(), b"bert".as_slice()].concat()),
     );
     bad_tokenizer_key(
         "gpt2.gguf",
-        |bytes| set(bytes, "tokenizer.ggml.pre", &[&6_u64.to_le_bytes(), b"poncho".as_slice()].concat()),
         &["key `tokenizer.ggml.pre` is \"poncho\", expected one of gpt-2,", "llama-bpe"],
+        |bytes| set(bytes, "tokenizer.ggml.pre", &[&6_u64.to_le_bytes(), b"poncho".as_slice()].concat()),
     );
 }
 
@@ -39,7 +39,7 @@ fn a_tokenizer_without_one_of_its_lists_is_refused() {
         ("gpt2.gguf", "tokenizer.ggml.pre"),
         ("llama.gguf", "tokenizer.ggml.scores"),
     ] {
-        bad_tokenizer_key(file, |bytes| rename(bytes, key), &[&format!("key `{key}` is missing")]);
+        bad_tokenizer_key(file, &[&format!("key `{key}` is missing")], |bytes| rename(bytes, key));
     }
 }
 
@@ -66,11 +66,11 @@ fn special_tokens_of_a_sentence_piece_vocabulary_have_usual_ids() {
 fn a_token_that_stands_twice_is_refused() {
     bad_tokenizer_key(
         "gpt2.gguf",
+        &["key `tokenizer.ggml.tokens` is \"[unused0]\" at", "expected every token once"],
         |bytes| {
             let begin = after(bytes, "[unused1");
             bytes[begin - 1] = b'0';
         },
-        &["key `tokenizer.ggml.tokens` is \"[unused0]\" at", "expected every token once"],
     );
 }
 
@@ -126,8 +126,8 @@ fn tokens_that_are_too_long_are_refused() {
 fn a_special_token_beyond_the_vocabulary_is_refused() {
     bad_tokenizer_key(
         "llama.gguf",
-        |bytes| set(bytes, "tokenizer.ggml.bos_token_id", &97_u32.to_le_bytes()),
         &["key `tokenizer.ggml.bos_token_id` is 97, expected the id of one of 97 tokens"],
+        |bytes| set(bytes, "tokenizer.ggml.bos_token_id", &97_u32.to_le_bytes()),
     );
 }
 
@@ -135,11 +135,11 @@ fn a_special_token_beyond_the_vocabulary_is_refused() {
 fn a_merge_of_one_part_is_refused() {
     bad_tokenizer_key(
         "gpt2.gguf",
+        &["key `tokenizer.ggml.merges` is \"a_b\", expected two tokens"],
         |bytes| {
             let begin = after(bytes, "tokenizer.ggml.merges") + 4 + 4 + 8 + 8;
             assert_eq!(&bytes[begin..begin + 3], b"a b");
             bytes[begin + 1] = b'_';
         },
-        &["key `tokenizer.ggml.merges` is \"a_b\", expected two tokens"],
     );
 }
