@@ -76,7 +76,7 @@ pub fn partial(path: &Path) -> PathBuf {
 ///
 /// # Errors
 ///
-/// [`FileError`], also if another process is writing the file. The old contents remain.
+/// [`FileError`], also if another process is writing the file, or if a device or a pipe is there. The old contents remain.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     replace_with(path, |out| out.write_all(bytes).map_err(FileError::of("write", path)))
 }
@@ -90,6 +90,13 @@ pub fn replace_with<T, E: From<FileError>>(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> Result<T, E>,
 ) -> Result<T, E> {
+    // A file that takes the name of a device would take its place.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        let reason = "expected an ordinary file, found a device or a pipe";
+        return Err(
+            FileError::of("replace", path)(io::Error::new(io::ErrorKind::InvalidInput, reason)).into()
+        );
+    }
     let temporary = partial(path);
     let lock = lock_alone(&temporary)?;
     let file = lock.try_clone().map_err(FileError::of("create", &temporary))?;
@@ -232,6 +239,18 @@ mod tests {
         .unwrap_err();
         assert_eq!(error.to_string(), format!("cannot write `{}`", path.display()));
         assert_eq!(fs::read(&path).unwrap(), b"old");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_not_replaced() {
+        // A link, so that a fault replaces the link alone.
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("null");
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        let error = replace(&path, b"new").unwrap_err();
+        assert_eq!((error.action, error.source.kind()), ("replace", io::ErrorKind::InvalidInput));
+        assert!(path.is_symlink());
     }
 
     #[test]
