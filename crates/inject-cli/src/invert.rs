@@ -1,5 +1,6 @@
 //! `inject invert`: prompts from hidden states alone.
 
+mod beginning;
 mod calibrations;
 mod change;
 mod chat_template;
@@ -11,6 +12,7 @@ mod likely_cause;
 mod merge;
 mod record;
 mod report;
+mod rows;
 mod share;
 mod single;
 mod store;
@@ -37,6 +39,7 @@ use crate::{
     output::note,
 };
 
+use self::beginning::Beginning;
 pub(crate) use self::report::{StageReport, VerdictName, stages};
 #[cfg(test)]
 pub(crate) use self::{record::Record, report::Report, tally::Tally};
@@ -195,16 +198,24 @@ impl Input {
     }
 
     /// The tokens of a chat template before the text of the user, if one is given.
-    fn templated(&self, model: &Model) -> Result<Option<Vec<u32>>, Failure> {
+    fn templated(&self, model: &Model) -> Result<Option<Beginning>, Failure> {
         let template = self.chat_template.as_deref();
         template.map(|path| chat_template::tokens_before(model, path, self.system.as_deref())).transpose()
     }
 
-    /// The tokens before the first row, if they are known.
-    fn given(&self, model: &Model) -> Result<Option<Vec<u32>>, Failure> {
+    /// The tokens before the first row, whose position is known, if an option gives them.
+    fn given_before(&self, model: &Model, first: usize) -> Result<Option<Vec<u32>>, Failure> {
+        Ok(match self.given(model)? {
+            Some(given) => Some(given.before_row(first).to_vec()),
+            None => self.templated(model)?.map(|template| template.up_to(first).to_vec()),
+        })
+    }
+
+    /// The tokens before the first row, if an option gives them.
+    fn given(&self, model: &Model) -> Result<Option<Beginning>, Failure> {
         match (&self.prefix_ids, &self.prefix) {
-            (Some(ids), _) => Ok(Some(ids.0.clone())),
-            (None, Some(text)) => Ok(Some(model.tokenizer()?.encode(text, self.bos)?)),
+            (Some(ids), _) => Ok(Some(Beginning::of_ids(ids.0.clone()))),
+            (None, Some(text)) => Ok(Some(Beginning::of_text(model, text, self.bos)?)),
             (None, None) => Ok(None),
         }
     }

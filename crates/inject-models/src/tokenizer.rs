@@ -13,6 +13,7 @@ mod mistral;
 pub(crate) mod pieces;
 mod place;
 mod sentence_piece;
+mod settled;
 mod special;
 mod versioned;
 
@@ -178,14 +179,7 @@ impl Tokenizer {
     /// Fails with [`ModelError::NoBos`] if BOS is wanted and the config names none, with [`ModelError::Tokenize`] if the library
     /// refuses the text, and with [`ModelError::TokenizerVocabulary`] if it has a token that the model does not have.
     pub fn encode(&self, text: &str, bos: Bos) -> Result<Vec<u32>, ModelError> {
-        let begin = match bos {
-            Bos::Auto | Bos::No => None,
-            Bos::Yes => {
-                Some(self.bos_token_id.ok_or_else(|| ModelError::NoBos { path: self.config_path.clone() })?)
-            }
-        };
-        let encoding = self.call(|inner| inner.encode_fast(text, bos == Bos::Auto))?;
-        let ids: Vec<u32> = begin.into_iter().chain(encoding.get_ids().iter().copied()).collect();
+        let ids = self.ids(text, bos)?;
         match ids.iter().find(|id| **id as usize >= self.vocab_size) {
             None => Ok(ids),
             Some(&found) => Err(ModelError::TokenizerVocabulary {
@@ -195,6 +189,18 @@ impl Tokenizer {
                 expected: self.vocab_size,
             }),
         }
+    }
+
+    /// Encodes a text, also by tokens that the model does not have.
+    fn ids(&self, text: &str, bos: Bos) -> Result<Vec<u32>, ModelError> {
+        let begin = match bos {
+            Bos::Auto | Bos::No => None,
+            Bos::Yes => {
+                Some(self.bos_token_id.ok_or_else(|| ModelError::NoBos { path: self.config_path.clone() })?)
+            }
+        };
+        let encoding = self.call(|inner| inner.encode_fast(text, bos == Bos::Auto))?;
+        Ok(begin.into_iter().chain(encoding.get_ids().iter().copied()).collect())
     }
 
     /// Returns the BOS token if the ids of every text begin with it.

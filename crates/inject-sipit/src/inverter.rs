@@ -1,5 +1,6 @@
 //! The recovery of a prompt from its states: draft, verify, repair, certify.
 
+mod beginning;
 mod branch;
 mod calibrate;
 mod certify;

@@ -130,6 +130,8 @@ pub(crate) const NEAR_POSITIONS: usize = 4;
 pub(crate) const NEAR_VERIFIED: usize = 2;
 /// Candidates of a position that failed that are measured again by the noise of rounded weights. A first choice.
 pub(crate) const SAMPLE_REMEASURED: usize = 1024;
+/// Candidates of the first state after a text of which it is not known where its last token ends. As many as find a first token under a factor.
+pub(crate) const BEGINNING_CANDIDATES: usize = SCALE_CANDIDATES;
 /// Candidates compared by direction before a factor is given up. A factor took at most 8,168: docs/laboratory/results/rows.md.
 pub(crate) const SCALE_CANDIDATES: usize = 8192;
 /// The bound on the relative error of a factor below which no other explanation is looked for: noise of computing in F32, which is less than

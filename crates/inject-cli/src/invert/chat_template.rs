@@ -1,11 +1,19 @@
 //! The tokens that a chat template puts before the user's text.
 
-use std::path::Path;
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 use inject_sipit::models::{Bos, Model};
-use minijinja::{Environment, Error, ErrorKind, Value, context};
+use minijinja::{Environment, Error, ErrorKind, Value, context, value::Kwargs};
+use serde::Serialize;
+use serde_json::{Value as Json, ser::Formatter};
 
-use super::watched::{Stopped, watched};
+use super::{
+    beginning::Beginning,
+    watched::{Stopped, watched},
+};
 use crate::{
     outcome::{Failure, chain},
     text_file,
@@ -20,15 +28,18 @@ const LONGEST: u64 = 4 << 20;
 /// The longest template, in bytes. Published ones have up to about 20,000. A template can nest as deeply as it is long.
 const LONGEST_TEMPLATE: usize = 1 << 16;
 
+/// The advice where a template cannot be rendered.
+const AS_TEXT: &str = "give the text before that of the user with --prefix instead";
+
 /// The tokens before the text of the user, after a system prompt if one is given.
 ///
 /// `path` is a Jinja template, or a JSON file with the field `chat_template`, as tokenizer_config.json.
-pub(super) fn tokens_before(model: &Model, path: &Path, system: Option<&str>) -> Result<Vec<u32>, Failure> {
+pub(super) fn tokens_before(model: &Model, path: &Path, system: Option<&str>) -> Result<Beginning, Failure> {
     let text = read(path)?;
     let spelled = |id: Option<u32>| id.and_then(|id| model.tokenizer().ok()?.token(id)).unwrap_or_default();
     let (bos_token, system) = (spelled(model.first_token()), system.map(str::to_owned));
     let rendered =
-        watched(move || render(&text, system.as_deref(), &bos_token).map_err(|error| chain(&error)));
+        watched(move || render(&text, system.as_deref(), &bos_token).map_err(|error| told(&error)));
     let before = rendered
         .unwrap_or_else(|stopped: Stopped| Err(stopped.to_string()))
         .map_err(|problem| Failure::new(format!("{}: {problem}", path.display())))?;
@@ -39,23 +50,69 @@ pub(super) fn tokens_before(model: &Model, path: &Path, system: Option<&str>) ->
         ))
     })?;
     // The template writes BOS itself.
-    Ok(model
-        .tokenizer()?
-        .encode(&before, Bos::No)
-        .or_else(|_| model.tokenizer()?.encode(&before, Bos::Auto))?)
+    Beginning::of_text(model, &before, Bos::No).or_else(|_| Beginning::of_text(model, &before, Bos::Auto))
+}
+
+/// The words for an error, with what to do where the template may be right.
+fn told(error: &Error) -> String {
+    let text = chain(error);
+    match error.kind() {
+        ErrorKind::UnknownFunction
+        | ErrorKind::UnknownFilter
+        | ErrorKind::UnknownMethod
+        | ErrorKind::UnknownTest
+        | ErrorKind::SyntaxError => format!("{text}; {AS_TEXT}"),
+        _ => text,
+    }
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
     let text = text_file::read(path, LONGEST)?;
-    let field = |json: serde_json::Value| json.get("chat_template")?.as_str().map(str::to_owned);
-    let template = serde_json::from_str(&text).ok().and_then(field).unwrap_or(text);
+    let shown = path.display();
+    let template = match serde_json::from_str(&text) {
+        Ok(json @ (Json::Object(_) | Json::Array(_))) => {
+            of_json(&json).map_err(|problem| Failure::new(format!("{shown}: {problem}")))?
+        }
+        Err(error) if path.extension().is_some_and(|ending| ending == "json") => {
+            return Err(Failure::new(format!("{shown}: expected JSON: {error}")));
+        }
+        _ => text,
+    };
     match template.len() {
         length if length > LONGEST_TEMPLATE => Err(Failure::new(format!(
-            "{}: the template has {length} bytes, expected at most {LONGEST_TEMPLATE}",
-            path.display()
+            "{shown}: the template has {length} bytes, expected at most {LONGEST_TEMPLATE}"
         ))),
         _ => Ok(template),
     }
+}
+
+/// The template in a JSON file: the only one, or of several with names the one named "default", as transformers chooses.
+fn of_json(json: &Json) -> Result<String, String> {
+    let expected = "expected a template, or a list of templates with names";
+    let field = json.get("chat_template").ok_or("the JSON has no field chat_template")?;
+    let named: Vec<(&str, &str)> = match field {
+        Json::String(template) => return Ok(template.clone()),
+        Json::Object(by_name) => {
+            by_name.iter().filter_map(|(name, template)| Some((name.as_str(), template.as_str()?))).collect()
+        }
+        Json::Array(list) => list
+            .iter()
+            .filter_map(|entry| Some((entry["name"].as_str()?, entry["template"].as_str()?)))
+            .collect(),
+        Json::Null => return Err(format!("the field chat_template is null, {expected}")),
+        _ => return Err(format!("the field chat_template is a number or a truth value, {expected}")),
+    };
+    let default = named.iter().find(|(name, _)| *name == "default");
+    default.map(|(_, template)| (*template).to_owned()).ok_or_else(|| {
+        let names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
+        match names.is_empty() {
+            true => format!("the field chat_template holds no template, {expected}"),
+            false => format!(
+                "none of the templates {} is named \"default\": write the one that was used into a file of its own",
+                names.join(", ")
+            ),
+        }
+    })
 }
 
 /// The text before that of the user, as transformers renders a template. None if that text does not occur.
@@ -68,7 +125,15 @@ fn render(template: &str, system: Option<&str>, bos_token: &str) -> Result<Optio
     environment.add_function("raise_exception", |text: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, text))
     });
-    environment.add_template("chat", template)?;
+    environment.add_function("strftime_now", |format: String| -> Result<Value, Error> {
+        let text = format!(
+            "strftime_now(\"{format}\") is the date on which the prompt was made: write that date into the template in its place, or {AS_TEXT}"
+        );
+        Err(Error::new(ErrorKind::InvalidOperation, text))
+    });
+    environment.add_filter("tojson", to_json);
+    let template = without_generation(template);
+    environment.add_template("chat", &template)?;
     let message = |role: &str, content: &str| context! { role, content };
     let system = system.map(|text| message("system", text));
     let messages: Vec<Value> = system.into_iter().chain([message("user", USER)]).collect();
@@ -77,6 +142,63 @@ fn render(template: &str, system: Option<&str>, bos_token: &str) -> Result<Optio
         .get_template("chat")?
         .render(context! { messages, bos_token, eos_token, add_generation_prompt => true })?;
     Ok(rendered.split_once(USER).map(|(before, _)| before.to_owned()))
+}
+
+/// JSON as Python writes it, and not escaped for HTML, as transformers has it.
+fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    let mut written = Vec::new();
+    let done = match indent {
+        Some(spaces) => {
+            let spaces = " ".repeat(spaces.min(16));
+            let pretty = serde_json::ser::PrettyFormatter::with_indent(spaces.as_bytes());
+            value.serialize(&mut serde_json::Serializer::with_formatter(&mut written, pretty))
+        }
+        None => value.serialize(&mut serde_json::Serializer::with_formatter(&mut written, Spaced)),
+    };
+    let invalid = |problem: String| Error::new(ErrorKind::BadSerialization, problem);
+    done.map_err(|error| invalid(error.to_string()))?;
+    String::from_utf8(written).map_err(|error| invalid(error.to_string()))
+}
+
+/// JSON in one line, with a space after each comma and colon.
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
+
+/// The same template without the tags `generation` and `endgeneration`, which mark text for training: a condition that holds is in their
+/// place.
+fn without_generation(template: &str) -> String {
+    let mut parts = template.split("{%");
+    let mut changed = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        changed.push_str("{%");
+        let (tag, rest) = part.split_once("%}").unwrap_or((part, ""));
+        let name = tag.trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+');
+        let instead = match name {
+            "generation" => "if true",
+            "endgeneration" => "endif",
+            _ => name,
+        };
+        changed.push_str(&tag.replacen(name, instead, 1));
+        if part.len() > tag.len() {
+            changed.push_str("%}");
+        }
+        changed.push_str(rest);
+    }
+    changed
 }
 
 #[cfg(test)]
@@ -95,6 +217,49 @@ mod tests {
         );
         let with_bos = render("{{ bos_token }}{{ messages[0].content }}", None, "<s>").unwrap();
         assert_eq!(with_bos.as_deref(), Some("<s>"));
+    }
+
+    #[test]
+    fn a_template_with_the_extensions_of_transformers_is_rendered() {
+        let before = |template: &str| render(template, Some("Say <b> & 'c'."), "").unwrap().unwrap();
+        let looped = "{% for m in messages %}{{ m.role }} {% if loop.last %}{% break %}{% endif %}{% endfor %}{{ messages[1].content }}";
+        assert_eq!(before(looped), "system user ");
+        let json = "{{ messages[0] | tojson }}{{ messages[1].content }}";
+        assert_eq!(before(json), r#"{"role": "system", "content": "Say <b> & 'c'."}"#);
+        let marked = "{%- generation -%} a {%- endgeneration %}{{ messages[1].content }}";
+        assert_eq!(before(marked), "a");
+    }
+
+    #[test]
+    fn a_template_that_asks_for_the_date_says_what_to_do() {
+        let template = "{{ strftime_now('%d %B %Y') }}{{ messages[0].content }}";
+        let error = told(&render(template, None, "").unwrap_err());
+        for part in ["strftime_now(\"%d %B %Y\")", "write that date into the template", "--prefix"] {
+            assert!(error.contains(part), "{error}");
+        }
+        let error = told(&render("{{ today() }}{{ messages[0].content }}", None, "").unwrap_err());
+        assert!(error.contains("today") && error.contains("--prefix"), "{error}");
+    }
+
+    #[test]
+    fn of_templates_with_names_the_default_is_taken() {
+        let list = |name: &str| serde_json::json!({ "chat_template": [{ "name": "tool_use", "template": "x" }, { "name": name, "template": "y" }] });
+        assert_eq!(of_json(&list("default")).unwrap(), "y");
+        let by_name = serde_json::json!({ "chat_template": { "default": "y", "rag": "z" } });
+        assert_eq!(of_json(&by_name).unwrap(), "y");
+        let error = of_json(&list("rag")).unwrap_err();
+        assert!(error.contains("tool_use, rag"), "{error}");
+        for template in
+            [serde_json::json!(null), serde_json::json!(3), serde_json::json!([]), serde_json::json!({})]
+        {
+            let json = serde_json::json!({ "chat_template": template });
+            assert!(of_json(&json).unwrap_err().contains("expected a template"), "{json}");
+        }
+        assert!(
+            of_json(&serde_json::json!({ "bos_token": "<s>" }))
+                .unwrap_err()
+                .contains("no field chat_template")
+        );
     }
 
     #[test]

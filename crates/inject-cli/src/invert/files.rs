@@ -7,7 +7,7 @@ use std::{
 };
 
 use inject_sipit::{
-    InvertError, TargetStates,
+    InvertError, Inverter, TargetStates,
     models::{FloatFormat, Model, Tap},
     states::foreign::{ColumnChoice, StatesFile},
 };
@@ -153,8 +153,10 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         let start = Instant::now();
         let mut copied = (!teaches).then(|| taught.copy(prompt));
         let searcher = copied.as_mut().unwrap_or(&mut taught);
-        let found = match read(options, &model, place, (column, tap))? {
+        let mut missing = Vec::new();
+        let found = match read(options, &model, place, (column, tap), &inverter)? {
             Read::Prompt { target, ids, column } => {
+                missing = target.missing().to_vec();
                 match inverter.invert(&target, searcher, &mut |progress| meter.show(progress)) {
                     Ok(inversion) => Ok((inversion, ids)),
                     Err(error @ InvertError::OtherTap { likely, .. }) => {
@@ -174,14 +176,14 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         let seconds = start.elapsed().as_secs_f64();
         let recovered = match &found {
             Ok((inversion, ids)) => Recovered::new(&model, inversion, ids.as_deref(), None)?
-                .with_likely_cause(inverter.settings(), tap, &Describable::Not),
+                .with_likely_cause(inverter.settings(), tap, &Describable::Not, &missing),
             Err(LeftOut { positions, cause }) => {
                 meter.suspend(|| note(&cause.text));
                 Recovered::left_out(&model, *positions, cause.clone())
             }
         };
         let positions = recovered.positions.len();
-        let record = Record::new(prompt, recovered);
+        let record = Record::new(prompt, recovered).of_file(name(place.path), place.row_of_batch());
         tally.take(&record).map_err(Failure::new)?;
         tally.took(seconds, positions);
         output.append(&record)?;
@@ -206,10 +208,15 @@ struct LeftOut {
 }
 
 impl Place<'_> {
+    /// The number of the prompt in its file, if this holds several.
+    fn row_of_batch(&self) -> Option<usize> {
+        self.is_of_batch.then_some(self.row)
+    }
+
     /// A prompt whose states are at another tap than those of the others.
     fn left_out_at(&self, tap: Tap, column: Option<usize>, positions: usize, reason: &str) -> LeftOut {
         let path = self.path.display();
-        let row = if self.is_of_batch { format!(" --row {}", self.row) } else { String::new() };
+        let row = self.row_of_batch().map_or_else(String::new, |row| format!(" --row {row}"));
         let column = column.map_or_else(String::new, |column| format!(" --column {column}"));
         let text = format!("{path}: {reason}; invert it alone with --states {path}{row}{column} --tap {tap}");
         LeftOut { positions, cause: LikelyCause { kind: CauseKind::TapOrWeights, text } }
@@ -228,6 +235,7 @@ fn read(
     model: &Model,
     place: &Place<'_>,
     (column, tap): (ColumnChoice, Tap),
+    inverter: &Inverter<'_>,
 ) -> Result<Read, Failure> {
     let mut file = single::open(options, model, place.path)?;
     file.choose(place.row)?;
@@ -244,7 +252,7 @@ fn read(
             let reason = format!("holds {own}, and the other files {tap}");
             return Ok(Read::LeftOut(place.left_out_at(own, column, positions, &reason)));
         }
-        let (target, ids) = single::target_of(options, model, &mut file, chosen)?;
+        let (target, ids) = single::target_of(options, model, &mut file, chosen, Some(inverter))?;
         Ok(Read::Prompt { target: Box::new(target), ids, column })
     });
     Ok(read.unwrap_or_else(|failure| {
@@ -264,8 +272,8 @@ fn identity<'a>(
         column: input.column,
         tensor: input.tensor.as_deref(),
         axes: input.axes.map(|axes| axes.to_string()),
-        prefix: input.given(model)?,
-        template: input.templated(model)?,
+        prefix: input.given(model)?.map(|given| given.ids),
+        template: input.templated(model)?.map(|template| template.ids),
     };
     Ok(Identity::Files { files, reading })
 }

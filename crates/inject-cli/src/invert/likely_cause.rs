@@ -4,7 +4,11 @@ mod describable;
 
 use std::fmt;
 
-use inject_sipit::{Acceptance, Settings, models::Tap, settings::Scan};
+use inject_sipit::{
+    Acceptance, Settings,
+    models::Tap,
+    settings::{ComputedIn, Scan},
+};
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::describable::Describable;
@@ -102,6 +106,9 @@ impl LikelyCause {
                      --noise or --epsilon excludes more"
                 ),
             },
+            VerdictName::Open if *rows == Describable::Shuffled && !is_spent(recovered, settings) => {
+                without_place(recovered, settings, tap, at)
+            }
             VerdictName::Open => LikelyCause {
                 kind: CauseKind::Budget,
                 text: format!(
@@ -123,10 +130,19 @@ impl LikelyCause {
             return None;
         }
         let pair = missing.contains(&(at + 1));
+        let given = recovered.positions.iter().take_while(|row| row.verdict == VerdictName::Given).count();
         let text = match row.verdict {
+            VerdictName::Open if (at..recovered.positions.len()).all(|later| missing.contains(&later)) => {
+                format!("position {at} has no row, and no row follows that shows its token")
+            }
             VerdictName::Open => format!(
                 "position {at} has no row, and no token tried for it leads to the next row: a gap of one row is bridged if the rows around \
-                 it are right, a gap of two if the model expects the first token, and a wider one is not; what follows is a guess or open"
+                 it are right, a gap of two if the model expects the first token, and a wider one is not; what follows is a guess or open{}",
+                if at == given {
+                    "; if the first tokens are known, give them with --prefix-ids or --prefix"
+                } else {
+                    ""
+                }
             ),
             VerdictName::Ambiguous if pair => format!(
                 "positions {at} and {} have no rows, and a pair of tokens that the model expects leads to the next row: other pairs were not \
@@ -137,6 +153,46 @@ impl LikelyCause {
         };
         Some(LikelyCause { kind: CauseKind::Rows, text })
     }
+}
+
+/// Whether the search for an order ended because its time was up.
+fn is_spent(recovered: &Recovered, settings: &Settings) -> bool {
+    let time = settings.budget.time.map(|time| time.as_secs_f64());
+    recovered.seconds.zip(time).is_some_and(|(took, time)| took >= time)
+}
+
+/// The cause of a position for which no token has any of the rows that are left, whatever their order.
+fn without_place(recovered: &Recovered, settings: &Settings, tap: Tap, at: usize) -> LikelyCause {
+    if let Some(Change::Scaled { by, .. }) = recovered.change {
+        let text = format!(
+            "the row of position 0 is {} times a state of the model, and no token has any of the others at position {at}: most likely all states \
+             were multiplied by that number; divide them by it, because states in unknown order are compared as they are",
+            measured(by)
+        );
+        return LikelyCause { kind: CauseKind::TapOrWeights, text };
+    }
+    let settled = recovered.positions.iter().take_while(|row| row.verdict != VerdictName::Open);
+    let found = settled.filter(|row| row.verdict.is_verified()).count();
+    if found > 0 {
+        let left = recovered.positions.len() - at;
+        let text = format!(
+            "{found} of the rows found their positions, and no token of the vocabulary has any of the other {left} at position {at}: most likely \
+             a row is missing, or the others belong to another prompt or are padding; rows in unknown order are placed only if all of one \
+             prompt are there"
+        );
+        return LikelyCause { kind: CauseKind::Rows, text };
+    }
+    let noise = match settings.computed_in {
+        ComputedIn::Auto => {
+            ", or they were computed in 16 bits, which their values do not show (try --computed-in bf16)"
+        }
+        _ => "",
+    };
+    let text = format!(
+        "no token of the vocabulary has any of the rows at position {at}: most likely the states are those of another tap ({tap} was taken: give \
+         another --tap) or of other weights, or the first row is missing{noise}"
+    );
+    LikelyCause { kind: CauseKind::TapOrWeights, text }
 }
 
 /// The cause of a position that no token fits.
@@ -176,8 +232,9 @@ fn failed(
             _ => ("the tolerance is too narrow", "--epsilon"),
         };
         let text = format!(
-            "{seen}. It is much nearer than any other, so most likely it is the token, and {reason}: try {option} {}",
-            measured(2.0 * distance)
+            "{seen}. It is much nearer than any other, so most likely it is the token, and {reason}: try {option} {}{}",
+            measured(2.0 * distance),
+            rows.without_noise()
         );
         return LikelyCause { kind: CauseKind::Noise, text };
     }
@@ -185,22 +242,24 @@ fn failed(
         CauseKind::TapOrWeights => format!(
             "{seen}, as far as others are. Most likely the states are those of another tap ({tap} was taken: `hidden_states[-1]` of \
              transformers is final-norm, and the output of module `layers.N` is block-N+1) or of other weights, or the first rows are \
-             missing (BOS cut off, a prefix cache, or the last token of each prompt alone) or in another order{}; weights rounded to 8 or 4 \
-             bits are tried unless --computed-in excludes them",
-            rows.at_other_tap_or_shuffled(tap)
+             missing (BOS cut off, a prefix cache, or the last token of each prompt alone) or in another order{}; {}",
+            rows.at_other_tap_or_shuffled(tap),
+            rows.other_weights()
         ),
         _ => format!(
             "{seen}, as far as others are, though the positions before it fit. Most likely this row is padding, belongs to another prompt, \
-             or one before it is missing, or the rows are in another order: compare the number of rows with that of the tokens{}",
-            rows.with_gap_or_shuffled(at, tap)
+             or one before it is missing, or the rows are in another order: compare the number of rows with that of the tokens{}{}",
+            rows.with_gap_or_shuffled(at, tap),
+            rows.without_noise()
         ),
     };
     LikelyCause { kind, text }
 }
 
-/// Whether a position before this one is verified within the floor of computing. That of states with a factor holds the factor's error.
+/// Whether a position before this one is verified within the floor of computing. That of states with a factor holds the factor's error, and
+/// values that are compared in the order of their size fit more easily.
 fn is_exact_before(recovered: &Recovered, at: usize) -> bool {
-    if matches!(recovered.change, Some(Change::Scaled { .. })) {
+    if matches!(recovered.change, Some(Change::Scaled { .. } | Change::Permuted { .. })) {
         return false;
     }
     let exact = |row: &PositionReport| row.verdict.is_verified() && row.noise == Some(NoiseName::Computing);
@@ -250,6 +309,27 @@ mod tests {
             assert_eq!(cause(acceptance, Some(40.0)).kind, CauseKind::OtherPrompt);
         }
         assert_eq!(cause(NoiseFloor { added: 0.0 }, None).kind, CauseKind::OtherPrompt);
+    }
+
+    #[test]
+    fn a_row_that_fits_in_some_order_of_its_coordinates_does_not_rule_noise_out() {
+        let mut found = recovered("verified", 1e-6, Some(40.0));
+        let mut failed = recovered("failed", 0.6, Some(0.7));
+        for row in [&mut found.positions[0], &mut failed.positions[0]] {
+            row.noise = Some(NoiseName::Computing);
+        }
+        failed.positions[0].position = 1;
+        found.positions.append(&mut failed.positions);
+        (found.verified, found.equals_prompt) = (false, None);
+        let cause = |found: &Recovered, rows| {
+            LikelyCause::of(found, &Settings::new(), Tap::Block(1), &rows).unwrap().text
+        };
+        assert!(cause(&found, Describable::Not).contains("noise does not explain this row"));
+        found.change = Some(Change::Permuted { coordinates: vec![None] });
+        let text = cause(&found, Describable::Permuted { format_named: false });
+        assert!(!text.contains("noise does not explain") && text.contains("--computed-in bf16"), "{text}");
+        let text = cause(&found, Describable::Permuted { format_named: true });
+        assert!(!text.contains("--computed-in"), "{text}");
     }
 
     #[test]

@@ -166,9 +166,16 @@ impl Recovered {
         Recovered { seconds: None, cost: cost.collect(), ..self }
     }
 
-    /// Adds the likeliest cause, if the prompt is not recovered from these states at `tap`.
-    pub(super) fn with_likely_cause(self, settings: &Settings, tap: Tap, rows: &Describable) -> Self {
-        let likely_cause = LikelyCause::of(&self, settings, tap, rows);
+    /// Adds the likeliest cause, if the prompt is not recovered from these states at `tap`. `missing` are the positions without a state.
+    pub(super) fn with_likely_cause(
+        self,
+        settings: &Settings,
+        tap: Tap,
+        rows: &Describable,
+        missing: &[usize],
+    ) -> Self {
+        let of_missing = LikelyCause::of_missing(&self, missing);
+        let likely_cause = of_missing.or_else(|| LikelyCause::of(&self, settings, tap, rows));
         Recovered { likely_cause, ..self }
     }
 

@@ -3,9 +3,10 @@
 use std::{collections::HashSet, path::Path, time::Instant};
 
 use inject_sipit::{
-    TargetStates,
+    Inverter, TargetStates,
     models::{Model, Progress, Tap},
     ndarray::{Array2, ArrayView1, Axis},
+    settings::ComputedIn,
     states::{
         foreign::{ColumnChoice, ModelShape, ReadOptions, StatesFile},
         prompt_states,
@@ -13,9 +14,12 @@ use inject_sipit::{
 };
 
 use super::{
-    Arrangement, Options, announce_scan, calibrations,
-    likely_cause::{Describable, LikelyCause},
+    Arrangement, Options, announce_scan,
+    beginning::Beginning,
+    calibrations,
+    likely_cause::Describable,
     report::{Recovered, Report},
+    rows::Rows,
     tap,
 };
 use crate::{
@@ -68,9 +72,9 @@ pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
         inverter.settings(),
         tap,
         &rows,
+        target.missing(),
     );
-    let likely_cause = LikelyCause::of_missing(&recovered, target.missing()).or(recovered.likely_cause);
-    let recovered = Recovered { order, likely_cause, ..recovered };
+    let recovered = Recovered { order, ..recovered };
     let outcome = recovered.outcome();
     let report = Report::new(&model, &choice, acceptance, tap, recovered, seconds)?;
     match options.json {
@@ -121,47 +125,76 @@ fn from_file(options: &Options, model: &Model, path: &Path) -> Result<Given, Fai
         ));
     }
     let chosen = tap::choose(options, model, &mut file)?;
-    let (target, prompt) = target_of(options, model, &mut file, chosen)?;
+    let (target, prompt) = target_of(options, model, &mut file, chosen, None)?;
     tell(&file);
     let rows = match options.input.arrangement() {
         Arrangement::Known => {
             Describable::of(&target, file.positions().is_some(), tap::is_unknown(options, &file))
         }
-        Arrangement::Shuffled | Arrangement::Permuted => Describable::Not,
+        Arrangement::Shuffled => Describable::Shuffled,
+        Arrangement::Permuted => {
+            let format_named = options.policy.settings()?.computed_in != ComputedIn::Auto;
+            Describable::Permuted { format_named }
+        }
     };
     Ok(Given { target, prompt, rows, column: tap::number_of(&file, chosen.0) })
 }
 
-/// The states of the chosen prompt and column of a file, and its tokens if the file holds them.
+/// The states of the chosen prompt and column of a file, and its tokens if the file holds them. `inverter` is that of many prompts, if there
+/// are several.
 pub(super) fn target_of(
     options: &Options,
     model: &Model,
     file: &mut StatesFile,
     chosen: (ColumnChoice, Tap),
+    inverter: Option<&Inverter<'_>>,
 ) -> Result<(TargetStates, Option<Vec<u32>>), Failure> {
     let (column, tap) = chosen;
     let tap = tap.checked(model.decoder.config().n_layers())?;
-    let states = column_of(file, column)?;
-    let mut ids = file.token_ids().map(<[u32]>::to_vec);
-    let mut known = options.input.given(model)?;
-    if let (None, None, Some(positions), Some(ids)) =
-        (&known, &options.input.chat_template, file.positions(), &mut ids)
-    {
-        known = before_first(positions, ids);
-    }
-    let (states, missing) = match file.positions() {
+    let rows = Rows::read(file, column, Some(tap), &options.input)?;
+    rows.tell(file);
+    let (first, mut ids) = (rows.first(), rows.ids(file));
+    let Rows { states, positions, .. } = rows;
+    // Where the first rows are missing, the position of the first one says how many tokens come before it.
+    let known = first.map_or(Ok(None), |first| options.input.given_before(model, first))?;
+    let (named, template) = match known {
+        Some(_) => (None, None),
+        None => (options.input.given(model)?, options.input.templated(model)?),
+    };
+    let known = match (known, &positions, &mut ids) {
+        (None, Some(positions), Some(ids)) if named.is_none() && template.is_none() => {
+            before_first(positions, ids)
+        }
+        (known, ..) => known,
+    };
+    let before = known.as_ref().or(named.as_ref().map(|named| &named.ids)).map_or(0, Vec::len);
+    let (states, missing) = match positions {
         Some(_) if options.input.missing.is_some() => {
             let path = file.path().display();
             return Err(Failure::usage(format!(
                 "--missing needs a file that does not number its rows: {path} says which positions they have"
             )));
         }
-        Some(positions) => placed(states, positions, known.as_ref().map_or(0, Vec::len))?,
+        Some(positions) => placed(states, &positions, before)?,
         None => (states, options.input.missing()),
     };
     let rows = states.nrows() + missing.len();
-    let before = known.as_ref().map_or(0, Vec::len);
     options.policy.check_longest(&model.decoder, [rows.max(ids.as_ref().map_or(0, Vec::len)) + before])?;
+    let target = |states: Array2<f64>| -> Result<_, Failure> {
+        Ok(TargetStates::new(states, tap, file.dtype())?.with_missing(&missing)?)
+    };
+    let inverter = || match inverter {
+        Some(inverter) => Ok::<_, Failure>(inverter.clone()),
+        None => Ok(inverter::prepared(&model.decoder, tap, options.policy.settings()?)?),
+    };
+    if let Some(named) = &named {
+        let target = target(states)?;
+        let given = named.before(&target, inverter)?;
+        if given.len() < named.ids.len() {
+            named.tell(given.len(), "--prefix");
+        }
+        return Ok((target.after(&model.decoder, given)?, ids));
+    }
     let (given, ids) = match (known, ids) {
         (Some(given), ids) => (given, ids),
         (None, Some(mut ids)) if file.positions().is_some() && !missing.is_empty() => {
@@ -185,9 +218,9 @@ pub(super) fn target_of(
         }
         (None, ids) => (Vec::new(), ids),
     };
-    let target = TargetStates::new(states, tap, file.dtype())?.with_missing(&missing)?;
-    let target = match options.input.templated(model)? {
-        Some(template) => after_template(model, target, &template, ids.as_deref())?,
+    let target = target(states)?;
+    let target = match template {
+        Some(template) => after_template(model, target, &template, ids.as_deref(), inverter)?,
         None => target.after(&model.decoder, &given)?,
     };
     Ok((target, ids))
@@ -262,13 +295,14 @@ fn before_first(positions: &[usize], ids: &mut Vec<u32>) -> Option<Vec<u32>> {
 const MOST_MISSING: usize = 1 << 16;
 
 /// States after the tokens of a template. The rows of these tokens may be among them: then the first row is the state of the first token.
-fn after_template(
+fn after_template<'a>(
     model: &Model,
     target: TargetStates,
-    template: &[u32],
+    template: &Beginning,
     ids: Option<&[u32]>,
+    inverter: impl FnOnce() -> Result<Inverter<'a>, Failure>,
 ) -> Result<TargetStates, Failure> {
-    let Some(&first) = template.first() else { return Ok(target) };
+    let Some(&first) = template.ids.first() else { return Ok(target) };
     let whole = match ids {
         Some(ids) => ids.len() <= target.positions(),
         None => {
@@ -278,8 +312,9 @@ fn after_template(
             away < SAME_STATE * SAME_STATE * row.iter().map(|value| value * value).sum::<f64>()
         }
     };
-    note(&format!("taken as given: {} of the template", counted(template.len(), "token")));
-    Ok(if whole { target.beginning_with(template)? } else { target.after(&model.decoder, template)? })
+    let given = if whole { template.settled() } else { template.before(&target, inverter)? };
+    template.tell(given.len(), "the template");
+    Ok(if whole { target.beginning_with(given)? } else { target.after(&model.decoder, given)? })
 }
 
 /// The distance between two computations of one state, as a share of its norm, is less than this, and that between the states of two

@@ -201,6 +201,7 @@ impl Run<'_> {
                 inverter.settings(),
                 inverter.tap(),
                 &Describable::Not,
+                &[],
             );
             positions += ids.len();
             let record = Record::new(prompt, recovered);

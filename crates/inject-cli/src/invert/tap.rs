@@ -9,7 +9,7 @@ use inject_sipit::{
     states::foreign::{Axes, ColumnChoice, StatesFile},
 };
 
-use super::{Arrangement, Options, single};
+use super::{Arrangement, Options, rows::Rows, single};
 use crate::{interrupt, number::measured, outcome::Failure, output::note, progress::Meter};
 
 /// Taps that are tried before the program gives up. Not compared with other values.
@@ -212,14 +212,17 @@ fn not_a_stack(file: &StatesFile, column: usize, found: Option<Tap>) -> Failure 
 
 /// Finds the tap of one column.
 fn find(options: &Options, model: &Model, file: &mut StatesFile, column: usize) -> Result<FoundTap, Failure> {
-    let states = single::column_of(file, ColumnChoice::Index(column))?;
-    let states = match file.positions() {
-        Some(positions) => single::in_order(states, positions),
-        None => states,
+    let rows = Rows::read(file, ColumnChoice::Index(column), None, &options.input)?;
+    let (first, ids) = (rows.first(), rows.ids(file));
+    let states = match &rows.positions {
+        Some(positions) => single::in_order(rows.states, positions),
+        None => rows.states,
     };
     // The rows of a template may be there or not; its first token shows the tap where they are.
-    let given = options.input.given(model)?;
-    let ids = file.token_ids().map(<[u32]>::to_vec);
+    let given: Option<Vec<Vec<u32>>> = match first {
+        Some(first) => options.input.given_before(model, first)?.map(|given| vec![given]),
+        None => options.input.given(model)?.map(|given| given.possible().map(<[u32]>::to_vec).collect()),
+    };
     if let (None, Some(ids)) = (&given, ids)
         && ids.len() > states.nrows()
     {
@@ -227,15 +230,22 @@ fn find(options: &Options, model: &Model, file: &mut StatesFile, column: usize) 
         return Ok(FoundTap::Fits(nearest_of(model, &ids, &first)?));
     }
     let (begins, settings) = (model.first_token(), options.policy.settings()?);
-    let given = given.unwrap_or_default();
-    let search = TapSearch { given: &given, begins, settings: &settings, most: TRIED };
     let mut meter = Meter::new();
     if file.columns() > 1 {
         meter.about(format!("column {column} of {}", file.columns()));
     }
     let mut show = |progress: Progress<'_>| meter.show(progress);
     // A measurement of noise takes seconds without a report, and there is no file to close.
-    Ok(interrupt::at_once(|| find_tap(&model.decoder, states.view(), file.dtype(), &search, &mut show))?)
+    let mut nowhere = FoundTap::Nowhere(None);
+    for given in given.unwrap_or_else(|| vec![Vec::new()]) {
+        let search = TapSearch { given: &given, begins, settings: &settings, most: TRIED };
+        nowhere =
+            interrupt::at_once(|| find_tap(&model.decoder, states.view(), file.dtype(), &search, &mut show))?;
+        if matches!(nowhere, FoundTap::Fits(_)) {
+            break;
+        }
+    }
+    Ok(nowhere)
 }
 
 /// The tap at which some token of known ids has a state nearest to this one, relative to its length.

@@ -222,7 +222,14 @@ fn a_batch_and_a_folder_of_files_are_inverted_whole() {
     let folder_out = dir.path().join("folder.jsonl");
     let options = format!("--tap block-2 --out {}", folder_out.display());
     invert(folder.to_str().unwrap(), &options).with_status(0);
-    assert_eq!(lines(&folder_out).len(), 1 + 4);
+    let prompts = lines(&folder_out).split_off(1);
+    let places: Vec<(&Value, Option<&Value>)> =
+        prompts.iter().map(|line| (&line["file"], line.get("row"))).collect();
+    let [any, mask, tensor] =
+        ["any-name.safetensors", "batch-mask.safetensors", "tensor.pt"].map(Value::from);
+    let [first, second] = [0, 1].map(Value::from);
+    let expected = [(&any, None), (&mask, Some(&first)), (&mask, Some(&second)), (&tensor, None)];
+    assert_eq!(places, expected);
 }
 
 #[test]

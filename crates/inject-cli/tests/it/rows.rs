@@ -6,7 +6,7 @@ use inject_sipit::{
     Inverter, PolicyChoice, Settings, TargetStates, Verdict,
     burn::tensor::Device,
     models::{FloatFormat, Tap, silent},
-    ndarray::{Array2, Axis},
+    ndarray::{Array2, Axis, s},
     states::foreign::{ColumnChoice, StatesFile},
 };
 use safetensors::{Dtype, tensor::TensorView};
@@ -206,6 +206,64 @@ fn ids_before_the_first_row_are_taken_as_given() {
 }
 
 #[test]
+fn first_rows_of_nan_are_missing_as_rows_without_a_position_are() {
+    let ids = PROMPT.map(i64::from);
+    for first in [1, 3] {
+        let mut nan = states();
+        nan.slice_mut(s![..first, ..]).fill(f32::NAN);
+        let prefix: Vec<String> = PROMPT[..first].iter().map(u32::to_string).collect();
+        let prefix = format!("--prefix-ids {}", prefix.join(","));
+        for (beside, prefix) in [(Some(("token_ids", &ids[..])), ""), (None, &prefix[..])] {
+            for tap in ["--tap block-2", ""] {
+                let options = format!("--json {tap} {prefix}");
+                let ran = invert_with(&nan, beside.as_slice(), &options);
+                assert_eq!(ran.status, 0, "{options}: {}{}", ran.out, ran.err);
+                let json: Value = serde_json::from_str(&ran.out).unwrap();
+                let found = &json["recovered"];
+                assert_eq!(found["token_ids"], Value::from(&PROMPT[..]), "{options}");
+                for (at, verdict) in [(first - 1, "given"), (first, "verified")] {
+                    assert_eq!(found["positions"][at]["verdict"], verdict, "{options}: {found}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn last_rows_without_a_state_are_said_to_be_the_last() {
+    let mut nan = states();
+    nan.row_mut(7).fill(f32::NAN);
+    let found = recovered(&nan, "", 3);
+    let cause = found["likely_cause"]["text"].as_str().unwrap();
+    assert!(cause.contains("position 7 has no row, and no row follows"), "{cause}");
+}
+
+#[test]
+fn rows_of_zeros_are_padding_or_missing() {
+    let mut within = states();
+    within.row_mut(3).fill(0.0);
+    let found = recovered(&within, "", 0);
+    assert_eq!(found["token_ids"], Value::from(&PROMPT[..]));
+    assert_eq!(found["positions"][3]["found_by"], "gap");
+
+    let mut first = Array2::zeros((PROMPT.len() + 2, states().ncols()));
+    first.slice_mut(s![2.., ..]).assign(&states());
+    for tap in ["--tap block-2", "--tap auto"] {
+        let ran = invert(&first, &format!("{tap} --json"));
+        assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+        assert!(ran.err.contains("the first 2 rows are of zeros and taken for padding"), "{}", ran.err);
+        let json: Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!(json["recovered"]["token_ids"], Value::from(&PROMPT[..]));
+    }
+    // Known tokens stand for rows that were not written.
+    let mut unwritten = states();
+    unwritten.slice_mut(s![..2, ..]).fill(0.0);
+    let found = recovered(&unwritten, "--prefix-ids 31,41", 0);
+    assert_eq!(found["token_ids"], Value::from(&PROMPT[..]));
+    assert_eq!(found["positions"][1]["verdict"], "given");
+}
+
+#[test]
 fn states_of_zeros_are_named_as_that() {
     for options in ["", "--tap block-2"] {
         invert(&Array2::zeros(states().dim()), options).with_status(1).says(&["nothing but zeros"]);
@@ -227,6 +285,28 @@ fn rows_and_coordinates_in_unknown_order_are_put_in_order() {
     assert_eq!(found["token_ids"], Value::from(&PROMPT[..]));
     assert_eq!(found["change"]["kind"], "permuted");
     assert_eq!(found["change"]["coordinates"], Value::from(order));
+}
+
+#[test]
+fn rows_without_a_place_are_not_explained_by_a_budget_that_nobody_gave() {
+    let cause = |states: &Array2<f32>, options: &str| {
+        let ran = invert(states, &format!("--order shuffled --json {options}"));
+        assert_eq!(ran.status, 3, "{options}: {}{}", ran.out, ran.err);
+        serde_json::from_str::<Value>(&ran.out).unwrap()["recovered"]["likely_cause"].clone()
+    };
+    let states = states();
+    let at_other_tap = cause(&states, "--tap block-1");
+    assert_eq!(at_other_tap["kind"], "tap-or-weights", "{at_other_tap}");
+    let twice = cause(&states.mapv(|value| 2.0 * value), "--tap block-2");
+    assert_eq!(twice["kind"], "tap-or-weights", "{twice}");
+    for (cause, part) in [(&at_other_tap, "block-1 was taken"), (&twice, "is 2.00 times a state")] {
+        assert!(cause["text"].as_str().unwrap().contains(part), "{cause}");
+    }
+    let missing = cause(&states.select(Axis(0), &[5, 0, 6, 1, 2]), "--tap block-2");
+    assert_eq!(missing["kind"], "rows", "{missing}");
+    assert!(missing["text"].as_str().unwrap().contains("a row is missing"), "{missing}");
+    let spent = cause(&states, "--tap block-1 --max-seconds 0.000001");
+    assert_eq!(spent["kind"], "budget", "{spent}");
 }
 
 #[test]

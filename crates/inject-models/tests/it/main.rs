@@ -24,4 +24,5 @@ mod quantise;
 mod quantised;
 mod real_models;
 mod sentence_piece;
+mod settled;
 mod tokenizer_json;

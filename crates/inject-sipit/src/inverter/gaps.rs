@@ -268,7 +268,7 @@ impl Position {
 
 /// The settings of a search for at most so many candidates, within the budget of the user. Where such a search fails, the token beside
 /// is wrong, so noise is estimated only if the states show its format.
-fn probing(settings: &Settings, target: &TargetStates, most: usize) -> Settings {
+pub(super) fn probing(settings: &Settings, target: &TargetStates, most: usize) -> Settings {
     let exact = settings.computed_in == ComputedIn::Auto && target.grid().is_none();
     let computed_in = if exact { ComputedIn::Format(FloatFormat::F32.into()) } else { settings.computed_in };
     let most = settings.budget.candidates.map_or(most, |users| users.min(most));

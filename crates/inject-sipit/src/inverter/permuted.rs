@@ -27,7 +27,8 @@ impl Inverter<'_> {
     /// often begin with, such as BOS. [`Inversion::transformation`] has the order found.
     ///
     /// A verdict holds for comparisons within the groups of coordinates that were not distinguished before: docs/numerics.md, section 8.
-    /// The noise of a producer in a narrow format is not estimated.
+    /// The states are explained without the noise of a producer first. If that fails, and their values show a format of 16 bits, its noise is
+    /// estimated.
     ///
     /// # Errors
     ///
@@ -63,11 +64,38 @@ impl Inverter<'_> {
         self.check(target)?;
         self.check_searcher(searcher)?;
         check_known(target)?;
-        // The directions of a producer's noise belong to coordinates in their own order.
-        let exact = self.settings.computed_in == ComputedIn::Auto;
-        let exact = exact.then_some(ComputedIn::Format(FloatFormat::F32.into()));
+        let computed_in = match self.settings.computed_in {
+            ComputedIn::Auto => ComputedIn::Format(FloatFormat::F32.into()),
+            named => named,
+        };
+        let found = self.permuted_as(computed_in, target, begins, searcher, progress)?;
+        match target.grid().filter(|_| self.settings.computed_in == ComputedIn::Auto && !found.is_verified())
+        {
+            None => Ok(found),
+            Some(format) => {
+                let format = ComputedIn::Format(format.into());
+                let mut again = self.permuted_as(format, target, begins, searcher, progress)?;
+                let verified =
+                    |found: &Inversion| found.positions.iter().filter(|at| at.verdict.is_verified()).count();
+                if verified(&again) < verified(&found) {
+                    return Ok(found);
+                }
+                again.cost.add(&found.cost);
+                Ok(again)
+            }
+        }
+    }
+
+    /// The same for states that were computed in a known format.
+    fn permuted_as(
+        &self,
+        computed_in: ComputedIn,
+        target: &TargetStates,
+        begins: Option<u32>,
+        searcher: &mut Searcher<'_>,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Inversion, InvertError> {
         let settings = self.settings.clone();
-        let computed_in = exact.unwrap_or(settings.computed_in);
         let settings = settings.with_computed_in(computed_in).with_tap_check(TapCheck::Never);
         let inverter = self.with_settings(settings)?.with_weights_as_given();
         let prior = Prior::new().beginning_with(begins);

@@ -2,7 +2,7 @@
 
 use crate::small::{random, random_decoders, target};
 use inject_sipit::{
-    InvertError, Inverter, Policy, Settings, TargetStates, Transformation,
+    InvertError, Inverter, Policy, Producer, Settings, TargetStates, Transformation,
     models::{FloatFormat, Tap, silent},
 };
 use ndarray::Axis;
@@ -31,6 +31,25 @@ fn the_prompt_and_the_order_of_the_coordinates_are_found() {
             };
             let known: Vec<Option<usize>> = order.iter().map(|&own| Some(own)).collect();
             assert_eq!(coordinates.known(), known, "{case} {tap}");
+        }
+    }
+}
+
+#[test]
+fn states_computed_in_16_bits_need_no_option() {
+    for device in inject_testing::compiled() {
+        let decoder = random("llama", 31, &device);
+        for format in [FloatFormat::Bf16, FloatFormat::F16] {
+            let states = target(&decoder.clone().computing_in(format), &PROMPT, Tap::Block(2));
+            let reversed = states.states().slice(ndarray::s![.., ..;-1]).to_owned();
+            let reversed = TargetStates::new(reversed, Tap::Block(2), format).unwrap();
+            let inverter = Inverter::new(&decoder, Tap::Block(2), Settings::new()).unwrap();
+            let policy = Policy::new();
+            let mut searcher = inverter.searcher(&policy);
+            let found = inverter.invert_permuted(&reversed, None, &mut searcher, &mut silent).unwrap();
+            assert!(found.is_verified(), "{format}: {found:?}");
+            assert_eq!(found.token_ids(), PROMPT, "{format}");
+            assert_eq!(found.producer, Some(Producer::Noise(format.into())), "{format}");
         }
     }
 }

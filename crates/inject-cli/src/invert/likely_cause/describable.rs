@@ -5,8 +5,12 @@ use inject_sipit::{TargetStates, models::Tap};
 /// Whether options describe the rows of the states. Only those that the program accepts for the same states are suggested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::invert) enum Describable {
-    /// None does: the rows are those of a prompt among many, or in an order that is being looked for.
+    /// None does: the rows are those of a prompt among many.
     Not,
+    /// The order of the rows is looked for.
+    Shuffled,
+    /// The order of the coordinates is looked for. Whether an option names the format that the states were computed in.
+    Permuted { format_named: bool },
     /// The rows are those of one prompt, in its order.
     Rows {
         /// The positions before the first row. `--missing` counts from the first row.
@@ -37,6 +41,29 @@ impl Describable {
         let at_other_tap = at_other_tap.then(|| "--tap auto".to_owned());
         let options: Vec<String> = at_other_tap.into_iter().chain(self.shuffled(tap)).collect();
         if options.is_empty() { String::new() } else { format!(": try {}", options.join(" or ")) }
+    }
+
+    /// The advice where noise may explain the states although none was estimated: the values of permuted states may not show their format.
+    pub(super) fn without_noise(&self) -> &'static str {
+        match self {
+            Describable::Permuted { format_named: false } => {
+                ". If the states were computed in 16 bits, try --computed-in bf16 or f16: the values show it only if they were stored so"
+            }
+            _ => "",
+        }
+    }
+
+    /// The words on weights that differ from those given.
+    pub(super) fn other_weights(&self) -> String {
+        match self {
+            Describable::Permuted { .. } => {
+                format!(
+                    "rounded weights are not tried where coordinates are permuted{}",
+                    self.without_noise()
+                )
+            }
+            _ => "weights rounded to 8 or 4 bits are tried unless --computed-in excludes them".to_owned(),
+        }
     }
 
     /// The option for a missing row at a position, with the rows that are known to be missing.

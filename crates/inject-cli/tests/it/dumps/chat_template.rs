@@ -16,10 +16,6 @@ fn the_tokens_of_a_chat_template_are_taken_as_given() {
         Model::load(Origin::of_folder(&folder), FloatFormat::F32, &inject_testing::compiled().swap_remove(0))
             .unwrap();
     let encode = |text: &str| model.tokenizer().unwrap().encode(text, Bos::No).unwrap();
-    let (before, own) = (encode("system: Be kind. user: "), encode("Once upon a time"));
-    let ids = [&before[..], &own].concat();
-    let states = TargetStates::of_prompt(&model.decoder, Tap::Block(2), &ids).unwrap();
-    let states = states.states().mapv(|value| value as f32);
     let dir = tempfile::tempdir().unwrap();
     let template = dir.path().join("template.jinja");
     std::fs::write(
@@ -27,7 +23,18 @@ fn the_tokens_of_a_chat_template_are_taken_as_given() {
         "{% for m in messages %}{{ m.role }}: {{ m.content }}{% if not loop.last %} {% endif %}{% endfor %}",
     )
     .unwrap();
-    for (name, from) in [("whole.npy", 0), ("own.npy", before.len())] {
+    let before = encode("system: Be kind. user: ");
+    let whole = encode("system: Be kind. user: Once upon a time");
+    let shared = whole.iter().zip(&before).take_while(|(a, b)| a == b).count();
+    // The space at the end of the template is a part of the first word.
+    assert!(shared < before.len(), "{shared}");
+    // A server that kept the tokens of the template, whatever follows them.
+    let apart = [&before[..], &encode("Once upon a time")].concat();
+    for (name, ids, from) in
+        [("whole.npy", &whole, 0), ("own.npy", &whole, shared), ("apart.npy", &apart, before.len())]
+    {
+        let states = TargetStates::of_prompt(&model.decoder, Tap::Block(2), ids).unwrap();
+        let states = states.states().mapv(|value| value as f32);
         let path = dir.path().join(name);
         write_npy(&path, states.slice(s![from.., ..])).unwrap();
         let mut arguments =
@@ -40,7 +47,20 @@ fn the_tokens_of_a_chat_template_are_taken_as_given() {
         assert_eq!(recovered["token_ids"], Value::from(&ids[..]), "{name}");
         let positions = recovered["positions"].as_array().unwrap();
         let given = positions.iter().filter(|row| row["verdict"] == "given").count();
-        assert_eq!((given, positions.len()), (before.len(), ids.len()), "{name}");
+        match from {
+            0 => assert!((1..=shared).contains(&given), "{given} of {shared}"),
+            _ => assert_eq!(given, from, "{name}"),
+        }
+        let said = format!("taken as given: {given} of {} tokens of the template", before.len());
+        assert_eq!(ran.err.contains(&said), given < before.len(), "{name}: {}", ran.err);
+    }
+    // The same text as a prefix.
+    let own = dir.path().join("own.npy");
+    for tap in ["block-2", "auto"] {
+        let arguments = ["invert", "--states", own.to_str().unwrap(), "--tap", tap];
+        let ran = run_with(&fixtures(), &[&arguments[..], &["--prefix", "system: Be kind. user: "]].concat());
+        assert_eq!(ran.status, 0, "{tap}: {}{}", ran.out, ran.err);
+        assert!(ran.out.contains("Once upon a time"), "{}", ran.out);
     }
     let (states, template) = (dir.path().join("own.npy"), template.to_str().unwrap());
     let hostile = [
@@ -59,5 +79,28 @@ fn the_tokens_of_a_chat_template_are_taken_as_given() {
         let arguments =
             ["invert", "--states", states.to_str().unwrap(), "--tap", "block-2", "--chat-template", template];
         refused(&fixtures(), &arguments, 1, &["template.jinja", words]);
+    }
+}
+
+#[test]
+fn a_json_file_is_never_rendered_as_a_template() {
+    let dir = tempfile::tempdir().unwrap();
+    let states = fixtures().join("any-name.safetensors");
+    let model = model();
+    for (json, words) in [
+        (
+            r#"{"chat_template": [{"name": "rag", "template": "x"}]}"#,
+            "none of the templates rag is named \"default\"",
+        ),
+        (r#"{"chat_template": null}"#, "chat_template is null"),
+        (r#"{"bos_token": "<s>"}"#, "no field chat_template"),
+        ("[]", "no field chat_template"),
+        ("{{ messages[0].content }}", "expected JSON"),
+    ] {
+        std::fs::write(dir.path().join("tokenizer_config.json"), json).unwrap();
+        let mut arguments = vec!["invert", "--model", model.to_str().unwrap()];
+        arguments.extend(["--states", states.to_str().unwrap(), "--tap", "block-2"]);
+        arguments.extend(["--chat-template", "tokenizer_config.json"]);
+        refused(dir.path(), &arguments, 1, &["tokenizer_config.json", words]);
     }
 }
