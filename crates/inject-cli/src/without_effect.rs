@@ -88,6 +88,7 @@ const RULES: &[Rule] = &[
             "tensor",
             "axes",
             "row",
+            "ignore_mask",
             "prefix_ids",
             "prefix",
             "missing",
