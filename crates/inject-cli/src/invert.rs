@@ -227,10 +227,8 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     calibrations::check(options)?;
     let Some(path) = &options.input.states else { return single::run(options, None) };
     let is_folder = path.is_dir();
-    let files = match is_folder && !folder::is_store(path) {
-        true => folder::files_of_states(path)?,
-        false => Vec::new(),
-    };
+    let is_store = is_folder && folder::is_store(path);
+    let files = if is_folder && !is_store { folder::files_of_states(path)? } else { Vec::new() };
     let only = match &files[..] {
         [only] if options.out.is_none() && options.share.is_none() => Some(only),
         _ => None,
@@ -238,8 +236,14 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
     if is_folder && only.is_none() || options.out.is_some() {
         options.input.check_many()?;
     }
-    if is_folder && files.is_empty() {
+    if is_store {
         return store::run(options, path);
+    }
+    if is_folder && files.is_empty() {
+        return Err(Failure::new(format!(
+            "{} is not a store, which has a manifest.json, and neither it nor the folders within it hold files of states",
+            path.display()
+        )));
     }
     options.policy.check_checksums()?;
     if let Some(only) = only {

@@ -1,7 +1,7 @@
 //! The named arrays of a file, before anything is known of their meaning.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     io::{self, Cursor, Read, Seek, SeekFrom},
 };
@@ -98,17 +98,29 @@ impl Archive {
     /// sentence-transformers names them `token_embeddings`, and a model without its head `last_hidden_state`, which may stand beside all layers.
     pub(super) fn states_of_dictionaries(&mut self) {
         const STATES: [&str; 4] = ["states", "hidden_states", "token_embeddings", "last_hidden_state"];
-        let is_of_module = |name: &str| name.ends_with(".hidden_states") && TapName::parse(name).is_some();
-        let last = |name: &str| STATES.iter().position(|states| name.rsplit('.').next() == Some(states));
-        for index in 0..self.arrays.len() {
-            let name = &self.arrays[index].name;
-            let (Some(number), Some(place)) = (number_of_dictionary(name), last(name)) else { continue };
-            let own = &name[..name.len() - STATES[place].len()];
-            let is_other = |name: &str| {
-                name.strip_prefix(own).is_some_and(|rest| STATES[..place].contains(&first_part(rest)))
+        let place = |part: &str| STATES.iter().position(|states| *states == part);
+        // The names up to the first part of these: `0.hidden_states` of `0.hidden_states.5` too.
+        let mut known: HashSet<String> = HashSet::new();
+        for name in self.arrays.iter().map(|array| &array.name) {
+            let mut end = 0;
+            for part in name.split('.') {
+                end += part.len();
+                if place(part).is_some() {
+                    known.insert(name[..end].to_owned());
+                    break;
+                }
+                end += 1;
+            }
+        }
+        for array in &mut self.arrays {
+            let Some((dictionary, part)) = array.name.rsplit_once('.') else { continue };
+            let (Some(number), Some(place)) = (number_of_dictionary(&array.name), place(part)) else {
+                continue;
             };
-            if !is_of_module(name) && !self.arrays.iter().any(|array| is_other(&array.name)) {
-                self.arrays[index].name = format!("hidden_states.{number}");
+            let better = STATES[..place].iter().any(|other| known.contains(&format!("{dictionary}.{other}")));
+            let is_of_module = part == "hidden_states" && TapName::parse(&array.name).is_some();
+            if !better && !is_of_module {
+                array.name = format!("hidden_states.{number}");
             }
         }
     }
@@ -318,11 +330,6 @@ impl Seek for Content {
             Content::Memory(bytes) => bytes.seek(to),
         }
     }
-}
-
-/// The part of a name before its first dot.
-fn first_part(name: &str) -> &str {
-    name.split('.').next().unwrap_or_default()
 }
 
 /// The number of the dictionary in a list that an entry is directly in: 3 of `outputs.3.input_ids`.

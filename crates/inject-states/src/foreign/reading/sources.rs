@@ -1,5 +1,7 @@
 //! The arrays of a file that hold states.
 
+use std::collections::HashSet;
+
 use inject_models::Tap;
 
 use crate::foreign::{
@@ -85,10 +87,10 @@ pub(super) fn of(
 
 /// The names of the outputs of a model beside its states that are left out because they are at no further tap.
 pub(super) fn set_aside(archive: &Archive, sources: &[Source], options: &ReadOptions) -> Vec<String> {
-    let is_read = |index: usize| sources.iter().any(|source| source.arrays.contains(&index));
+    let read: HashSet<usize> = sources.iter().flat_map(|source| source.arrays.iter().copied()).collect();
     let is_output = |array: &Array| is_at_no_tap(&array.name) || is_last(&array.name);
     let aside = archive.arrays.iter().enumerate().filter(|&(index, array)| {
-        options.tensor.is_none() && array.encoding().is_some() && is_output(array) && !is_read(index)
+        options.tensor.is_none() && array.encoding().is_some() && is_output(array) && !read.contains(&index)
     });
     aside.map(|(_, array)| array.name.clone()).collect()
 }
