@@ -502,6 +502,9 @@ fn one_more_module_than_the_model_has_blocks_is_a_list_of_all_layers() {
     assert_eq!(list, [Tap::Embedding, Tap::Block(1), Tap::FinalNorm]);
     assert!(taken.ends_with("3 named taps, embedding to final-norm"), "{taken}");
     assert_eq!(taps(4).0, [Tap::Embedding, Tap::Block(1), Tap::Block(2), Tap::FinalNorm]);
+    let with_last = [&layers[..3], &[("last_hidden_state", &[4, WIDTH][..])]].concat();
+    let file = read(&with_last, ReadOptions::new().model(shape())).unwrap();
+    assert_eq!(file.taps(), Some(&list[..]));
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn layers(
         }
     }
     named.sort_unstable();
-    list_if_no_modules(&mut named, options);
+    list_if_no_modules(&mut named, archive, options);
     if !named.is_empty() {
         no_entry_is_left_out(archive, floats)?;
     }
@@ -174,7 +174,8 @@ fn layers(
             }
             TapName::Prompt(tap, _) => {
                 let known = Some(TapName::Known(tap));
-                match layers.iter_mut().find(|source| source.name == known) {
+                let is_same = |source: &&mut Source| source.name == known && source.each == Each::Prompt;
+                match layers.last_mut().filter(is_same) {
                     Some(source) => source.arrays.push(index),
                     None => layers.push(Source { arrays: vec![index], name: known, each: Each::Prompt }),
                 }
@@ -192,12 +193,15 @@ fn tap_of_another(named: &[(TapName, usize)], archive: &Archive, tap: Tap) -> bo
 }
 
 /// Reads names of modules as those of a list, if there is one more than the model has blocks, or two: no module has the last number.
-fn list_if_no_modules(named: &mut [(TapName, usize)], options: &ReadOptions) {
+fn list_if_no_modules(named: &mut Vec<(TapName, usize)>, archive: &Archive, options: &ReadOptions) {
     let Some(n_layers) = options.model.map(|model| model.n_layers) else { return };
-    let is_whole = [1, 2].iter().any(|more| named.len() == n_layers.saturating_add(*more));
+    // The state after the norm comes after all blocks, and is the last of the list.
+    let count = named.iter().filter(|(_, index)| !is_last(&archive.arrays[*index].name)).count();
+    let is_whole = [1, 2].iter().any(|more| count == n_layers.saturating_add(*more));
     let in_order =
-        named.iter().enumerate().all(|(at, (name, _))| *name == TapName::Known(Tap::Block(at + 1)));
+        named[..count].iter().enumerate().all(|(at, (name, _))| *name == TapName::Known(Tap::Block(at + 1)));
     if is_whole && in_order {
+        named.truncate(count);
         for (at, (name, _)) in named.iter_mut().enumerate() {
             *name = TapName::Listed(at);
         }
