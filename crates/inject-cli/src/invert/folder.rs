@@ -24,7 +24,7 @@ pub(super) fn is_store(folder: &Path) -> bool {
 pub(super) fn files_of_states(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut found = Found::default();
     found.collect(folder, 1)?;
-    let left_out = [(found.links, "link"), (found.stores, "store"), (found.deeper, "folder within others")];
+    let left_out = [(found.links, "link"), (found.stores, "store"), (found.deeper, "deeper folder")];
     for (count, what) in left_out.into_iter().filter(|(count, _)| *count > 0) {
         note(&format!("left out in {}: {}", folder.display(), counted(count, what)));
     }
