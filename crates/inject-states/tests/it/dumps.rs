@@ -142,7 +142,8 @@ fn the_mask_and_the_ids_of_a_tensor_are_those_in_its_dictionary() {
 #[test]
 fn a_mask_is_ignored_if_the_caller_says_so() {
     let path = fixtures().join("packed.safetensors");
-    let file = StatesFile::open_with(path, &with_model().ignore_mask().row(1)).unwrap();
+    let file =
+        StatesFile::open_with(path, &with_model().ignore_mask().axes(Axes::BatchToken).row(1)).unwrap();
     assert_eq!((file.prompts(), file.rows()), (2, 8));
 }
 

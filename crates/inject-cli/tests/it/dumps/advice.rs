@@ -55,7 +55,7 @@ fn a_mask_that_cannot_be_read_can_be_ignored() {
     let refused = invert("packed.safetensors", "--row 1 --tap block-2");
     assert_eq!(refused.status, 1, "{}", refused.out);
     assert!(refused.err.contains("ignore it by --ignore-mask"), "{}", refused.err);
-    let first = recovered("packed.safetensors", "--row 0 --tap block-2 --ignore-mask", 0);
+    let first = recovered("packed.safetensors", "--row 0 --tap block-2 --ignore-mask --axes batch-token", 0);
     assert_eq!(first["token_ids"], Value::from(&FIRST[..]));
 }
 
