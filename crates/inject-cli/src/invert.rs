@@ -5,6 +5,7 @@ mod calibrations;
 mod change;
 mod chat_template;
 mod files;
+mod folder;
 mod groups;
 mod job;
 mod jsonl;
@@ -51,7 +52,8 @@ pub(crate) use self::{record::Record, report::Report, tally::Tally};
 Without --states, the program computes the states of a prompt, forgets the prompt, recovers it from the states, and \
 only then compares. With --states FILE it recovers the prompt of a file of states, as transformers, vLLM, TransformerLens \
 and others write them in .safetensors, .npy, .npz or .pt (docs/interop.md lists the layouts). With --states FOLDER it \
-recovers every prompt of a store that `inject extract --positions all` wrote, or of the files of states in the folder.\n\n\
+recovers every prompt of a store that `inject extract --positions all` wrote, or of the files of states in the folder \
+and those within it.\n\n\
 By default the tap of a file is the one that it names. If it names none, the tap is found from the first state. The tap of a store \
 is its deepest. Without --states it is the middle block.",
     after_help = format!("\
@@ -119,6 +121,9 @@ struct Input {
     /// The prompt of a file that holds a batch, from 0
     #[arg(long, value_name = "NUMBER")]
     row: Option<usize>,
+    /// Read all rows, whichever of them the attention mask in the file excludes
+    #[arg(long)]
+    ignore_mask: bool,
     /// Token ids, such as 1,2,3, that come before the first row of a file. They are taken as given and not searched
     #[arg(long, value_name = "IDS", value_parser = parse_ids, conflicts_with = "prefix")]
     prefix_ids: Option<Ids>,
@@ -231,25 +236,42 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
         return merge::run(options, &options.merge);
     }
     calibrations::check(options)?;
-    let Some(path) = &options.input.states else { return single::run(options) };
-    if path.is_dir() || options.out.is_some() {
+    let Some(path) = &options.input.states else { return single::run(options, None) };
+    let is_folder = path.is_dir();
+    let is_store = is_folder && folder::is_store(path);
+    let files = if is_folder && !is_store { folder::files_of_states(path)? } else { Vec::new() };
+    let only = match &files[..] {
+        [only] if options.out.is_none() && options.share.is_none() => Some(only),
+        _ => None,
+    };
+    if is_folder && only.is_none() || options.out.is_some() {
         options.input.check_many()?;
     }
-    if path.is_dir() {
-        let files = if path.join("manifest.json").exists() { Vec::new() } else { files::in_folder(path)? };
-        if files.is_empty() {
-            return store::run(options, path);
-        }
-        options.policy.check_checksums()?;
-        return files::run(options, &files);
+    if is_store {
+        return store::run(options, path);
+    }
+    if is_folder && files.is_empty() {
+        return Err(Failure::new(format!(
+            "{} is not a store, which has a manifest.json, and neither it nor the folders within it hold files of states",
+            path.display()
+        )));
     }
     options.policy.check_checksums()?;
+    if let Some(only) = only {
+        return single::run(options, Some(only));
+    }
+    if is_folder {
+        return files::run(options, &files, path);
+    }
     if options.share.is_some() && options.out.is_none() {
         return Err(Failure::usage(
             "--share is for the prompts of a store, a batch or a folder: give --out FILE",
         ));
     }
-    if options.out.is_some() { files::run(options, std::slice::from_ref(path)) } else { single::run(options) }
+    match options.out {
+        Some(_) => files::run(options, std::slice::from_ref(path), path),
+        None => single::run(options, Some(path)),
+    }
 }
 
 /// Prints the cost of a scan of the whole vocabulary before it begins, since it may take hours.

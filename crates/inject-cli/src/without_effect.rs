@@ -70,7 +70,9 @@ const RULES: &[Rule] = &[
     }),
     rule(
         "invert",
-        These("column tensor axes row prefix_ids prefix missing order coordinates chat_template share"),
+        These(
+            "column tensor axes row ignore_mask prefix_ids prefix missing order coordinates chat_template share",
+        ),
         "--states",
         |given| given.has("states"),
     ),

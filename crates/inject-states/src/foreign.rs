@@ -28,7 +28,7 @@
 //! The states are the tensor that [`ReadOptions::tensor`] names, or `states` or `hidden_states`, or a tensor for each layer
 //! (`layer_0`, `model.layers.0`, `blocks.0.hook_resid_post`, entries of a list), or the only tensor of floats. A list of lists is what
 //! `generate(output_hidden_states=True)` returns: the rows of its steps follow each other. A list may also be
-//! one of prompts: [`ReadOptions::axes`] says so, or as many ids or lengths, or a dictionary for each.
+//! one of prompts: [`ReadOptions::axes`] says so, or as many ids or lengths, or a dictionary for each, or there is one for each module (vLLM-Hook).
 //!
 //! The file may also hold token ids (`token_ids`, `input_ids`, `prompt_token_ids`), an `attention_mask` or `seq_lens`, `positions` of rows
 //! that are incomplete or in another order, and in the metadata `taps` (names of [`Tap`](inject_models::Tap), comma-separated, one for each

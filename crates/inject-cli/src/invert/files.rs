@@ -9,11 +9,11 @@ use std::{
 use inject_sipit::{
     InvertError, Inverter, TargetStates,
     models::{FloatFormat, Model, Tap},
-    states::foreign::{ColumnChoice, StatesFile},
+    states::foreign::ColumnChoice,
 };
 
 use super::{
-    Options, announce_scan, calibrations,
+    Options, announce_scan, calibrations, folder,
     groups::GroupLimits,
     job::{GivenStates, Identity, Job, Reading},
     jsonl,
@@ -58,22 +58,9 @@ struct First {
     rows: usize,
 }
 
-/// The files of states in a folder that is not a store, by name.
-pub(super) fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(Failure::io("read", folder))? {
-        let path = entry.map_err(Failure::io("read", folder))?.path();
-        if path.is_file() && StatesFile::is_named(&path) {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
 impl<'a> Survey<'a> {
     /// Opens each file once, and chooses the tap of the first one whose tap is known or found.
-    fn of(options: &Options, model: &Model, files: &'a [PathBuf]) -> Result<Self, Failure> {
+    fn of(options: &Options, model: &Model, files: &'a [PathBuf], within: &Path) -> Result<Self, Failure> {
         let mut places = Vec::new();
         let mut fingerprints = BTreeMap::new();
         let mut first = None;
@@ -81,7 +68,7 @@ impl<'a> Survey<'a> {
         let mut before = 0;
         for path in files {
             let mut file = single::open(options, model, path)?;
-            fingerprints.insert(name(path), file.fingerprint()?);
+            fingerprints.insert(folder::relative(path, within), file.fingerprint()?);
             for row in 0..file.prompts() {
                 places.push(Place { path, row, is_of_batch: file.prompts() > 1, before });
                 before += file.rows();
@@ -102,19 +89,20 @@ impl<'a> Survey<'a> {
     }
 }
 
-pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failure> {
+/// Recovers all prompts of some files. `within` is the folder that holds them, or the only file.
+pub(super) fn run(options: &Options, files: &[PathBuf], within: &Path) -> Result<Outcome, Failure> {
     let settings = options.policy.settings()?;
     let Some(out) = &options.out else {
         return Err(Failure::usage(format!(
-            "{} to invert: give --out FILE for their prompts",
-            counted(files.len(), "file of states")
+            "{} of states to invert: give --out FILE for their prompts",
+            counted(files.len(), "file")
         )));
     };
     if options.input.row.is_some() {
         return Err(Failure::usage("--row chooses one prompt, and --out is for all: give one of them"));
     }
     let model = options.model.load()?;
-    let Survey { places, fingerprints, first } = Survey::of(options, &model, files)?;
+    let Survey { places, fingerprints, first } = Survey::of(options, &model, files, within)?;
     let First { column, tap, dtype, rows } = first;
     if let [_] = places[..] {
         return Err(Failure::usage(
@@ -129,7 +117,8 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
         return Ok(Outcome::Complete);
     }
     let own = share.as_ref().map_or(0..places.len(), ResultShare::range);
-    let identity = identity(options, &model, fingerprints)?;
+    let order = (!files.is_sorted()).then_some("numbers");
+    let identity = identity(options, &model, fingerprints, order)?;
     let states = GivenStates { identity, prompts: places.len(), dtype, tap };
     let job = Job::new(options, &model, model.id(), states, share)?;
     let (mut output, mut tally) = jsonl::open(out, &job, own.clone(), "files")?;
@@ -183,7 +172,8 @@ pub(super) fn run(options: &Options, files: &[PathBuf]) -> Result<Outcome, Failu
             }
         };
         let positions = recovered.positions.len();
-        let record = Record::new(prompt, recovered).of_file(name(place.path), place.row_of_batch());
+        let record = Record::new(prompt, recovered)
+            .of_file(folder::relative(place.path, within), place.row_of_batch());
         tally.take(&record).map_err(Failure::new)?;
         tally.took(seconds, positions);
         output.append(&record)?;
@@ -266,6 +256,7 @@ fn identity<'a>(
     options: &'a Options,
     model: &LoadedModel,
     files: BTreeMap<String, String>,
+    order: Option<&'static str>,
 ) -> Result<Identity<'a>, Failure> {
     let input = &options.input;
     let reading = Reading {
@@ -274,13 +265,8 @@ fn identity<'a>(
         axes: input.axes.map(|axes| axes.to_string()),
         prefix: input.given(model)?.map(|given| given.ids),
         template: input.templated(model)?.map(|template| template.ids),
+        ignore_mask: input.ignore_mask,
+        order,
     };
     Ok(Identity::Files { files, reading })
-}
-
-/// The name of a file, without its folder: a moved folder holds the same states.
-fn name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default();
-    // Unlike a lossy text, the escaped one is different for different names.
-    name.to_str().map_or_else(|| format!("{name:?}"), str::to_owned)
 }

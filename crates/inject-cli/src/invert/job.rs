@@ -81,6 +81,12 @@ pub(super) struct Reading<'a> {
     /// The tokens of the chat template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) template: Option<Vec<u32>>,
+    /// Whether rows are read that the mask excludes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) ignore_mask: bool,
+    /// `numbers` if the files follow each other by the numbers in their names, and not by their letters, as an older version had them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) order: Option<&'static str>,
 }
 
 impl<'a> Job<'a> {

@@ -33,12 +33,13 @@ use crate::{
 
 const DEFAULT_PROMPT: &str = "On Monday, Ivan and his aunt Dora were in the garden.";
 
-pub(super) fn run(options: &Options) -> Result<Outcome, Failure> {
+/// Recovers the prompt of a file of states, or without one that of states computed here.
+pub(super) fn run(options: &Options, states: Option<&Path>) -> Result<Outcome, Failure> {
     let settings = options.policy.settings()?;
     let acceptance = settings.acceptance;
     let model = options.model.load()?;
     let settings = tap::doubting(options, &model, settings);
-    let Given { target, prompt, rows, column } = given(options, &model)?;
+    let Given { target, prompt, rows, column } = given(options, &model, states)?;
     let tap = target.tap();
     let choice = options.policy.choose(&model, tap, target.positions())?;
     let inverter = inverter::prepared(&model.decoder, tap, settings)?;
@@ -95,9 +96,9 @@ struct Given {
     column: Option<usize>,
 }
 
-fn given(options: &Options, model: &Model) -> Result<Given, Failure> {
+fn given(options: &Options, model: &Model, states: Option<&Path>) -> Result<Given, Failure> {
     let input = &options.input;
-    if let Some(path) = &input.states {
+    if let Some(path) = states {
         return from_file(options, model, path);
     }
     let prompt = match (&input.ids, &input.text) {
@@ -348,6 +349,12 @@ pub(super) fn open(options: &Options, model: &Model, path: &Path) -> Result<Stat
     if let Some(row) = input.row {
         read = read.row(row);
     }
+    if input.ignore_mask {
+        read = read.ignore_mask();
+    }
+    if options.tap.is_auto() || options.tap.named().is_some() {
+        read = read.tap_is_known();
+    }
     if let Some(bytes) = room::for_unpacking(options.policy.memory) {
         read = read.most_unpacked(bytes);
     }
@@ -355,8 +362,13 @@ pub(super) fn open(options: &Options, model: &Model, path: &Path) -> Result<Stat
 }
 
 /// The arguments of the reader, and the options of the program.
-const RENAMED: [(&str, &str); 3] =
-    [("by `tensor`", "by --tensor"), ("by `axes`", "by --axes"), ("by `row`", "by --row")];
+const RENAMED: [(&str, &str); 5] = [
+    ("by `tensor`", "by --tensor"),
+    ("by `axes`", "by --axes"),
+    ("by `row`", "by --row"),
+    ("by `ignore_mask`", "by --ignore-mask"),
+    ("`tap_is_known` says that the caller knows or finds it", "give --tap TAP, or --tap auto to find it"),
+];
 
 /// Says how the file was read, where that was not the only way, and which tokens have no states.
 fn tell(file: &StatesFile) {

@@ -76,6 +76,7 @@ fn open(options: &Options, folder: &Path) -> Result<Store, Failure> {
         ("--tensor", input.tensor.is_some()),
         ("--axes", input.axes.is_some()),
         ("--row", input.row.is_some()),
+        ("--ignore-mask", input.ignore_mask),
         ("--prefix-ids", input.prefix_ids.is_some()),
         ("--prefix", input.prefix.is_some()),
         ("--chat-template", input.chat_template.is_some()),

@@ -73,6 +73,11 @@ fn every_layout_gives_its_prompt_back() {
         ("dictionaries.pt", "--row 0"),
         ("specforge.ckpt", "--column 1"),
         ("specforge.ckpt.gz", "--column 1"),
+        ("vllm-hook.pt", "--row 0"),
+        ("mask-floats.safetensors", "--row 0"),
+        ("mask-added.safetensors", "--row 0"),
+        ("expanded.pt", "--row 1"),
+        ("base-output.pt", ""),
     ];
     for (file, options) in first {
         let recovered = recovered(file, &format!("--tap block-2 {options}"), 0);
@@ -82,6 +87,8 @@ fn every_layout_gives_its_prompt_back() {
         "batch-mask.safetensors",
         "batch-lengths.safetensors",
         "vllm-hook.safetensors",
+        "vllm-hook.pt",
+        "mask-added.safetensors",
         "left-padded.safetensors",
         "dictionaries.pt",
     ] {
@@ -93,6 +100,15 @@ fn every_layout_gives_its_prompt_back() {
         generated["token_ids"].as_array().unwrap()[..5],
         Value::from(&FIRST[..5]).as_array().unwrap()[..]
     );
+}
+
+#[test]
+fn the_prompts_of_sentence_transformers_are_those_of_its_dictionaries() {
+    for options in ["--row 1", "--tensor 1.token_embeddings"] {
+        let second = recovered("sentences.pt", &format!("--tap final-norm {options}"), 0);
+        assert_eq!(second["token_ids"], Value::from(&SECOND[..]), "{options}");
+        assert_eq!(second["equals_prompt"], true, "{options}");
+    }
 }
 
 #[test]

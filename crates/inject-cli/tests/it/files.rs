@@ -6,6 +6,7 @@ use std::{
 };
 
 use inject_sipit::{TargetStates, models::Tap, states::foreign::write_npy};
+use serde_json::Value;
 
 use super::{
     bundled_model,
@@ -102,6 +103,30 @@ fn an_exchanged_lens_and_another_reading_are_noticed() {
     folder.refuses(&["--lens", "lenses", "--axes", "token"], &["job.axes = nothing, now \"token\""]);
     folder.refuses(&["--lens", "lenses", "--prefix-ids", "5"], &["job.prefix = nothing, now [5]"]);
     folder.invert(&["--lens", "lenses"]);
+}
+
+#[test]
+fn files_in_folders_within_a_folder_follow_each_other_by_their_numbers() {
+    let folder = Folder::new();
+    for (from, to) in [("a.npy", "rows/data_10"), ("b.npy", "rows/data_9")] {
+        fs::create_dir_all(folder.states().join(to)).unwrap();
+        fs::rename(folder.states().join(from), folder.states().join(to).join("states.npy")).unwrap();
+    }
+    folder.invert(&[]);
+    let results = folder.results();
+    let lines = results.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let found: Vec<Value> =
+        lines.map(|line| line["recovered"]["token_ids"].clone()).filter(Value::is_array).collect();
+    assert_eq!(found, [PROMPTS[2], PROMPTS[1], PROMPTS[0]].map(|prompt| Value::from(&prompt[..])));
+    fs::remove_file(folder.states().join("rows/data_9/states.npy")).unwrap();
+    folder.refuses(&[], &["begun with job.files.rows/data_9/states.npy = "]);
+
+    // A folder of one file is that file, and needs no --out.
+    let alone = ["invert", "--states", "states/rows", "--tap", "block-1", "--json"];
+    let ran = run_with(folder.path(), &alone);
+    assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(report["recovered"]["token_ids"], Value::from(&PROMPTS[0][..]));
 }
 
 #[test]

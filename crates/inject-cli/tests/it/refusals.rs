@@ -92,6 +92,7 @@ fn options_for_files_of_states_are_refused_beside_a_store() {
         "--tensor a",
         "--axes token-tap",
         "--row 0",
+        "--ignore-mask",
         "--prefix-ids 1",
         "--prefix a",
         "--tap auto",

@@ -1,7 +1,7 @@
 //! The named arrays of a file, before anything is known of their meaning.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     io::{self, Cursor, Read, Seek, SeekFrom},
 };
@@ -42,6 +42,8 @@ pub(super) struct Array {
     pub(super) content: usize,
     /// The offset of the first value there.
     pub(super) start: u64,
+    /// Whether its values lie there. A tensor of a damaged file that nobody reads is no reason to refuse the others.
+    pub(super) is_whole: bool,
 }
 
 /// The numbers of an array.
@@ -92,21 +94,48 @@ impl Archive {
     }
 
     /// Names the states of a list of dictionaries, one for each prompt, as those of a list: `0.hidden_states` is `hidden_states.0`.
+    ///
+    /// sentence-transformers names them `token_embeddings`, and a model without its head `last_hidden_state`, which may stand beside all layers.
     pub(super) fn states_of_dictionaries(&mut self) {
+        const STATES: [&str; 4] = ["states", "hidden_states", "token_embeddings", "last_hidden_state"];
+        let place = |part: &str| STATES.iter().position(|states| *states == part);
+        // The names up to the first part of these: `0.hidden_states` of `0.hidden_states.5` too.
+        let mut known: HashSet<String> = HashSet::new();
+        for name in self.arrays.iter().map(|array| &array.name) {
+            let mut end = 0;
+            for part in name.split('.') {
+                end += part.len();
+                if place(part).is_some() {
+                    known.insert(name[..end].to_owned());
+                    break;
+                }
+                end += 1;
+            }
+        }
         for array in &mut self.arrays {
-            let is_states = |name: &str| matches!(name.rsplit('.').next(), Some("states" | "hidden_states"));
-            if let Some(index) = number_of_dictionary(&array.name).filter(|_| is_states(&array.name)) {
-                array.name = format!("hidden_states.{index}");
+            let Some((dictionary, part)) = array.name.rsplit_once('.') else { continue };
+            let (Some(number), Some(place)) = (number_of_dictionary(&array.name), place(part)) else {
+                continue;
+            };
+            let better = STATES[..place].iter().any(|other| known.contains(&format!("{dictionary}.{other}")));
+            let is_of_module = part == "hidden_states" && TapName::parse(&array.name).is_some();
+            if !better && !is_of_module {
+                array.name = format!("hidden_states.{number}");
             }
         }
     }
 
-    /// The full names of integers of this name: the one at the top of the file, or else those within its lists and dictionaries, in order.
-    pub(super) fn full_names(&self, name: &str) -> Vec<String> {
-        if self.lists.contains_key(name) || self.position(name).is_some() {
-            return vec![name.to_owned()];
+    /// The full names of numbers of this name: the one at the top of the file, or else those within its lists and dictionaries, in order.
+    ///
+    /// Of a tensor within a dictionary, `beside`, only those in the same dictionary are the ones.
+    pub(super) fn full_names(&self, name: &str, beside: Option<&str>) -> Vec<String> {
+        let own = beside.and_then(|tensor| Some(format!("{}.{name}", tensor.rsplit_once('.')?.0)));
+        for name in own.iter().map(String::as_str).chain([name]) {
+            if self.lists.contains_key(name) || self.position(name).is_some() {
+                return vec![name.to_owned()];
+            }
         }
-        let integers = self.arrays.iter().filter(|array| array.encoding().is_none()).map(|array| &array.name);
+        let integers = self.arrays.iter().map(|array| &array.name);
         let is_within = |full: &&String| full.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
         let mut within: Vec<String> = integers.chain(self.lists.keys()).filter(is_within).cloned().collect();
         within.sort_by(|a, b| number_of_dictionary(a).cmp(&number_of_dictionary(b)).then_with(|| a.cmp(b)));
@@ -127,6 +156,21 @@ impl Archive {
             Elements::Truth => (1, false, ByteOrder::Little),
             _ => return Err(array.unknown_dtype("an integer")),
         };
+        let raw = self.raw(index, bytes)?;
+        Ok(raw.chunks_exact(bytes).map(|number| integer(number, signed, byte_order)).collect())
+    }
+
+    /// Reads the floats of an array in the order of its axes.
+    pub(super) fn floats(&mut self, index: usize, encoding: Encoding) -> Result<Vec<f64>, ForeignProblem> {
+        let bytes = encoding.format.bytes();
+        let raw = self.raw(index, bytes)?;
+        Ok(raw.chunks_exact(bytes).map(|number| encoding.decode(number)).collect())
+    }
+
+    /// Reads the bytes of an array in the order of its axes.
+    fn raw(&mut self, index: usize, bytes: usize) -> Result<Vec<u8>, ForeignProblem> {
+        let array = &self.arrays[index];
+        array.check_whole()?;
         let values = array.values()?;
         let mut raw = zeros::<u8>(values * bytes)?;
         let mut position = 0;
@@ -136,7 +180,7 @@ impl Archive {
             content.read_exact(&mut raw[position..position + bytes])?;
             position += bytes;
         }
-        Ok(raw.chunks_exact(bytes).map(|number| integer(number, signed, byte_order)).collect())
+        Ok(raw)
     }
 }
 
@@ -156,7 +200,7 @@ impl Array {
             stride = stride.saturating_mul(length);
         }
         axes.reverse();
-        Array { name: name.into(), elements, axes, content, start }
+        Array { name: name.into(), elements, axes, content, start, is_whole: true }
     }
 
     /// The same array in Fortran's order, whose first axis varies fastest.
@@ -181,6 +225,7 @@ impl Array {
     /// The number of its prompts, if it is `[token, d_model]` or `[prompt, token, d_model]`.
     pub(super) fn prompts(&self) -> Option<usize> {
         match self.axes[..] {
+            _ if !self.is_whole => None,
             [_, _] => Some(1),
             [batch, _, _] => Some(batch.length),
             _ => None,
@@ -193,6 +238,11 @@ impl Array {
             Elements::Float(encoding) => Some(encoding),
             _ => None,
         }
+    }
+
+    /// Fails if its values do not lie where the file says.
+    pub(super) fn check_whole(&self) -> Result<(), ForeignProblem> {
+        if self.is_whole { Ok(()) } else { Err(ForeignProblem::Storage { tensor: self.name.clone() }) }
     }
 
     /// Its name and shape, for people who choose among arrays.

@@ -1,9 +1,11 @@
 //! Tensors beside the states: token ids, and the lengths of prompts in a padded batch.
 
+mod mask;
+
 use std::ops::Range;
 
 use super::{
-    ForeignProblem,
+    ForeignProblem, ReadOptions,
     arrays::{Archive, Elements, number_of_dictionary},
     sidecar::Sidecar,
 };
@@ -45,28 +47,30 @@ impl Beside {
     pub(super) fn read(
         archive: &mut Archive,
         sidecar: Option<&Sidecar>,
+        options: &ReadOptions,
         within: Within,
     ) -> Result<Self, ForeignProblem> {
         let mut beside = Beside::default();
-        let mut ids: Vec<Vec<String>> = IDS.iter().map(|name| archive.full_names(name)).collect();
+        let tensor = options.tensor.as_deref();
+        let mut ids: Vec<Vec<String>> = IDS.iter().map(|name| archive.full_names(name, tensor)).collect();
         // Those at the top of the file come first.
         ids.sort_by_key(|found| !found.first().is_some_and(|name| IDS.contains(&name.as_str())));
         if let Some(found) = ids.into_iter().find(|found| !found.is_empty()) {
             if is_read(&found, within) {
-                beside.ids = Some(ids_of(joined(archive, &found)?)?);
+                beside.ids = Some(ids_of(joined(archive, &found, numbers)?)?);
             } else {
                 beside.left_out = found;
             }
         }
         beside.positions = numbers(archive, POSITIONS)?;
-        let masks = archive.full_names(MASK);
-        let are_read = !masks.is_empty() && is_read(&masks, within);
-        if !are_read {
+        let masks = archive.full_names(MASK, tensor);
+        let are_read = !masks.is_empty() && !options.ignore_mask && is_read(&masks, within);
+        if !are_read && !options.ignore_mask {
             beside.left_out.extend_from_slice(&masks);
         }
         if are_read {
-            let mask = joined(archive, &masks)?;
-            let spans = mask.iter().enumerate().map(|(prompt, mask)| attended(prompt, mask));
+            let mask = joined(archive, &masks, mask::read)?;
+            let spans = mask.iter().enumerate().map(|(prompt, mask)| mask::attended(prompt, mask));
             beside.rows = Some(spans.collect::<Result<_, _>>()?);
             beside.masked = mask.iter().map(Vec::len).max();
         } else if let Some((name, lengths)) = lengths(archive)? {
@@ -75,8 +79,8 @@ impl Beside {
                     .map_err(|_| ForeignProblem::PromptLength { tensor: name.to_owned(), found })
             });
             beside.rows = Some(lengths.map(|length| Ok(0..length?)).collect::<Result<_, ForeignProblem>>()?);
-        } else if let Some(sidecar) = sidecar {
-            beside.rows = Some(sidecar.seq_lens.iter().map(|&length| 0..length).collect());
+        } else if let Some(lengths) = sidecar.and_then(|sidecar| sidecar.seq_lens.as_ref()) {
+            beside.rows = Some(lengths.iter().map(|&length| 0..length).collect());
         }
         Ok(beside)
     }
@@ -106,10 +110,14 @@ fn is_read(found: &[String], within: Within) -> bool {
 }
 
 /// Returns the integers of these full names, one prompt after another.
-fn joined(archive: &mut Archive, found: &[String]) -> Result<Vec<Vec<i128>>, ForeignProblem> {
+fn joined(
+    archive: &mut Archive,
+    found: &[String],
+    read: fn(&mut Archive, &str) -> Result<Option<Vec<Vec<i128>>>, ForeignProblem>,
+) -> Result<Vec<Vec<i128>>, ForeignProblem> {
     let mut prompts = Vec::new();
     for full in found {
-        prompts.extend(numbers(archive, full)?.unwrap_or_default());
+        prompts.extend(read(archive, full)?.unwrap_or_default());
     }
     Ok(prompts)
 }
@@ -130,7 +138,7 @@ fn numbers(archive: &mut Archive, name: &str) -> Result<Option<Vec<Vec<i128>>>, 
         [tokens] | [_, tokens] => tokens,
         _ => return Err(ForeignProblem::TokenIdsShape { tensor: array.name.clone(), shape: array.shape() }),
     };
-    if array.elements == Elements::Truth && !name.ends_with(MASK) {
+    if array.elements == Elements::Truth {
         return Err(array.unknown_dtype("an integer"));
     }
     let numbers = archive.integers(index)?;
@@ -155,28 +163,4 @@ fn ids_of(prompts: Vec<Vec<i128>>) -> Result<Vec<Vec<u32>>, ForeignProblem> {
         u32::try_from(found).map_err(|_| ForeignProblem::TokenId { position, found })
     };
     prompts.into_iter().map(|ids| ids.into_iter().enumerate().map(id).collect()).collect()
-}
-
-/// Returns the positions that a row of a mask attends to, which must be neighbours.
-fn attended(prompt: usize, mask: &[i128]) -> Result<Range<usize>, ForeignProblem> {
-    let start = mask.iter().take_while(|&&value| value == 0).count();
-    let length = mask[start..].iter().take_while(|&&value| value == 1).count();
-    if length == 0 || mask[start + length..].iter().any(|&value| value != 0) {
-        return Err(ForeignProblem::Mask { prompt });
-    }
-    Ok(start..start + length)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ones_of_a_mask_are_one_span() {
-        assert_eq!(attended(0, &[1, 1, 0]).unwrap(), 0..2);
-        assert_eq!(attended(0, &[0, 1, 1]).unwrap(), 1..3);
-        for mask in [&[0, 0][..], &[1, 0, 1], &[1, 2], &[]] {
-            assert!(matches!(attended(7, mask), Err(ForeignProblem::Mask { prompt: 7 })), "{mask:?}");
-        }
-    }
 }

@@ -150,8 +150,10 @@ pub enum ForeignProblem {
     /// A pickle that is not read.
     #[error("its pickle is not read")]
     Pickle(#[source] PickleProblem),
-    /// A tensor that reaches beyond its storage, or repeats it.
-    #[error("`{tensor}` does not lie within its storage")]
+    /// A tensor that reaches beyond its storage, or repeats it too often.
+    #[error(
+        "`{tensor}` does not lie within its storage, or repeats its values more often than any file needs"
+    )]
     Storage {
         /// Name of the tensor, as the pickle has it.
         tensor: String,
@@ -179,6 +181,15 @@ pub enum ForeignProblem {
     )]
     WithinBlock {
         /// Name of the tensor that the caller gave.
+        tensor: String,
+    },
+    /// The last state of each prompt, as vLLM-Hook writes it by default.
+    #[error(
+        "`{tensor}` holds only the last state of each prompt, from which no prompt can be recovered: vLLM-Hook writes all with \
+         VLLM_HOOK_HS_MODE=all_tokens"
+    )]
+    LastStates {
+        /// Name of a tensor of such states.
         tensor: String,
     },
     /// An entry of a list of states that has no place among them.
@@ -228,8 +239,9 @@ pub enum ForeignProblem {
     },
     /// The shape fits none of the layouts that are read.
     #[error(
-        "`{tensor}` has shape {shape:?} before d_model, which does not fit {}",
-        beside(*n_tokens, *by_mask, *n_taps, *n_prompts, *axes)
+        "`{tensor}` has shape {shape:?} before d_model, which does not fit {}{}",
+        beside(*n_tokens, *by_mask, *n_taps, *n_prompts, *axes),
+        if *by_mask { "; ignore the mask by `ignore_mask`" } else { "" }
     )]
     Mismatch {
         /// Name of the tensor whose shape fits nothing that is known.
@@ -344,15 +356,29 @@ pub enum ForeignProblem {
         found: i128,
     },
     /// A mask whose ones are not neighbours.
-    #[error("the attention mask of prompt {prompt} is not one span of ones: packed prompts cannot be read")]
+    #[error(
+        "the attention mask of prompt {prompt} is not one span of ones: packed prompts cannot be read; if the mask is wrong, ignore it by \
+         `ignore_mask`"
+    )]
     Mask {
         /// Number of the prompt within the batch, from 0.
         prompt: usize,
     },
+    /// A mask with other axes than those of a batch.
+    #[error(
+        "`{tensor}` has shape {shape:?}: expected [token], [prompt, token], [prompt, 1, 1, token] or [prompt, 1, token, token]; ignore it by \
+         `ignore_mask`"
+    )]
+    MaskShape {
+        /// Name of the mask.
+        tensor: String,
+        /// The shape that the file states.
+        shape: Vec<usize>,
+    },
     /// A mask that is neither that of the prompt before a generation, nor that of all rows.
     #[error(
         "the attention mask has {found} columns: expected {in_prompt}, one for each row of the prompt, or {rows}, with those of the \
-         generation"
+         generation; ignore it by `ignore_mask`"
     )]
     MaskOfSteps {
         /// The columns of the mask.
@@ -442,7 +468,7 @@ pub enum ForeignProblem {
         found: i128,
     },
     /// A name in the metadata that is not that of a tap.
-    #[error("the metadata does not name a tap")]
+    #[error("the metadata does not name a tap; `tap_is_known` says that the caller knows or finds it")]
     TapName {
         /// The name and the expected ones.
         #[from]

@@ -171,6 +171,13 @@ fn metadata_that_names_no_tap_or_one_tap_twice_is_refused() {
     for metadata in [r#""tap":"7""#, r#""tap":"block-1,block-2""#, r#""taps":"""#, r#""taps":"block-1,""#] {
         refused!("a.safetensors", &with(metadata), ForeignProblem::TapName { .. });
     }
+    // A caller who knows the tap needs no name, but two of one tap are a mistake of the file.
+    let known = |metadata: &str| {
+        let (_folder, path) = file("a.safetensors", &with(metadata));
+        StatesFile::open_with(path, &ReadOptions::new().tap_is_known())
+    };
+    assert_eq!(known(r#""tap":"7""#).unwrap().taps(), None);
+    assert!(known(r#""taps":"block-1,block-1""#).is_err());
     refused!("a.safetensors", &with(r#""taps":"block-1,block-1""#), ForeignProblem::RepeatedTap { .. });
     refused!("a.safetensors", &with(r#""taps":"block-1","tap":"block-1""#), ForeignProblem::TapAndTaps);
     refused!("a.safetensors", &with(r#""tap":7"#), ForeignProblem::SafetensorsHeader { .. });

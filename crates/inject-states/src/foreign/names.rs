@@ -11,6 +11,8 @@ pub(super) enum TapName {
     Listed(usize),
     /// An entry of the list that a step of a generation left, both from 0.
     Step(usize, usize),
+    /// An entry of the list that each prompt left at this tap, from 0.
+    Prompt(Tap, usize),
 }
 
 /// The words before the number of a list of layers. NumPy gives the arrays of `savez` without names the last one.
@@ -20,6 +22,11 @@ const LISTS: [&str; 7] = ["", "layer", "layers", "hidden_state", "hidden_states"
 const BLOCKS: [&str; 3] = ["layers", "h", "blocks"];
 
 impl TapName {
+    /// Whether it is an entry of a list of layers, steps or prompts.
+    pub(super) fn is_of_list(self) -> bool {
+        !matches!(self, TapName::Known(_))
+    }
+
     /// Returns the tap of a name, if the name is a known one.
     ///
     /// | name | tap |
@@ -27,19 +34,40 @@ impl TapName {
     /// | `block-3` | itself |
     /// | `model.layers.2`, `transformer.h.2` (the output of a module), `blocks.2.hook_resid_post` | block-3 |
     /// | `blocks.2.hook_resid_pre` | block-2 |
+    /// | `model__layers__2` | as with dots |
+    /// | `last_hidden_state` | final-norm |
     /// | `layer_2`, `hidden_states.2`, `2` | the third of a list |
     /// | `hidden_states.4.2`, `4.hidden_states.2` | the third of the list of the fifth step, or of the fifth prompt |
     /// | `outputs.hidden_states.2` | the third of a list |
+    /// | `hs_cache.model.layers.2.hidden_states.4` | block-3 of the fifth prompt |
     ///
     /// # Source
     ///
-    /// The hooks are those of TransformerLens, `transformer_lens/components/transformer_block.py`.
+    /// The hooks are those of TransformerLens, `transformer_lens/components/transformer_block.py`. The last name, and the one with two
+    /// underscores for each dot, are those of vLLM-Hook, `workers/probe_hidden_states_worker.py`.
     pub(super) fn parse(name: &str) -> Option<Self> {
         if let Ok(tap) = name.parse() {
             return Some(TapName::Known(tap));
         }
+        if !name.contains('.') && name.contains("__") {
+            return TapName::parse(&name.replace("__", "."));
+        }
         let name = name.strip_suffix(".output").unwrap_or(name);
         let parts: Vec<&str> = name.split('.').collect();
+        match parts[..] {
+            [.., "last_hidden_state"] => return Some(TapName::Known(Tap::FinalNorm)),
+            [ref module @ .., "hidden_states"] => {
+                if let Some(tap) = of_module(module) {
+                    return Some(TapName::Known(tap));
+                }
+            }
+            [ref module @ .., "hidden_states", prompt] => {
+                if let (Some(tap), Some(prompt)) = (of_module(module), number(prompt)) {
+                    return Some(TapName::Prompt(tap, prompt));
+                }
+            }
+            _ => {}
+        }
         if let [.., step, list, layer] = parts[..]
             && ["hidden_states", "all_hidden_states"].contains(&list)
             && let (Some(step), Some(layer)) = (number(step), number(layer))
@@ -89,6 +117,14 @@ impl TapName {
     }
 }
 
+/// The tap of a module, if its name alone says which.
+fn of_module(parts: &[&str]) -> Option<Tap> {
+    match TapName::parse(&parts.join(".")) {
+        Some(TapName::Known(tap)) => Some(tap),
+        _ => None,
+    }
+}
+
 fn number(text: &str) -> Option<usize> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
@@ -110,7 +146,7 @@ mod tests {
 
     #[test]
     fn names_say_their_taps() {
-        use TapName::{Known, Listed, Step};
+        use TapName::{Known, Listed, Prompt, Step};
         for (name, expected) in [
             ("final-norm", Some(Known(Tap::FinalNorm))),
             ("block-3", Some(Known(Tap::Block(3)))),
@@ -137,6 +173,11 @@ mod tests {
             ("arr_4", Some(Listed(4))),
             ("model.layers.2.input_layernorm", None),
             ("hidden_states", None),
+            ("model__layers__2", Some(Known(Tap::Block(3)))),
+            ("hs_cache.transformer.h.2.hidden_states.1", Some(Prompt(Tap::Block(3), 1))),
+            ("hs_cache.model.layers.2.hidden_states", Some(Known(Tap::Block(3)))),
+            ("outputs.last_hidden_state", Some(Known(Tap::FinalNorm))),
+            ("last_hidden_state.2", None),
             ("layer_99999999999999999999", None),
             ("", None),
         ] {

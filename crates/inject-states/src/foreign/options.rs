@@ -19,6 +19,8 @@ pub struct ReadOptions {
     pub(super) tensor: Option<String>,
     pub(super) axes: Option<Axes>,
     pub(super) row: Option<usize>,
+    pub(super) ignore_mask: bool,
+    pub(super) tap_is_known: bool,
     pub(super) model: Option<ModelShape>,
     pub(super) most_unpacked: Option<u64>,
 }
@@ -54,6 +56,16 @@ impl ReadOptions {
     /// Sets the prompt of a batch, from 0.
     pub fn row(self, prompt: usize) -> Self {
         ReadOptions { row: Some(prompt), ..self }
+    }
+
+    /// Reads all rows, whichever of them the attention mask in the file excludes.
+    pub fn ignore_mask(self) -> Self {
+        ReadOptions { ignore_mask: true, ..self }
+    }
+
+    /// Says that the caller knows the tap or finds it. Names in the metadata that are not those of taps are then no error.
+    pub fn tap_is_known(self) -> Self {
+        ReadOptions { tap_is_known: true, ..self }
     }
 
     /// Sets the most bytes that a compressed file may unpack to. It is 2 GiB by default and at most.

@@ -65,6 +65,7 @@ impl Reading {
     ) -> Result<Self, ForeignProblem> {
         let sources = sources::of(archive, &beside, options)?;
         for array in sources.iter().flat_map(|source| &source.arrays).map(|&index| &archive.arrays[index]) {
+            array.check_whole()?;
             if array.encoding().is_none() {
                 return Err(array.unknown_dtype(FLOATS));
             }
@@ -76,7 +77,10 @@ impl Reading {
             }
         }
         let d_model = width(archive, &sources, options)?;
-        let metadata = metadata_taps(archive)?;
+        let metadata = match metadata_taps(archive) {
+            Err(ForeignProblem::TapName { .. }) if options.tap_is_known => None,
+            taps => taps?,
+        };
         let prompts = beside.prompts()?;
         let several = sources.len() > 1;
         // The caller's axes of a list of single rows say what its entries are, not what the axes of an entry are.
@@ -153,8 +157,10 @@ impl Reading {
             .all(|source| source.arrays.len() == 1 && matches!(source.name, None | Some(TapName::Listed(_))));
         let by_length = by_shape && !is_named && prompts.is_none() && options.axes.is_none();
         let guessed = taps.is_some() && (by_length || !others.is_empty());
-        let taken = taken(archive, &sources, &columns, axes_of_first, &others, taps.is_some());
-        let taken = with_left_out(taken, &beside.left_out);
+        let taken = taken(archive, &sources, &columns, axes_of_first, &others, taps.as_deref());
+        let taken = with_left_out(taken, &beside.left_out, "it does not fit or nothing says whose it is");
+        let aside = sources::set_aside(archive, &sources, options);
+        let taken = with_left_out(taken, &aside, "it is at no further tap");
         let prompts = match are_prompts {
             true => prompts::of_list(&columns, &beside, options)?,
             false => {
@@ -284,11 +290,11 @@ fn metadata_taps(archive: &Archive) -> Result<Option<Vec<Tap>>, ForeignProblem> 
     }
 }
 
-/// Adds to a reading in words the ids and masks that were left out.
-fn with_left_out(taken: Option<String>, left_out: &[String]) -> Option<String> {
+/// Adds to a reading in words the arrays that were left out, and the reason.
+fn with_left_out(taken: Option<String>, left_out: &[String], reason: &str) -> Option<String> {
     let [first, others @ ..] = left_out else { return taken };
     let others = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
-    let note = format!("`{first}`{others} left out, because it does not fit or nothing says whose it is");
+    let note = format!("`{first}`{others} left out, because {reason}");
     Some(taken.map_or(note.clone(), |taken| format!("{taken}; {note}")))
 }
 
@@ -298,7 +304,7 @@ fn taken(
     columns: &[Column],
     axes: Option<Axes>,
     others: &[Axes],
-    named: bool,
+    taps: Option<&[Tap]>,
 ) -> Option<String> {
     let arrays = &sources.first()?.arrays;
     let array = &archive.arrays[arrays[0]];
@@ -321,10 +327,10 @@ fn taken(
         1 => format!("`{}` of shape {shape:?}", array.name),
         count => format!("{count} tensors such as `{}` of shape {shape:?}", array.name),
     };
-    let beside = match columns.len() {
-        1 => String::new(),
-        count if named => format!(", {count} named taps"),
-        count => format!(", {count} taps without names"),
+    let beside = match (columns.len(), taps) {
+        (1, _) => String::new(),
+        (count, Some([first, .., last])) => format!(", {count} named taps, {first} to {last}"),
+        (count, _) => format!(", {count} taps without names"),
     };
     let otherwise = match others {
         [] => String::new(),

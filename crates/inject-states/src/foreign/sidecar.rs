@@ -17,7 +17,9 @@ const LONGEST: u64 = 16 << 20;
 #[derive(Debug, Deserialize)]
 pub(super) struct Sidecar {
     /// The length of each prompt of the batch.
-    pub(super) seq_lens: Vec<usize>,
+    pub(super) seq_lens: Option<Vec<usize>>,
+    /// Which states of each prompt are there.
+    hs_mode: Option<String>,
 }
 
 impl Sidecar {
@@ -38,6 +40,12 @@ impl Sidecar {
             return Ok(None);
         }
         // Another JSON of that name is none of ours.
-        Ok(serde_json::from_slice(&text).ok())
+        let sidecar: Option<Self> = serde_json::from_slice(&text).ok();
+        Ok(sidecar.filter(|sidecar| sidecar.seq_lens.is_some() || sidecar.hs_mode.is_some()))
+    }
+
+    /// Whether the states are those of the last token of each prompt.
+    pub(super) fn is_of_last_tokens(&self) -> bool {
+        self.hs_mode.as_deref() == Some("last_token")
     }
 }

@@ -62,9 +62,17 @@ impl StatesFile {
         let path = path.as_ref();
         let read = || -> Result<StatesFile, ForeignProblem> {
             let mut archive = container::open(path, options.most_unpacked)?;
-            archive.states_of_dictionaries();
+            // The caller names a tensor as the file does.
+            if !options.tensor.as_ref().is_some_and(|name| archive.position(name).is_some()) {
+                archive.states_of_dictionaries();
+            }
             archive.rows_of_lists();
             let sidecar = Sidecar::beside(path)?;
+            if let Some(array) =
+                archive.arrays.first().filter(|_| sidecar.as_ref().is_some_and(Sidecar::is_of_last_tokens))
+            {
+                return Err(ForeignProblem::LastStates { tensor: array.name.clone() });
+            }
             let reading = Reading::default();
             let mut file = StatesFile { path: path.to_owned(), archive, reading, prompt: 0, chosen: false };
             // Ids within dictionaries may be those of something else.
@@ -83,7 +91,7 @@ impl StatesFile {
         options: &ReadOptions,
         within: Within,
     ) -> Result<(), ForeignProblem> {
-        let beside = Beside::read(&mut self.archive, sidecar, within)?;
+        let beside = Beside::read(&mut self.archive, sidecar, options, within)?;
         self.reading = Reading::of(&self.archive, beside, options)?;
         let (prompt, prompts) = (options.row.unwrap_or(0), self.prompts());
         if prompt >= prompts {

@@ -34,6 +34,9 @@ const DEEPEST: usize = 8;
 /// The average number of visits allowed for each value. One container may be part of several.
 const MOST_SHARED: usize = 4;
 
+/// The most values of a tensor that repeats those of its storage, as `expand` makes it. A small file cannot ask for more memory.
+const MOST_REPEATED: usize = 1 << 24;
+
 pub(super) fn read(mut content: Content, most_unpacked: u64) -> Result<Archive, ForeignProblem> {
     let mut magic = [0; 16];
     let length = content.length()?.min(magic.len() as u64) as usize;
@@ -102,8 +105,7 @@ impl Walk<'_> {
         let pickle = self.pickle;
         let children: Vec<(String, usize)> = match &pickle.nodes[node] {
             Node::Tensor(tensor) => {
-                let array = self.array(name, tensor)?;
-                self.arrays.push(array);
+                self.arrays.push(self.array(name, tensor));
                 return Ok(());
             }
             Node::List(items) => {
@@ -162,11 +164,9 @@ impl Walk<'_> {
             .ok_or_else(|| ForeignProblem::ListOfIntegers { name: name.to_owned() })
     }
 
-    /// Returns the array of a tensor whose values all lie within its storage.
-    fn array(&self, name: String, tensor: &Tensor) -> Result<Array, ForeignProblem> {
+    /// Returns the array of a tensor, and whether its values lie within its storage.
+    fn array(&self, name: String, tensor: &Tensor) -> Array {
         let name = if name.is_empty() { "the tensor".to_owned() } else { name };
-        let outside = || ForeignProblem::Storage { tensor: name.clone() };
-        let entry = self.places.get(tensor.storage.as_str()).ok_or_else(outside)?;
         let size = match &tensor.elements {
             Elements::Other(_) => 1,
             numbers => numbers.bytes().unwrap_or(1),
@@ -177,18 +177,64 @@ impl Walk<'_> {
             .zip(&tensor.strides)
             .map(|(&length, &stride)| Axis { length, stride })
             .collect();
-        let last = axes.iter().try_fold(tensor.offset, |last, axis| {
-            last.checked_add(axis.length.saturating_sub(1).checked_mul(axis.stride)?)
-        });
-        // An axis may repeat values, so a shape is not bounded by its storage.
-        let values = axes.iter().try_fold(1_usize, |product, axis| product.checked_mul(axis.length));
-        let empty = axes.iter().any(|axis| axis.length == 0);
-        let fits = |values: usize| values as u64 <= entry.length / size as u64;
-        let inside = last.and_then(|last| last.checked_add(1)).is_some_and(fits);
-        if !(empty || inside && values.is_some_and(fits)) {
-            return Err(outside());
+        let entry = self.places.get(tensor.storage.as_str());
+        let stored = entry.map_or(0, |entry| entry.length / size as u64);
+        let is_whole = entry.is_some() && lie_within(stored, tensor.offset, &axes);
+        let (content, start) = match entry {
+            Some(entry) if is_whole => (entry.content, entry.start + (tensor.offset * size) as u64),
+            _ => (0, 0),
+        };
+        Array { name, elements: tensor.elements.clone(), axes, content, start, is_whole }
+    }
+}
+
+/// Whether the values of a tensor lie within a storage of this many, and are not too many.
+///
+/// The last one is at the sum of the last steps of all axes. Axes may repeat values, those of stride 0 one value, so the shape is not bounded by
+/// the storage.
+fn lie_within(stored: u64, offset: usize, axes: &[Axis]) -> bool {
+    if axes.iter().any(|axis| axis.length == 0) {
+        return offset as u64 <= stored;
+    }
+    let last = axes
+        .iter()
+        .try_fold(offset, |last, axis| last.checked_add((axis.length - 1).checked_mul(axis.stride)?));
+    let values = axes.iter().try_fold(1_usize, |product, axis| product.checked_mul(axis.length));
+    last.is_some_and(|last| (last as u64) < stored)
+        && values.is_some_and(|values| values as u64 <= stored.max(MOST_REPEATED as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn axes<const N: usize>(axes: [(usize, usize); N]) -> [Axis; N] {
+        axes.map(|(length, stride)| Axis { length, stride })
+    }
+
+    #[test]
+    fn the_values_of_a_view_are_those_that_its_strides_reach() {
+        for (stored, offset, axes, within) in [
+            (12, 0, &axes([(3, 4), (4, 1)])[..], true),
+            (11, 0, &axes([(3, 4), (4, 1)]), false),
+            (12, 1, &axes([(3, 4), (4, 1)]), false),
+            // `expand` and `unfold` repeat values.
+            (1, 0, &axes([(1, 1), (14, 0)]), true),
+            (4, 0, &axes([(100, 0), (4, 1)]), true),
+            (4, 1, &axes([(100, 0), (4, 1)]), false),
+            (5, 0, &axes([(3, 1), (3, 1)]), true),
+            (4, 0, &axes([(3, 1), (3, 1)]), false),
+            (1, 0, &axes([(MOST_REPEATED, 0)]), true),
+            (1, 0, &axes([(MOST_REPEATED + 1, 0)]), false),
+            (1, 0, &axes([(usize::MAX, 0), (usize::MAX, 0)]), false),
+            (1, 0, &axes([(2, usize::MAX)]), false),
+            // A scalar and nothing at all.
+            (1, 0, &[], true),
+            (0, 0, &[], false),
+            (0, 0, &axes([(0, 1)]), true),
+            (0, 1, &axes([(0, 1)]), false),
+        ] {
+            assert_eq!(lie_within(stored, offset, axes), within, "{stored} {offset} {axes:?}");
         }
-        let start = entry.start + (tensor.offset * size) as u64;
-        Ok(Array { name, elements: tensor.elements.clone(), axes, content: entry.content, start })
     }
 }

@@ -92,8 +92,9 @@ impl StatesFile {
             reader.seek_relative(start as i64 - position as i64)?;
             reader.read_exact(&mut span)?;
             position = start + span.len() as u64;
-            let values = span.chunks_exact(size).step_by(inner.stride.max(1)).take(inner.length);
-            for (j, bytes) in values.enumerate() {
+            for j in 0..inner.length {
+                // A stride of 0 repeats one value.
+                let bytes = &span[j * inner.stride * size..][..size];
                 let value = encoding.format.within_range(encoding.decode(bytes));
                 let (row, dimension) = if by_row { (i, j) } else { (j, i) };
                 if !(value.is_finite() || nan == Nan::Read && value.is_nan()) {

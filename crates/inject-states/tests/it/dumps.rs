@@ -56,7 +56,7 @@ fn open(name: &str, row: Option<usize>) -> StatesFile {
 #[test]
 fn every_layout_gives_the_rows_ids_and_taps_of_its_prompt() {
     let expected = expected().read;
-    assert_eq!(expected.len(), 28);
+    assert_eq!(expected.len(), 34);
     for (name, prompts) in expected {
         for Prompt { prompt, taps, row, ids, column } in prompts {
             let file = open(&name, row);
@@ -92,12 +92,59 @@ fn every_layout_of_the_first_prompt_gives_its_states_to_the_last_bit() {
 #[test]
 fn every_refused_file_says_why() {
     let refused = expected().refused;
-    assert_eq!(refused.len(), 9);
+    assert_eq!(refused.len(), 11);
     for (name, expected) in refused {
         let problem = StatesFile::open_with(fixtures().join(&name), &with_model()).unwrap_err().problem;
         let problem = format!("{problem:?}");
         assert!(problem.starts_with(&expected), "{name}: {problem}");
     }
+}
+
+#[test]
+fn every_prompt_of_lists_and_batches_has_its_own_states() {
+    let states = |name: &str, row, column| {
+        open(name, Some(row)).column(ColumnChoice::Index(column)).unwrap().into_array()
+    };
+    for row in [0, 1] {
+        // The two files of vLLM-Hook, at both taps, and the masks, are those of one computation.
+        let (first, second) =
+            (states("vllm-hook.safetensors", row, 0), states("vllm-hook.safetensors", row, 1));
+        assert_eq!(states("vllm-hook.pt", row, 0), first);
+        assert_eq!(states("vllm-hook.pt", row, 1), second);
+        assert_ne!(first, second);
+        for name in ["mask-floats.safetensors", "mask-added.safetensors"] {
+            assert_eq!(states(name, row, 0), states("batch-mask.safetensors", row, 0), "{name}");
+        }
+        // Repeated by `expand`.
+        let whole = open("batch-of-one.safetensors", None).column(ColumnChoice::Only).unwrap();
+        assert_eq!(states("expanded.pt", row, 0), whole.into_array());
+    }
+}
+
+#[test]
+fn a_row_that_is_repeated_is_read_each_time() {
+    let mut reference = StatesFile::open(fixtures().join("reference.safetensors")).unwrap();
+    let first = reference.column(ColumnChoice::Tap(Tap::Block(2))).unwrap().into_array();
+    let rows = open("expanded-rows.pt", None).column(ColumnChoice::Only).unwrap().into_array();
+    assert_eq!(rows.nrows(), 3);
+    assert!(rows.outer_iter().all(|row| row == first.row(0)));
+}
+
+#[test]
+fn the_mask_and_the_ids_of_a_tensor_are_those_in_its_dictionary() {
+    let options = with_model().tensor("1.token_embeddings");
+    let file = StatesFile::open_with(fixtures().join("sentences.pt"), &options).unwrap();
+    assert_eq!((file.prompts(), file.rows()), (1, 5));
+    assert_eq!(file.token_ids(), Some(&[27, 18, 28, 18, 2][..]));
+    assert!(file.taken().is_none_or(|taken| !taken.contains("left out")), "{:?}", file.taken());
+}
+
+#[test]
+fn a_mask_is_ignored_if_the_caller_says_so() {
+    let path = fixtures().join("packed.safetensors");
+    let file =
+        StatesFile::open_with(path, &with_model().ignore_mask().axes(Axes::BatchToken).row(1)).unwrap();
+    assert_eq!((file.prompts(), file.rows()), (2, 8));
 }
 
 #[test]

@@ -429,3 +429,99 @@ fn lists_of_layers_with_several_rows_each_are_those_of_prompts_or_steps() {
     assert_eq!((file.prompts(), file.token_ids()), (2, Some(&[4, 5][..])));
     assert_eq!(rows(&mut file, 0), [3.0, 3.001]);
 }
+
+#[test]
+fn outputs_beside_the_states_are_set_aside_and_named() {
+    let layers: [(&str, &[usize]); 3] = [
+        ("hidden_states.0", &[1, 4, WIDTH]),
+        ("hidden_states.1", &[1, 4, WIDTH]),
+        ("hidden_states.2", &[1, 4, WIDTH]),
+    ];
+    let modules: [(&str, &[usize]); 2] = [("model.layers.0", &[4, WIDTH]), ("model.layers.1", &[4, WIDTH])];
+    let norm: [(&str, &[usize]); 2] = [("model.layers.1", &[4, WIDTH]), ("model.norm", &[4, WIDTH])];
+    let all = [Tap::Embedding, Tap::Block(1), Tap::FinalNorm];
+    let blocks = [Tap::Block(1), Tap::Block(2)];
+    let ends = [Tap::Block(2), Tap::FinalNorm];
+    for (states, beside, taps) in [
+        (&layers[..], "last_hidden_state", &all[..]),
+        (&layers, "inputs_embeds", &all),
+        (&layers, "pooler_output", &all),
+        (&modules, "model.embed_tokens", &blocks),
+        (&modules, "transformer.wte", &blocks),
+        (&norm, "last_hidden_state", &ends),
+    ] {
+        // Before and after the others.
+        for at in [0, states.len()] {
+            let mut tensors = states.to_vec();
+            tensors.insert(at, (beside, &[4, WIDTH]));
+            let file = read(&tensors, ReadOptions::new().model(shape()))
+                .unwrap_or_else(|problem| panic!("{beside}: {problem}"));
+            assert_eq!((file.rows(), file.taps()), (4, Some(taps)), "{beside}");
+            let taken = file.taken().unwrap();
+            assert!(
+                taken.ends_with(&format!("`{beside}` left out, because it is at no further tap")),
+                "{taken}"
+            );
+        }
+    }
+    // Logits are those of the vocabulary, which may be a multiple of the width.
+    let mut tensors = modules.to_vec();
+    tensors.push(("lm_head", &[4, 2 * WIDTH]));
+    assert_eq!(read(&tensors, ReadOptions::new().model(shape())).unwrap().taps(), Some(&blocks[..]));
+    // Alone it is a tap of its own, and two of that name are those of two prompts.
+    let last: (&str, &[usize]) = ("last_hidden_state", &[4, WIDTH]);
+    let mut tensors = modules.to_vec();
+    tensors.push(last);
+    let taps = [Tap::Block(1), Tap::Block(2), Tap::FinalNorm];
+    assert_eq!(read(&tensors, ReadOptions::new().model(shape())).unwrap().taps(), Some(&taps[..]));
+    let two: [(&str, &[usize]); 2] = [last, ("b.last_hidden_state", &[4, WIDTH])];
+    let problem = read(&two, ReadOptions::new().model(shape())).unwrap_err();
+    assert!(matches!(problem, ForeignProblem::RepeatedTap { tap: Tap::FinalNorm }), "{problem}");
+    let each: [(&str, &[usize]); 2] =
+        [("0.last_hidden_state", &[4, WIDTH]), ("1.last_hidden_state", &[2, WIDTH])];
+    let options = ReadOptions::new().model(shape()).axes(Axes::BatchToken);
+    assert_eq!(read(&each, options).unwrap().prompts(), 2);
+}
+
+#[test]
+fn one_more_module_than_the_model_has_blocks_is_a_list_of_all_layers() {
+    let layers: [(&str, &[usize]); 4] = [
+        ("layers.0", &[4, WIDTH]),
+        ("layers.1", &[4, WIDTH]),
+        ("layers.2", &[4, WIDTH]),
+        ("layers.3", &[4, WIDTH]),
+    ];
+    let taps = |count: usize| {
+        let file = read(&layers[..count], ReadOptions::new().model(shape())).unwrap();
+        (file.taps().unwrap().to_vec(), file.taken().unwrap().to_owned())
+    };
+    let (modules, taken) = taps(2);
+    assert_eq!(modules, [Tap::Block(1), Tap::Block(2)]);
+    assert!(taken.ends_with("2 named taps, block-1 to block-2"), "{taken}");
+    let (list, taken) = taps(3);
+    assert_eq!(list, [Tap::Embedding, Tap::Block(1), Tap::FinalNorm]);
+    assert!(taken.ends_with("3 named taps, embedding to final-norm"), "{taken}");
+    assert_eq!(taps(4).0, [Tap::Embedding, Tap::Block(1), Tap::Block(2), Tap::FinalNorm]);
+    let with_last = [&layers[..3], &[("last_hidden_state", &[4, WIDTH][..])]].concat();
+    let file = read(&with_last, ReadOptions::new().model(shape())).unwrap();
+    assert_eq!(file.taps(), Some(&list[..]));
+}
+
+#[test]
+fn a_list_of_prompts_at_each_module_is_that_of_all_prompts() {
+    let lists: [(&str, &[usize]); 4] = [
+        ("hs_cache.model.layers.1.hidden_states.0", &[4, WIDTH]),
+        ("hs_cache.model.layers.1.hidden_states.1", &[2, WIDTH]),
+        ("hs_cache.model.layers.0.hidden_states.0", &[4, WIDTH]),
+        ("hs_cache.model.layers.0.hidden_states.1", &[2, WIDTH]),
+    ];
+    let mut file = read(&lists, ReadOptions::new().model(shape()).row(1)).unwrap();
+    assert_eq!((file.prompts(), file.rows()), (2, 2));
+    assert_eq!(file.taps(), Some(&[Tap::Block(1), Tap::Block(2)][..]));
+    assert_eq!((rows(&mut file, 0), rows(&mut file, 1)), (vec![4.0, 4.001], vec![2.0, 2.001]));
+    // One prompt at two modules, and more prompts at one of them.
+    let one = read(&[lists[0], lists[2]], ReadOptions::new().model(shape())).unwrap();
+    assert_eq!((one.prompts(), one.columns()), (1, 2));
+    let problem = read(&lists[..3], ReadOptions::new().model(shape())).unwrap_err();
+    assert!(matches!(problem, ForeignProblem::UnequalRows { .. }), "{problem}");
+}

@@ -36,6 +36,30 @@ fn write(path: &Path, states: &Array2<f32>, ids: &[i64], tap: Option<&str>) {
 }
 
 #[test]
+fn a_name_that_is_not_that_of_a_tap_is_no_reason_to_refuse_the_one_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("numbered.safetensors");
+    write(&path, &states_of(&model(), Tap::Block(2), &FIRST), &FIRST.map(i64::from), Some("2"));
+    let ran = invert(path.to_str().unwrap(), "");
+    assert_eq!(ran.status, 1, "{}", ran.out);
+    assert!(ran.err.contains("unknown tap `2`"), "{}", ran.err);
+    assert!(ran.err.contains("give --tap TAP, or --tap auto to find it"), "{}", ran.err);
+    for tap in ["block-2", "auto"] {
+        let recovered = recovered(path.to_str().unwrap(), &format!("--tap {tap}"), 0);
+        assert_eq!(recovered["token_ids"], Value::from(&FIRST[..]), "{tap}");
+    }
+}
+
+#[test]
+fn a_mask_that_cannot_be_read_can_be_ignored() {
+    let refused = invert("packed.safetensors", "--row 1 --tap block-2");
+    assert_eq!(refused.status, 1, "{}", refused.out);
+    assert!(refused.err.contains("ignore it by --ignore-mask"), "{}", refused.err);
+    let first = recovered("packed.safetensors", "--row 0 --tap block-2 --ignore-mask --axes batch-token", 0);
+    assert_eq!(first["token_ids"], Value::from(&FIRST[..]));
+}
+
+#[test]
 fn the_tap_that_is_suggested_can_be_given_where_the_file_names_another() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("misnamed.safetensors");

@@ -174,3 +174,37 @@ fn an_entry_of_another_length_than_announced_is_refused() {
         refused!("a.npz", &content, ForeignProblem::EntryLength { .. } | ForeignProblem::Io(_));
     }
 }
+
+/// A file of PyTorch of one storage of six numbers: `hidden_states` and `other`, tensors of that many rows of three.
+fn torch(hidden_states: u8, other: u8) -> Vec<u8> {
+    use std::io::Write;
+
+    let tensor = |rows: u8| {
+        let begin = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x06tQK\0K";
+        [&begin[..], &[rows], b"K\x03\x86K\x03K\x01\x86\x89ccollections\nOrderedDict\n)RtR"].concat()
+    };
+    let pickle = [
+        &b"\x80\x02}(X\x0d\0\0\0hidden_states"[..],
+        &tensor(hidden_states),
+        b"X\x05\0\0\0other",
+        &tensor(other),
+        b"u.",
+    ];
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in [("archive/data.pkl", &pickle.concat()[..]), ("archive/data/0", &[1; 24])] {
+        let stored =
+            zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        archive.start_file(name, stored).unwrap();
+        archive.write_all(content).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+#[test]
+fn a_tensor_that_reaches_beyond_its_storage_is_refused_if_it_is_read() {
+    refused!("a.pt", &torch(3, 2), ForeignProblem::Storage { .. });
+    let (_folder, path) = file("a.pt", &torch(2, 3));
+    assert_eq!(StatesFile::open(&path).unwrap().rows(), 2);
+    let other = StatesFile::open_with(&path, &ReadOptions::new().tensor("other"));
+    assert!(matches!(other.unwrap_err().problem, ForeignProblem::Storage { tensor } if tensor == "other"));
+}

@@ -1,5 +1,9 @@
 //! The arrays of a file that hold states.
 
+use std::collections::HashSet;
+
+use inject_models::Tap;
+
 use crate::foreign::{
     Axes, ForeignProblem, ReadOptions,
     arrays::{Archive, Array},
@@ -67,15 +71,45 @@ pub(super) fn of(
     if !layers.is_empty() {
         return Ok(layers);
     }
-    match floats[..] {
-        [only] => Ok(one(only)),
+    let at_taps: Vec<usize> =
+        floats.iter().copied().filter(|&index| !is_at_no_tap(&archive.arrays[index].name)).collect();
+    let is_last_state = |array: &&Array| {
+        array.axes.len() == 1 && matches!(TapName::parse(&array.name), Some(TapName::Prompt(..)))
+    };
+    if let Some(array) = archive.arrays.iter().find(is_last_state) {
+        return Err(ForeignProblem::LastStates { tensor: array.name.clone() });
+    }
+    match (&floats[..], &at_taps[..]) {
+        (&[only], _) | (_, &[only]) => Ok(one(only)),
         _ => Err(ForeignProblem::NoStates { found: list() }),
     }
 }
 
+/// The names of the outputs of a model beside its states that are left out because they are at no further tap.
+pub(super) fn set_aside(archive: &Archive, sources: &[Source], options: &ReadOptions) -> Vec<String> {
+    let read: HashSet<usize> = sources.iter().flat_map(|source| source.arrays.iter().copied()).collect();
+    let is_output = |array: &Array| is_at_no_tap(&array.name) || is_last(&array.name);
+    let aside = archive.arrays.iter().enumerate().filter(|&(index, array)| {
+        options.tensor.is_none() && array.encoding().is_some() && is_output(array) && !read.contains(&index)
+    });
+    aside.map(|(_, array)| array.name.clone()).collect()
+}
+
+/// Whether an array of this name is one that models compute beside their states. The embeddings of tokens may lack their scale and positions.
+fn is_at_no_tap(name: &str) -> bool {
+    const OUTPUTS: [&str; 6] =
+        ["pooler_output", "sentence_embedding", "inputs_embeds", "embed_tokens", "wte", "wpe"];
+    OUTPUTS.iter().any(|output| is_named(name, output))
+}
+
+/// Whether an array is the state after the final norm, which is also the last of a list of all layers.
+fn is_last(name: &str) -> bool {
+    is_named(name, "last_hidden_state")
+}
+
 /// Whether an array could be states: floats of the right width, and not another output of a model.
 fn may_be_states(array: &Array, options: &ReadOptions) -> bool {
-    const OTHERS: [&str; 5] = ["logits", "scores", "loss", "attentions", "past_key_values"];
+    const OTHERS: [&str; 6] = ["logits", "scores", "loss", "attentions", "past_key_values", "lm_head"];
     let fits = |width: usize| options.model.is_none_or(|model| width.is_multiple_of(model.d_model.max(1)));
     let width = array.axes.last().filter(|_| array.axes.len() >= 2).map(|axis| axis.length);
     array.encoding().is_some()
@@ -91,23 +125,29 @@ fn layers(
     options: &ReadOptions,
 ) -> Result<Vec<Source>, ForeignProblem> {
     let mut named: Vec<(TapName, usize)> = Vec::new();
-    let after_blocks = |&index: &usize| !archive.arrays[index].name.ends_with("hook_resid_pre");
-    let (after, before): (Vec<usize>, Vec<usize>) = floats.iter().copied().partition(after_blocks);
-    for index in after.into_iter().chain(before) {
+    let may_repeat = |index: usize| {
+        let name = &archive.arrays[index].name;
+        name.ends_with("hook_resid_pre") || is_last(name)
+    };
+    let (repeating, others): (Vec<usize>, Vec<usize>) = floats.iter().partition(|&&index| may_repeat(index));
+    for index in others.into_iter().chain(repeating) {
         let name = &archive.arrays[index].name;
         match TapName::parse(name) {
-            // The state before a block is that after the block before it.
+            // The state before a block is that after the block before it, and the last state is that after the norm.
             Some(TapName::Known(tap)) if named.iter().any(|&(known, _)| known == TapName::Known(tap)) => {
-                if !is_hook(name) {
+                if !(is_hook(name) || is_last(name) && tap_of_another(&named, archive, tap)) {
                     return Err(ForeignProblem::RepeatedTap { tap });
                 }
             }
+            // The last of the list is the same.
+            Some(_) if is_last(name) && named.iter().any(|(named, _)| named.is_of_list()) => {}
             Some(name) => named.push((name, index)),
-            None if is_hook(name) => {}
+            None if is_hook(name) || is_at_no_tap(name) => {}
             None => return Ok(Vec::new()),
         }
     }
     named.sort_unstable();
+    list_if_no_modules(&mut named, archive, options);
     if !named.is_empty() {
         no_entry_is_left_out(archive, floats)?;
     }
@@ -132,10 +172,40 @@ fn layers(
                     None => layers.push(Source { arrays: vec![index], name: listed, each }),
                 }
             }
+            TapName::Prompt(tap, _) => {
+                let known = Some(TapName::Known(tap));
+                let is_same = |source: &&mut Source| source.name == known && source.each == Each::Prompt;
+                match layers.last_mut().filter(is_same) {
+                    Some(source) => source.arrays.push(index),
+                    None => layers.push(Source { arrays: vec![index], name: known, each: Each::Prompt }),
+                }
+            }
             name => layers.push(Source::steps(vec![index], Some(name))),
         }
     }
     Ok(layers)
+}
+
+/// Whether the array at this tap is not named as the last state. Two of that name are those of two prompts.
+fn tap_of_another(named: &[(TapName, usize)], archive: &Archive, tap: Tap) -> bool {
+    let at_tap = |&&(name, _): &&(TapName, usize)| name == TapName::Known(tap);
+    named.iter().find(at_tap).is_some_and(|&(_, index)| !is_last(&archive.arrays[index].name))
+}
+
+/// Reads names of modules as those of a list, if there is one more than the model has blocks, or two: no module has the last number.
+fn list_if_no_modules(named: &mut Vec<(TapName, usize)>, archive: &Archive, options: &ReadOptions) {
+    let Some(n_layers) = options.model.map(|model| model.n_layers) else { return };
+    // The state after the norm comes after all blocks, and is the last of the list.
+    let count = named.iter().filter(|(_, index)| !is_last(&archive.arrays[*index].name)).count();
+    let is_whole = [1, 2].iter().any(|more| count == n_layers.saturating_add(*more));
+    let in_order =
+        named[..count].iter().enumerate().all(|(at, (name, _))| *name == TapName::Known(Tap::Block(at + 1)));
+    if is_whole && in_order {
+        named.truncate(count);
+        for (at, (name, _)) in named.iter_mut().enumerate() {
+            *name = TapName::Listed(at);
+        }
+    }
 }
 
 /// Whether the names are those of one list: 0, 1, and so on.
@@ -183,7 +253,7 @@ fn can_be_layers(
     named: &[(TapName, usize)],
     options: &ReadOptions,
 ) -> Result<(), ForeignProblem> {
-    let listed = |name| matches!(name, TapName::Listed(_) | TapName::Step(..));
+    let listed = |name: TapName| name.is_of_list();
     if let Some(pair) = named.windows(2).find(|pair| pair[0].0 == pair[1].0 && listed(pair[0].0)) {
         let [first, second] = [0, 1].map(|at| archive.arrays[pair[at].1].name.clone());
         return Err(ForeignProblem::RepeatedEntry { first, second });
@@ -262,7 +332,7 @@ fn are_steps(
 /// Fails if a list of layers or steps has floats that are not read as one. Otherwise its rows would be dropped silently.
 fn no_entry_is_left_out(archive: &Archive, floats: &[usize]) -> Result<(), ForeignProblem> {
     let lost = archive.arrays.iter().enumerate().find(|(index, array)| {
-        let listed = matches!(TapName::parse(&array.name), Some(TapName::Listed(_) | TapName::Step(..)));
+        let listed = TapName::parse(&array.name).is_some_and(TapName::is_of_list);
         listed && array.encoding().is_some() && !array.axes.is_empty() && !floats.contains(index)
     });
     match lost {
@@ -271,6 +341,11 @@ fn no_entry_is_left_out(archive: &Archive, floats: &[usize]) -> Result<(), Forei
             Err(ForeignProblem::ListEntry { tensor: array.name.clone(), shape: array.shape() })
         }
     }
+}
+
+/// Whether the last part of a name is this one.
+fn is_named(name: &str, last: &str) -> bool {
+    name.strip_suffix(last).is_some_and(|rest| rest.is_empty() || rest.ends_with('.') || rest.ends_with("__"))
 }
 
 /// Whether a name is that of a hook of TransformerLens.
