@@ -75,10 +75,8 @@ pub(crate) fn dequantised(
         if of_nothing.is_some() {
             restored::leave_out_activations(&mut checkpoint);
         }
-        return Ok((
-            checkpoint,
-            of_nothing.map(|method| Note::NothingQuantised { method: method.to_owned() }),
-        ));
+        let note = of_nothing.map(|method| Note::NothingQuantised { method: method.to_owned() });
+        return Ok((checkpoint, note));
     };
     let (path, method) = (checkpoint.path.clone(), found.to_string());
     // A method that can be restored is left only if the config alone names it.

@@ -126,7 +126,7 @@ fn a_config_that_quantises_no_weights_leaves_them_as_they_are() {
     equals_llama(&cache, &notes);
     let bits = json!({"quant_method": "bitsandbytes", "load_in_4bit": false, "load_in_8bit": false});
     equals_llama(&llama().with_key("quantization_config", bits), &[method("bitsandbytes")]);
-    // transformers does not read the key of old releases of compressed-tensors.
+    // The key of old releases of compressed-tensors. transformers does not read it.
     let key = "compression_config".to_owned();
     let unread = llama().with_key(&key, json!({"quant_method": "compressed-tensors", "format": "dense"}));
     equals_llama(&unread, &[Note::UnreadKeys { keys: vec![key] }]);

@@ -37,10 +37,11 @@ impl Weights<'_> {
             }
             needed.insert(name);
         }
-        if let Some(step) = self.common_step().filter(|step| {
-            !missing.is_empty()
-                && missing.iter().all(|name| self.checkpoint.contains(&format!("{step}.{name}")))
-        }) {
+        let is_before = |step: &&str| {
+            let mut names = missing.iter().map(|name| format!("{step}.{name}"));
+            !missing.is_empty() && names.all(|name| self.checkpoint.contains(&name))
+        };
+        if let Some(step) = self.common_step().filter(is_before) {
             let path = self.checkpoint.path.clone();
             return Err(ModelError::Within { path, step: step.to_owned(), family: self.family });
         }
