@@ -102,7 +102,7 @@ fn an_unknown_step_before_all_names_is_named() {
     assert!(matches!(error, ModelError::Within { .. }), "{error:?}");
     // Without one of the tensors, the others are not the model.
     let less = renamed(|old| format!("llm.{}", old.replace("norm.weight", "norm.w")));
-    let error = less.error(FILE, &["`model.norm.weight` is missing"]);
+    let error = less.error(FILE, &["`model.embed_tokens.weight` is missing"]);
     assert!(matches!(error, ModelError::Tensors { .. }), "{error:?}");
 }
 
