@@ -271,6 +271,19 @@ pub enum ModelError {
         /// The shape that the config implies.
         expected: Vec<usize>,
     },
+    /// The names of all tensors have the same unknown step before those of the model.
+    #[error(
+        "{}: the names of all tensors begin with `{step}.`, and would be those of a `{family}` model without it: take it off",
+        path.display()
+    )]
+    Within {
+        /// The weight file, index or folder.
+        path: PathBuf,
+        /// The first step of the names.
+        step: String,
+        /// The family whose names the rest are.
+        family: Family,
+    },
     /// Several tensors are not those of a model of this config.
     #[error("{}: {}", path.display(), tensor_fault::listed(faults))]
     Tensors {

@@ -36,6 +36,11 @@ pub enum Note {
         /// The contents beside the model that are not read, such as the state of an optimiser.
         left_out: Vec<String>,
     },
+    /// The config has a `quantization_config` that quantises no weights, and they are plain numbers.
+    NothingQuantised {
+        /// The `quant_method`.
+        method: String,
+    },
     /// The checkpoint has no head.
     NoHead,
     /// The config ties the head to the embedding, and another head is stored.
@@ -151,6 +156,10 @@ impl fmt::Display for Note {
                     left_out => write!(f, "; not read: {}", left_out.join(", ")),
                 }
             }
+            Note::NothingQuantised { method } => write!(
+                f,
+                "config.json: quantization_config ({method}) quantises no weights: they are read as they are stored"
+            ),
             Note::NoHead => {
                 f.write_str("the checkpoint has no head: states are computed, the model's expectation of the next token is not")
             }

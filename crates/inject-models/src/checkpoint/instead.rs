@@ -1,5 +1,6 @@
 //! Contents of a folder that is not a checkpoint.
 
+mod frameworks;
 mod parts;
 
 use std::{
@@ -71,9 +72,9 @@ pub enum Instead {
         /// The name under which an index is looked for.
         expected: &'static str,
     },
-    /// Weights for TensorFlow, Flax or ONNX.
+    /// Weights for TensorFlow, Flax, ONNX or OpenVINO.
     OtherFramework {
-        /// Name of a file within the folder.
+        /// Path of a file within the folder.
         file: String,
     },
     /// Weights under names that are not looked for.
@@ -124,7 +125,7 @@ impl Instead {
             return Some(Instead::Original { file: file.clone() });
         }
         let mut files = ending(&[".safetensors", ".bin", ".pt", ".pth", ".pth.tar", ".ckpt"]);
-        files.retain(|name| !parts::is_of_training(name));
+        files.retain(|name| !parts::is_of_training(name) && !frameworks::is_openvino(name, &names));
         let broken = |name: &&String| folder.join(name).is_symlink() && !folder.join(name).exists();
         let config = names.iter().filter(|name| *name == "config.json");
         let links: Vec<String> = config.chain(&files).filter(broken).cloned().collect();
@@ -148,8 +149,7 @@ impl Instead {
             if let Some((name, advice)) = parts::find(folder, &names) {
                 return Some(Instead::Divided { name, advice });
             }
-            let file = ending(&[".h5", ".msgpack", ".onnx"]).into_iter().next()?;
-            return Some(Instead::OtherFramework { file });
+            return frameworks::find(folder).map(|file| Instead::OtherFramework { file });
         }
         Some(Instead::OtherNames { files })
     }

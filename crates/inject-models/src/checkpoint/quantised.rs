@@ -12,7 +12,7 @@ use self::{
     of_tensors::of_tensors,
 };
 use super::{Checkpoint, restored};
-use crate::error::ModelError;
+use crate::{error::ModelError, note::Note};
 
 /// A way in which weights are quantised.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl fmt::Display for Method {
     }
 }
 
-/// Passes a checkpoint on if its weights are plain numbers, or become plain numbers here.
+/// Passes a checkpoint on if its weights are plain numbers, or become plain numbers here. A config that quantises no weights is noted.
 ///
 /// This is the one place where readers of quantised weights are tried.
 ///
@@ -58,10 +58,10 @@ impl fmt::Display for Method {
 pub(crate) fn dequantised(
     mut checkpoint: Checkpoint,
     announced: Option<&Map<String, Value>>,
-) -> Result<Checkpoint, ModelError> {
+) -> Result<(Checkpoint, Option<Note>), ModelError> {
     let restored = restored::restore(&mut checkpoint, &announced.map(block_sizes).unwrap_or_default())? > 0;
-    let announced = announced.and_then(of_config).filter(|method| !(restored && method.is_restored()));
-    let method = match (announced, of_tensors(&checkpoint)) {
+    let of_config = announced.and_then(of_config).filter(|method| !(restored && method.is_restored()));
+    let method = match (of_config, of_tensors(&checkpoint)) {
         // The tensors show the bits that the config leaves out.
         (Some(announced), Some(found)) if announced.bits.is_empty() && announced.name == found.name => {
             Some(found)
@@ -69,7 +69,15 @@ pub(crate) fn dequantised(
         (announced, found) => announced.or(found),
     };
     // Where a part that restoring needs is missing, loading names the tensor that is left.
-    let Some(found) = method else { return Ok(checkpoint) };
+    let Some(found) = method else {
+        let of_nothing =
+            announced.filter(|_| !restored).and_then(|config| config.get("quant_method")?.as_str());
+        if of_nothing.is_some() {
+            restored::leave_out_activations(&mut checkpoint);
+        }
+        let note = of_nothing.map(|method| Note::NothingQuantised { method: method.to_owned() });
+        return Ok((checkpoint, note));
+    };
     let (path, method) = (checkpoint.path.clone(), found.to_string());
     // A method that can be restored is left only if the config alone names it.
     Err(match found.is_restored() {

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use safetensors::Dtype;
 
-pub(super) use self::float8::FP8;
+pub(super) use self::float8::{FP8, leave_out_activations};
 use self::{
     bitsandbytes::{EightBits, FourBits},
     float8::Float8,

@@ -5,8 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Steps of a name that stand for a wrapper, wherever they are: `torch.compile`, FSDP and activation checkpointing.
 const ANYWHERE: &[&str] = &["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 
-/// Beginnings of the names of a model that stand for a wrapper: PEFT's, and TRL's. Other names may stand beside them.
-const AT_THE_BEGINNING: &[&str] = &["base_model.model.", "pretrained_model."];
+/// Beginnings of the names of a model that stand for a wrapper: PEFT's, trlX's, and TRL's. Other names may stand beside them.
+const AT_THE_BEGINNING: &[&str] = &[OF_PEFT, OF_FIELD, "pretrained_model."];
+
+/// PEFT has everything of the model in this field of a field.
+const OF_PEFT: &str = "base_model.model.";
+
+/// trlX has the whole model in this field. Its head then stands beside a `model` or `transformer`.
+const OF_FIELD: &str = "base_model.";
 
 /// Dictionaries of a checkpoint of training that hold the whole model, and the wrappers of data parallel training.
 const DICTIONARIES: &[&str] =
@@ -132,8 +138,9 @@ impl Unwrapped {
             "model." => MODEL_WITHIN.iter().any(|beginning| has(beginning)),
             dictionary => has(dictionary),
         });
-        let Some(&wrapper) = dictionary.or_else(|| AT_THE_BEGINNING.iter().find(|wrapper| has(wrapper)))
-        else {
+        let is_field = self.within(OF_FIELD).any(|name| !name.starts_with("model."));
+        let mut beginnings = AT_THE_BEGINNING.iter().filter(|wrapper| !(is_field && **wrapper == OF_PEFT));
+        let Some(&wrapper) = dictionary.or_else(|| beginnings.find(|wrapper| has(wrapper))) else {
             return false;
         };
         if dictionary.is_some() && !self.is_the_model(wrapper) {
@@ -259,6 +266,18 @@ mod tests {
         let (found, wrappers, _) = names(&["pretrained_model.model.a.w", "v_head.summary.w"]);
         assert_eq!(found, ["model.a.w", "v_head.summary.w"]);
         assert_eq!(wrappers, ["pretrained_model"]);
+    }
+
+    #[test]
+    fn a_model_in_the_field_base_model_keeps_its_head() {
+        for (within, head) in [("model.layers.0.w", "lm_head.w"), ("transformer.h.0.w", "lm_head.w")] {
+            let fields = [within, head].map(|name| format!("base_model.{name}"));
+            let (found, wrappers, left_out) = names(&[&fields[0], &fields[1], "v_head.0.w"]);
+            let mut expected = [within, head, "v_head.0.w"];
+            expected.sort_unstable();
+            assert_eq!((found.as_slice(), wrappers), (&expected.map(str::to_owned)[..], vec!["base_model"]));
+            assert!(left_out.is_empty());
+        }
     }
 
     #[test]

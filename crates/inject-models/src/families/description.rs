@@ -5,7 +5,10 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::{
-    Family, describe_family, family_of, json, keys::Keys, known_types, recognise::model_type_named_in,
+    Family, describe_family, family_of, json,
+    keys::Keys,
+    known_types,
+    recognise::{model_type_named_in, own_keys},
 };
 use crate::{
     checkpoint::{read_text, unread_method},
@@ -115,7 +118,6 @@ pub(crate) fn describe_in_part(
         }
         Some((family?, model_type))
     });
-    keys.alias("compression_config", "quantization_config");
     let mut key_of_quantisation = "quantization_config";
     let mut quantisation = keys.optional::<Map<String, Value>>(key_of_quantisation);
     // transformers looks for it in the text part too, if there is none at the top.
@@ -186,9 +188,10 @@ fn advice(keys: &Keys) -> String {
     let named_after = named.and_then(model_type_named_in).filter(|found| fits.contains(found));
     let line = |model_type: &str| format!("add the line \"model_type\": \"{model_type}\"");
     let advice = match (named_after, fits.as_slice()) {
+        (_, []) => return format!("one of {}: the file has no key that shows one of them", known_types()),
         (Some(model_type), _) | (None, &[model_type]) => line(model_type),
-        (None, fits) => {
-            format!("{} or that of another whose keys these are, {}", line(fits[0]), fits[1..].join(", "))
+        (None, [first, others @ ..]) => {
+            format!("{} or that of another whose keys these are, {}", line(first), others.join(", "))
         }
     };
     let class = named.map(|class| format!(", if `{class}` computes as one of them")).unwrap_or_default();
@@ -196,12 +199,15 @@ fn advice(keys: &Keys) -> String {
 }
 
 /// Returns the values of `model_type` with which the most of a file is read: the fewest keys that nobody reads, and then the fewest
-/// problems.
+/// problems. Those of which the file has no key of their own do not count: of a file without keys, every family reads all.
 fn fitting_types(keys: &Keys) -> Vec<&'static str> {
     let types =
         Family::all().iter().flat_map(|&family| family.model_types().iter().map(move |of| (family, *of)));
-    // A model of several parts reads nearly everything within one of them.
-    let types = types.filter(|(_, model_type)| !is_composite(model_type) || keys.has("text_config"));
+    let types = types.filter(|(family, model_type)| {
+        // A model of several parts has the keys of the others within one of them.
+        let own = if is_composite(model_type) { &["mm_tokens_per_image"] } else { own_keys(*family) };
+        own.iter().any(|key| keys.has(key))
+    });
     let tried: Vec<([usize; 2], &str)> = types
         .map(|(family, model_type)| {
             let keys = keys.trial();

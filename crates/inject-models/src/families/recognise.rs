@@ -78,6 +78,24 @@ pub(super) fn guess(config: &Map<String, Value>) -> Option<(&'static str, Eviden
     }
 }
 
+/// Returns keys of which every file of a family has one. Most models of other kinds have none of them.
+pub(super) fn own_keys(family: Family) -> &'static [&'static str] {
+    match family {
+        Family::Gpt2 => &["n_embd"],
+        Family::GptNeo => &["attention_types"],
+        Family::GptNeoX => &["use_parallel_residual", "rotary_pct"],
+        Family::Llama
+        | Family::Mistral
+        | Family::Gemma3
+        | Family::Phi3
+        | Family::Qwen2
+        | Family::Qwen3
+        | Family::Gemma2
+        | Family::SmolLm3
+        | Family::Olmo2 => &["rms_norm_eps"],
+    }
+}
+
 /// Returns whether transformers has this class, and it is one of this family's, or of any if the family is not known.
 pub(super) fn is_class_of(class: &str, family: Option<Family>) -> bool {
     let fits = |model_type| family.is_none_or(|family| family.model_types().contains(&model_type));

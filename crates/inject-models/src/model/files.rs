@@ -100,10 +100,11 @@ impl ModelFiles {
         let checkpoint = Checkpoint::open(&origin.folder).and_then(|checkpoint| {
             let (checkpoint, unwrapped) = checkpoint.unwrapped();
             checkpoint.refuse_unmerged()?;
-            Ok((checkpoint::dequantised(checkpoint, quantisation.as_ref())?, unwrapped))
+            let (checkpoint, unquantised) = checkpoint::dequantised(checkpoint, quantisation.as_ref())?;
+            Ok((checkpoint, unwrapped.into_iter().chain(unquantised)))
         });
-        let (tokenizer, (checkpoint, unwrapped)) = ModelError::both(tokenizer, checkpoint)?;
-        notes.extend(unwrapped);
+        let (tokenizer, (checkpoint, of_checkpoint)) = ModelError::both(tokenizer, checkpoint)?;
+        notes.extend(of_checkpoint);
         notes.extend(tokenizer.notes());
         notes.extend(adapter_beside(&origin, &origin.folder));
         Ok(ModelFiles { description, bos_token_id, tokenizer, adapter: None, checkpoint, origin, notes })

@@ -4,12 +4,14 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use sha2::{Digest, Sha256};
 use tokenizers::{
-    NormalizerWrapper, PreTokenizerWrapper, models::bpe::BPE, pre_tokenizers::byte_level::ByteLevel,
+    NormalizerWrapper, PreTokenizerWrapper,
+    models::bpe::{self, BPE},
+    pre_tokenizers::byte_level::ByteLevel,
 };
 
 use super::{Built, added_tokens::AddedTokens, beside::Beside, class::Class, cuts::Cuts, guarded, limits};
 use crate::{
-    checkpoint::{file_hash, refuse_pointer},
+    checkpoint::{file_hash, read_text, refuse_pointer},
     error::ModelError,
 };
 
@@ -31,6 +33,7 @@ pub(super) fn build(
         sums += &file_hash(path)?;
         sums.push('\n');
     }
+    refuse_lines(merges)?;
     let (class, cuts) = class_of(beside);
     let added = AddedTokens::of(beside, BTreeMap::new(), None, class.special_tokens());
     let tokenizer = guarded(|| {
@@ -50,7 +53,10 @@ pub(super) fn build(
         added.put_around(&mut tokenizer, beside)?;
         Ok(tokenizer)
     })
-    .map_err(|source| ModelError::Tokenizer { path: vocab.to_owned(), source })?;
+    .map_err(|source| {
+        let of_merges = matches!(source.downcast_ref(), Some(bpe::Error::MergeTokenOutOfVocabulary(_)));
+        ModelError::Tokenizer { path: if of_merges { merges } else { vocab }.to_owned(), source }
+    })?;
     added.check_ids(&tokenizer, beside, vocab)?;
     Ok(Built::new(tokenizer, hex::encode(Sha256::digest(sums.as_bytes()))))
 }
@@ -61,6 +67,19 @@ fn class_of(beside: &Beside) -> (Class, Cuts) {
     match class.cuts() {
         Some(cuts) => (class, cuts),
         None => (Class::Gpt2, Cuts::Gpt2 { normal: None }),
+    }
+}
+
+/// Refuses merges with a line that is not two pieces. The library counts its lines without the version, and does not name the file.
+fn refuse_lines(merges: &Path) -> Result<(), ModelError> {
+    let text = read_text(merges)?;
+    let is_wrong = |line: &str| !line.starts_with("#version") && line.split(' ').count() != 2;
+    match text.lines().position(is_wrong) {
+        None => Ok(()),
+        Some(before) => Err(ModelError::Tokenizer {
+            path: merges.to_owned(),
+            source: format!("line {}: expected two pieces with one space between them", before + 1).into(),
+        }),
     }
 }
 

@@ -10,7 +10,7 @@ use inject_models::{
     Evidence, FloatFormat, Logits, Model, ModelError, Note, Origin, Tap, TokenBatch, checkpoint::Instead,
 };
 use safetensors::Dtype;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     fixture::{self, values},
@@ -87,6 +87,57 @@ fn the_names_of_wrappers_are_taken_off() {
     }
     let within = renamed(|old| old.replace("self_attn.", "self_attn._orig_mod."));
     equals_llama(&within, &[Note::Unwrapped { wrappers: vec!["_orig_mod"], left_out: vec![] }]);
+}
+
+#[test]
+fn a_field_base_model_keeps_the_head() {
+    let checkpoint = renamed(|old| format!("base_model.{old}"));
+    equals_llama(&checkpoint, &[Note::Unwrapped { wrappers: vec!["base_model"], left_out: vec![] }]);
+    assert_eq!(logits(&checkpoint.load().unwrap()), logits(&llama().load().unwrap()));
+}
+
+#[test]
+fn an_unknown_step_before_all_names_is_named() {
+    let error = renamed(|old| format!("llm.{old}")).error(FILE, &["begin with `llm.`", "`llama` model"]);
+    assert!(matches!(error, ModelError::Within { .. }), "{error:?}");
+    // Without one of the tensors, the others are not the model.
+    let less = renamed(|old| format!("llm.{}", old.replace("norm.weight", "norm.w")));
+    let error = less.error(FILE, &["`model.embed_tokens.weight` is missing"]);
+    assert!(matches!(error, ModelError::Tensors { .. }), "{error:?}");
+}
+
+#[test]
+fn a_config_that_quantises_no_weights_leaves_them_as_they_are() {
+    let method = |method: &str| Note::NothingQuantised { method: method.to_owned() };
+    let compressed = |key: &str, value: Value| {
+        llama().with_key("quantization_config", json!({"quant_method": "compressed-tensors", key: value}))
+    };
+    let notes = [method("compressed-tensors")];
+    equals_llama(&compressed("config_groups", json!({})), &notes);
+    let sparse = json!({"format": "dense", "sparsity_structure": "2:4"});
+    equals_llama(&compressed("sparsity_config", sparse), &notes);
+    let cache = compressed("kv_cache_scheme", json!({"num_bits": 8, "type": "float"}));
+    let cache = cache.with_tensors(|tensors| {
+        for of in ["k", "v"] {
+            let name = format!("model.layers.0.self_attn.{of}_scale");
+            tensors.insert(name, Stored::f32(&[1], 0.5));
+        }
+    });
+    equals_llama(&cache, &notes);
+    let bits = json!({"quant_method": "bitsandbytes", "load_in_4bit": false, "load_in_8bit": false});
+    equals_llama(&llama().with_key("quantization_config", bits), &[method("bitsandbytes")]);
+    // The key of old releases of compressed-tensors. transformers does not read it.
+    let key = "compression_config".to_owned();
+    let unread = llama().with_key(&key, json!({"quant_method": "compressed-tensors", "format": "dense"}));
+    equals_llama(&unread, &[Note::UnreadKeys { keys: vec![key] }]);
+    // Tensors that are quantised all the same are not read as numbers.
+    let packed = compressed("config_groups", json!({})).with_tensors(|tensors| {
+        tensors.insert("model.layers.0.mlp.up_proj.weight_packed".to_owned(), Stored::f32(&[2, 32], 0.5));
+    });
+    packed.error(FILE, &["quantised (compressed-tensors"]);
+    let left_out = json!({"format": "sparse-24-bitmask"});
+    compressed("sparsity_config", left_out)
+        .error(FILE, &["quantised (compressed-tensors sparse-24-bitmask)"]);
 }
 
 #[test]

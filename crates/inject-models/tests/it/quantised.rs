@@ -41,6 +41,11 @@ fn weights_are_those_that_the_library_restores_bit_for_bit() {
         // The tensors show the method without the config.
         let untold = copy_of(case).without_key("quantization_config").load().unwrap();
         assert!(parameters(&untold) == found, "{case}");
+        if case == "fp8-tensor" {
+            let modelopt = json!({"quant_method": "modelopt", "quant_algo": "FP8"});
+            let modelopt = copy_of(case).with_key("quantization_config", modelopt).load().unwrap();
+            assert!(parameters(&modelopt) == found, "the same tensors, as ModelOpt calls them");
+        }
         let path = fixture::folder("quantised").join(case).join("expected.safetensors");
         let expected = values(&std::fs::read(path).unwrap());
         assert_eq!(expected.len(), 7, "{case}");

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::Method;
 
-/// The method that a `quantization_config` announces. An empty object announces nothing.
+/// The method that a `quantization_config` announces for weights. An empty object announces nothing.
 ///
 /// # Source
 ///
@@ -24,9 +24,14 @@ pub(super) fn of_config(config: &Map<String, Value>) -> Option<Method> {
         Some("fp8" | "fbgemm_fp8") => Method::new("FP8", [8]),
         Some("bitsandbytes") | None if flag("load_in_4bit") => Method::new("bitsandbytes", [4]),
         Some("bitsandbytes") | None if flag("load_in_8bit") => Method::new("bitsandbytes", [8]),
+        // transformers then loads plain weights.
+        Some("bitsandbytes") => return None,
         // The activations are transformed too, while the model computes.
         Some("compressed-tensors") if has_transforms(config) => {
             Method::new("compressed-tensors with transforms", compressed(config).1)
+        }
+        Some("compressed-tensors") if !has_entries(config, "config_groups") => {
+            Method::new(&format!("compressed-tensors {}", zeros_left_out(config)?), [])
         }
         Some("compressed-tensors") => match compressed(config) {
             (true, bits) => Method::new("FP8 as compressed-tensors", bits),
@@ -35,6 +40,8 @@ pub(super) fn of_config(config: &Map<String, Value>) -> Option<Method> {
         // NVIDIA's Model Optimizer names the format apart.
         Some("modelopt") => match config.get("quant_algo").and_then(Value::as_str) {
             Some("NVFP4") => Method::new("NVFP4", [4]),
+            // One scale for each matrix, as in compressed-tensors.
+            Some("FP8") => Method::new("FP8", [8]),
             Some(algorithm) => Method::new(&format!("modelopt {algorithm}"), bits),
             None => Method::new("modelopt", bits),
         },
@@ -76,8 +83,22 @@ fn compressed(config: &Map<String, Value>) -> (bool, Option<u64>) {
 ///
 /// github.com/vllm-project/compressed-tensors, release 0.20, `transform/transform_config.py`.
 fn has_transforms(config: &Map<String, Value>) -> bool {
-    let groups = config.get("transform_config").and_then(|config| config.get("config_groups"));
-    groups.and_then(Value::as_object).is_some_and(|groups| !groups.is_empty())
+    let transforms = config.get("transform_config").and_then(Value::as_object);
+    transforms.is_some_and(|config| has_entries(config, "config_groups"))
+}
+
+fn has_entries(config: &Map<String, Value>, key: &str) -> bool {
+    config.get(key).and_then(Value::as_object).is_some_and(|entries| !entries.is_empty())
+}
+
+/// The format of matrices that are stored without their zeros. In the format `dense`, the zeros are stored too.
+///
+/// # Source
+///
+/// github.com/vllm-project/compressed-tensors, release 0.20, `config/base.py` (`CompressionFormat`).
+fn zeros_left_out(config: &Map<String, Value>) -> Option<&str> {
+    let format = config.get("sparsity_config")?.get("format")?.as_str()?;
+    (format != "dense").then_some(format)
 }
 
 /// Returns the rows and columns of a weight that share a scale, as the config says. Groups of weights may have others.
@@ -137,6 +158,8 @@ mod tests {
             (json!({"quant_method": "fp8"}), "FP8, 8 bits"),
             (json!({"quant_method": "bitsandbytes", "load_in_4bit": true}), "bitsandbytes, 4 bits"),
             (json!({"load_in_8bit": true}), "bitsandbytes, 8 bits"),
+            (json!({"quant_method": "modelopt", "quant_algo": "FP8"}), "FP8, 8 bits"),
+            (json!({"quant_method": "modelopt", "quant_algo": "W4A8_AWQ"}), "modelopt W4A8_AWQ"),
             (json!({"group_size": 64, "bits": 4}), "MLX, 4 bits"),
             (json!({"quant_method": "hqq"}), "HQQ"),
             (
@@ -164,6 +187,30 @@ mod tests {
         assert_eq!(announced(transformed.clone()).unwrap(), "FP8 as compressed-tensors, 8 bits");
         transformed["transform_config"]["config_groups"]["u"] = json!({"type": "hadamard"});
         assert_eq!(announced(transformed).unwrap(), "compressed-tensors with transforms, 8 bits");
+    }
+
+    #[test]
+    fn a_config_that_quantises_no_weights_announces_nothing() {
+        let of = |key: &str, value: Value| json!({"quant_method": "compressed-tensors", key: value});
+        let sparse =
+            |format: &str| of("sparsity_config", json!({"format": format, "sparsity_structure": "2:4"}));
+        for config in [
+            json!({"quant_method": "bitsandbytes", "load_in_4bit": false, "load_in_8bit": false}),
+            json!({"quant_method": "bitsandbytes", "bnb_4bit_compute_dtype": "bfloat16"}),
+            of("config_groups", json!({})),
+            of("config_groups", json!(null)),
+            of("kv_cache_scheme", json!({"num_bits": 8, "type": "float"})),
+            sparse("dense"),
+        ] {
+            assert_eq!(announced(config.clone()), None, "{config}");
+        }
+        let expected = "compressed-tensors sparse-24-bitmask";
+        assert_eq!(announced(sparse("sparse-24-bitmask")).unwrap(), expected);
+        // The name of a scheme in the place of its settings.
+        assert_eq!(
+            announced(of("config_groups", json!({"W4A16": ["Linear"]}))).unwrap(),
+            "compressed-tensors"
+        );
     }
 
     #[test]

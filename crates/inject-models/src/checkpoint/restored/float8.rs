@@ -101,9 +101,14 @@ pub(super) fn float8(checkpoint: &mut Checkpoint, blocks: &[[usize; 2]]) -> Resu
         checkpoint.tensors.insert(weight.clone(), entry);
     }
     if !found.is_empty() {
-        checkpoint.tensors.retain(|name, _| !OF_ACTIVATIONS.iter().any(|end| name.ends_with(end)));
+        leave_out_activations(checkpoint);
     }
     Ok(found.len())
+}
+
+/// Leaves out the scales for activations and caches.
+pub(in crate::checkpoint) fn leave_out_activations(checkpoint: &mut Checkpoint) {
+    checkpoint.tensors.retain(|name, _| !OF_ACTIVATIONS.iter().any(|end| name.ends_with(end)));
 }
 
 /// The rows and columns of a weight that share a scale, and the scales in a row of blocks. The last blocks may be smaller.

@@ -21,18 +21,29 @@ impl Weights<'_> {
         self.checkpoint.refuse_padding(&self.embedding, table)?;
         self.checkpoint.refuse_padding(&self.head_name(), table)?;
         let mut needed = BTreeSet::new();
-        let mut faults = Vec::new();
+        let (mut faults, mut missing) = (Vec::new(), Vec::new());
         for (name, shape) in shapes(config, self.names) {
             let (name, expected) = self.in_checkpoint(name, shape);
             let tensor = self.checkpoint.own_name(&name);
             match self.checkpoint.tensors.get(&name).map(|entry| &entry.shape) {
-                None => faults.push(TensorFault::Missing { tensor, expected }),
+                None => {
+                    missing.push(name.clone());
+                    faults.push(TensorFault::Missing { tensor, expected });
+                }
                 Some(found) if *found != expected => {
                     faults.push(TensorFault::Shape { tensor, found: found.clone(), expected });
                 }
                 Some(_) => {}
             }
             needed.insert(name);
+        }
+        let is_before = |step: &&str| {
+            let mut names = missing.iter().map(|name| format!("{step}.{name}"));
+            !missing.is_empty() && names.all(|name| self.checkpoint.contains(&name))
+        };
+        if let Some(step) = self.common_step().filter(is_before) {
+            let path = self.checkpoint.path.clone();
+            return Err(ModelError::Within { path, step: step.to_owned(), family: self.family });
         }
         // One that is tied and stored is compared with the embedding.
         needed.insert(self.head_name());
@@ -48,6 +59,13 @@ impl Weights<'_> {
             0 | 1 => Ok(()),
             _ => Err(ModelError::Tensors { path: self.checkpoint.path.clone(), faults }),
         }
+    }
+
+    /// The first step of the names of all tensors, if they have one in common.
+    fn common_step(&self) -> Option<&str> {
+        let mut steps = self.checkpoint.tensors.keys().map(|name| Some(name.split_once('.')?.0));
+        let first = steps.next()??;
+        steps.all(|step| step == Some(first)).then_some(first)
     }
 
     /// The name and the shape of a family's tensor in this checkpoint.

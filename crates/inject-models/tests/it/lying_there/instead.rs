@@ -50,6 +50,13 @@ fn what_a_folder_holds_in_the_place_of_a_checkpoint_is_named() {
         let error = llama().without_file(FILE).with_file(file, "").error("", &[says]);
         assert!(matches!(error, ModelError::Instead { .. }), "{error:?}");
     }
+    let openvino = llama().without_file(FILE).with_file("openvino_model.xml", "");
+    let openvino = openvino.with_file("openvino_model.bin", "");
+    openvino.error("", &["holds openvino_model.bin, weights for another framework"]);
+    let exported = llama().without_file(FILE);
+    fs::create_dir(exported.path("onnx")).unwrap();
+    let exported = exported.with_file("onnx/model.onnx", "");
+    exported.error("", &["holds onnx/model.onnx, weights for another framework"]);
 }
 
 /// The Hub's cache holds links, and a download may end before the file that one leads to is there.

@@ -103,6 +103,18 @@ fn a_config_without_model_type_is_refused_where_it_leaves_doubt() {
     }
 }
 
+#[test]
+fn a_config_of_no_family_suggests_none() {
+    let bert = json!({"attention_probs_dropout_prob": 0.1, "hidden_act": "gelu", "hidden_size": 768,
+        "intermediate_size": 3072, "max_position_embeddings": 512, "num_attention_heads": 12,
+        "num_hidden_layers": 12, "type_vocab_size": 2, "vocab_size": 30522});
+    for config in [json!({}), json!({"_class_name": "UNet2DConditionModel", "in_channels": 4}), bert] {
+        let checkpoint = Checkpoint::copy_of("llama").with_file("config.json", config.to_string());
+        let problem = checkpoint.problem(&["`model_type` is missing", "no key that shows one of them"]);
+        assert!(!problem.to_string().contains("add the line"), "{problem}");
+    }
+}
+
 /// Leaves the keys that many families have.
 fn without_keys_of_llama(checkpoint: Checkpoint) -> Checkpoint {
     ["pretraining_tp", "attention_bias", "mlp_bias"].into_iter().fold(checkpoint, Checkpoint::without_key)

@@ -61,7 +61,6 @@ fn a_problem_that_decides_what_else_is_read_hides_no_other() {
         ("partial_rotary_factor", json!(0.01), "partial_rotary_factor"),
         ("num_attention_heads", json!(5), "hidden_size"),
         ("quantization_config", json!({"quant_method": "aqlm", "bits": 2}), "quantization_config"),
-        ("compression_config", json!({"quant_method": "gptq", "bits": 4}), "quantization_config"),
         ("auto_map", json!({"AutoModel": "mine.Mine"}), "auto_map.AutoModel"),
     ];
     for (key, value, named) in firsts {

@@ -53,6 +53,25 @@ fn special_tokens_in_the_files_beside_merges_stay_whole_as_in_transformers() {
 }
 
 #[test]
+fn a_fault_of_the_merges_is_named_with_their_file() {
+    let copy = |file: &str| fs::read_to_string(fixture::folder("byte-level").join(file)).unwrap();
+    let merges = copy("merges.txt");
+    let lines = merges.lines().count();
+    for (more, says) in [
+        ("\n".to_owned(), &[&*format!("line {}", lines + 1), "two pieces"][..]),
+        ("a b c\n".to_owned(), &[&*format!("line {}", lines + 1), "two pieces"]),
+        ("missing here\n".to_owned(), &["missing", "out of vocabulary"]),
+    ] {
+        let checkpoint = Checkpoint::copy_of("llama")
+            .with_key("vocab_size", 300)
+            .with_rows(300)
+            .with_file("vocab.json", copy("vocab.json"))
+            .with_file("merges.txt", format!("{}\n{more}", merges.trim_end()));
+        checkpoint.tokenizer_error("merges.txt", says);
+    }
+}
+
+#[test]
 fn added_tokens_beside_merges_must_follow_the_vocabulary() {
     let folder = fixture::folder("byte-level");
     let beside = |id: u32| {
