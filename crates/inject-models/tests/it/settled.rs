@@ -36,7 +36,7 @@ fn continuations(tokenizer: &Tokenizer) -> Vec<String> {
 
 #[test]
 fn settled_tokens_begin_every_continuation() {
-    let mut useful = Vec::new();
+    let (mut useful, mut changing) = (Vec::new(), Vec::new());
     for (place, model) in models() {
         let tokenizer = model.tokenizer().unwrap();
         let (mut kept, mut changed) = (0, 0);
@@ -53,9 +53,11 @@ fn settled_tokens_begin_every_continuation() {
         if kept > 4 {
             useful.push(place.clone());
         }
-        // Otherwise every token would be settled.
-        assert!(changed > 4, "{place}: {changed}");
+        if changed > 4 {
+            changing.push(place);
+        }
     }
-    // A unigram model that changes texts may settle nothing.
+    // A tokenizer that changes texts may settle nothing, and one of single characters settles everything.
     assert!(useful.len() > 2, "{useful:?}");
+    assert!(changing.len() > 2, "{changing:?}");
 }
