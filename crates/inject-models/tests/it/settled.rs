@@ -36,7 +36,7 @@ fn continuations(tokenizer: &Tokenizer) -> Vec<String> {
 
 #[test]
 fn settled_tokens_begin_every_continuation() {
-    let (mut useful, mut changing) = (Vec::new(), Vec::new());
+    let mut useful = Vec::new();
     for (place, model) in models() {
         let tokenizer = model.tokenizer().unwrap();
         let (mut kept, mut changed) = (0, 0);
@@ -50,14 +50,11 @@ fn settled_tokens_begin_every_continuation() {
                 changed += usize::from(!longer.starts_with(&ids));
             }
         }
-        if kept > 4 {
-            useful.push(place.clone());
-        }
-        if changed > 4 {
-            changing.push(place);
+        // Otherwise none or every token would be settled.
+        if kept > 4 && changed > 4 {
+            useful.push(place);
         }
     }
-    // A tokenizer that changes texts may settle nothing, and one of single characters settles everything.
+    // The fixture of a unigram model shows neither.
     assert!(useful.len() > 2, "{useful:?}");
-    assert!(changing.len() > 2, "{changing:?}");
 }
