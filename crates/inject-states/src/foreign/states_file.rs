@@ -63,7 +63,7 @@ impl StatesFile {
         let read = || -> Result<StatesFile, ForeignProblem> {
             let mut archive = container::open(path, options.most_unpacked)?;
             // The caller names a tensor as the file does.
-            if !options.tensor.as_ref().is_some_and(|name| archive.position(name).is_some()) {
+            if options.tensor.as_ref().is_none_or(|name| archive.position(name).is_none()) {
                 archive.states_of_dictionaries();
             }
             archive.rows_of_lists();
