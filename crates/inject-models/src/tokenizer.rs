@@ -24,8 +24,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+#[cfg(feature = "hub")]
+pub(crate) use self::versioned::versioned_file;
 use self::{beside::Beside, files::TokenizerFiles};
-pub(crate) use self::{files::has_tiktoken, place::advice, versioned::versioned_file};
+pub(crate) use self::{files::has_tiktoken, place::advice};
 pub use self::{limits::TokenizerLimit, place::NoTokenizerHere, sentence_piece::SentencePieceError};
 use crate::{
     checkpoint::{Gguf, refuse_pointer},
