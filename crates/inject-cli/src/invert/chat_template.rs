@@ -22,6 +22,10 @@ use crate::{
 /// A text that stands for the user's.
 const USER: &str = "\u{e000}user\u{e000}";
 
+/// Texts that stand for tokens of which nothing says how they are written.
+const UNKNOWN_BOS: &str = "\u{e000}bos\u{e000}";
+const UNKNOWN_EOS: &str = "\u{e000}eos\u{e000}";
+
 /// The longest file of a template, in bytes: a tokenizer_config.json lists tokens too.
 const LONGEST: u64 = 4 << 20;
 
@@ -31,15 +35,26 @@ const LONGEST_TEMPLATE: usize = 1 << 16;
 /// The advice where a template cannot be rendered.
 const AS_TEXT: &str = "give the text before that of the user with --prefix instead";
 
+/// A chat template, and how the tokens that it may write are spelled, as far as the files say.
+struct Template {
+    text: String,
+    bos_token: Option<String>,
+    eos_token: Option<String>,
+}
+
 /// The tokens before the text of the user, after a system prompt if one is given.
 ///
-/// `path` is a Jinja template, or a JSON file with the field `chat_template`, as tokenizer_config.json.
+/// `path` is a Jinja template, or a JSON file with the field `chat_template`, as tokenizer_config.json. The file, or the
+/// tokenizer_config.json beside it, may say what BOS and EOS are. Otherwise BOS is the token with which the model's texts begin.
 pub(super) fn tokens_before(model: &Model, path: &Path, system: Option<&str>) -> Result<Beginning, Failure> {
-    let text = read(path)?;
-    let spelled = |id: Option<u32>| id.and_then(|id| model.tokenizer().ok()?.token(id)).unwrap_or_default();
-    let (bos_token, system) = (spelled(model.first_token()), system.map(str::to_owned));
-    let rendered =
-        watched(move || render(&text, system.as_deref(), &bos_token).map_err(|error| told(&error)));
+    let Template { text, bos_token, eos_token } = read(path)?;
+    let first = || model.first_token().and_then(|id| model.tokenizer().ok()?.token(id));
+    let bos_token = bos_token.or_else(first).unwrap_or_else(|| UNKNOWN_BOS.to_owned());
+    let eos_token = eos_token.unwrap_or_else(|| UNKNOWN_EOS.to_owned());
+    let system = system.map(str::to_owned);
+    let rendered = watched(move || {
+        render(&text, system.as_deref(), &bos_token, &eos_token).map_err(|error| told(&error))
+    });
     let before = rendered
         .unwrap_or_else(|stopped: Stopped| Err(stopped.to_string()))
         .map_err(|problem| Failure::new(format!("{}: {problem}", path.display())))?;
@@ -49,6 +64,14 @@ pub(super) fn tokens_before(model: &Model, path: &Path, system: Option<&str>) ->
             path.display()
         ))
     })?;
+    for (name, unknown) in [("bos_token", UNKNOWN_BOS), ("eos_token", UNKNOWN_EOS)] {
+        if before.contains(unknown) {
+            return Err(Failure::new(format!(
+                "{}: the template writes {name}, and nothing says how it is spelled: put the model's tokenizer_config.json beside it, or {AS_TEXT}",
+                path.display()
+            )));
+        }
+    }
     // The template writes BOS itself.
     Beginning::of_text(model, &before, Bos::No).or_else(|_| Beginning::of_text(model, &before, Bos::Auto))
 }
@@ -66,24 +89,38 @@ fn told(error: &Error) -> String {
     }
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+fn read(path: &Path) -> Result<Template, Failure> {
     let text = text_file::read(path, LONGEST)?;
     let shown = path.display();
-    let template = match serde_json::from_str(&text) {
+    let (template, tokens) = match serde_json::from_str(&text) {
         Ok(json @ (Json::Object(_) | Json::Array(_))) => {
-            of_json(&json).map_err(|problem| Failure::new(format!("{shown}: {problem}")))?
+            let template = of_json(&json).map_err(|problem| Failure::new(format!("{shown}: {problem}")))?;
+            (template, Some(json))
         }
         Err(error) if path.extension().is_some_and(|ending| ending == "json") => {
             return Err(Failure::new(format!("{shown}: expected JSON: {error}")));
         }
-        _ => text,
+        _ => (text, None),
     };
     match template.len() {
         length if length > LONGEST_TEMPLATE => Err(Failure::new(format!(
             "{shown}: the template has {length} bytes, expected at most {LONGEST_TEMPLATE}"
         ))),
-        _ => Ok(template),
+        _ => {
+            let beside = || {
+                let text = text_file::read(&path.with_file_name("tokenizer_config.json"), LONGEST).ok()?;
+                serde_json::from_str(&text).ok()
+            };
+            let tokens = tokens.or_else(beside).unwrap_or_default();
+            let [bos_token, eos_token] = ["bos_token", "eos_token"].map(|name| spelling(&tokens[name]));
+            Ok(Template { text: template, bos_token, eos_token })
+        }
     }
+}
+
+/// How a token is spelled: it is a text, or has the text as its content.
+fn spelling(token: &Json) -> Option<String> {
+    token.as_str().or_else(|| token["content"].as_str()).map(str::to_owned)
 }
 
 /// The template in a JSON file: the only one, or of several with names the one named "default", as transformers chooses.
@@ -116,7 +153,12 @@ fn of_json(json: &Json) -> Result<String, String> {
 }
 
 /// The text before that of the user, as transformers renders a template. None if that text does not occur.
-fn render(template: &str, system: Option<&str>, bos_token: &str) -> Result<Option<String>, Error> {
+fn render(
+    template: &str,
+    system: Option<&str>,
+    bos_token: &str,
+    eos_token: &str,
+) -> Result<Option<String>, Error> {
     let mut environment = Environment::new();
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
@@ -137,7 +179,6 @@ fn render(template: &str, system: Option<&str>, bos_token: &str) -> Result<Optio
     let message = |role: &str, content: &str| context! { role, content };
     let system = system.map(|text| message("system", text));
     let messages: Vec<Value> = system.into_iter().chain([message("user", USER)]).collect();
-    let eos_token = "";
     let rendered = environment
         .get_template("chat")?
         .render(context! { messages, bos_token, eos_token, add_generation_prompt => true })?;
@@ -209,19 +250,22 @@ mod tests {
 
     #[test]
     fn the_text_before_the_user_is_what_transformers_writes() {
-        let before = |system| render(CHATML, system, "<s>").unwrap().unwrap();
+        let before = |system| render(CHATML, system, "<s>", "").unwrap().unwrap();
         assert_eq!(before(None), "<|im_start|>user\n");
         assert_eq!(
             before(Some(" Be brief. ")),
             "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n"
         );
-        let with_bos = render("{{ bos_token }}{{ messages[0].content }}", None, "<s>").unwrap();
+        let with_bos = render("{{ bos_token }}{{ messages[0].content }}", None, "<s>", "").unwrap();
         assert_eq!(with_bos.as_deref(), Some("<s>"));
+        let with_eos = "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}{{ messages[1].content }}";
+        let with_eos = render(with_eos, Some("Be kind."), "<s>", "</s>").unwrap();
+        assert_eq!(with_eos.as_deref(), Some("<s>Be kind.</s>"));
     }
 
     #[test]
     fn a_template_with_the_extensions_of_transformers_is_rendered() {
-        let before = |template: &str| render(template, Some("Say <b> & 'c'."), "").unwrap().unwrap();
+        let before = |template: &str| render(template, Some("Say <b> & 'c'."), "", "").unwrap().unwrap();
         let looped = "{% for m in messages %}{{ m.role }} {% if loop.last %}{% break %}{% endif %}{% endfor %}{{ messages[1].content }}";
         assert_eq!(before(looped), "system user ");
         let json = "{{ messages[0] | tojson }}{{ messages[1].content }}";
@@ -233,11 +277,11 @@ mod tests {
     #[test]
     fn a_template_that_asks_for_the_date_says_what_to_do() {
         let template = "{{ strftime_now('%d %B %Y') }}{{ messages[0].content }}";
-        let error = told(&render(template, None, "").unwrap_err());
+        let error = told(&render(template, None, "", "").unwrap_err());
         for part in ["strftime_now(\"%d %B %Y\")", "write that date into the template", "--prefix"] {
             assert!(error.contains(part), "{error}");
         }
-        let error = told(&render("{{ today() }}{{ messages[0].content }}", None, "").unwrap_err());
+        let error = told(&render("{{ today() }}{{ messages[0].content }}", None, "", "").unwrap_err());
         assert!(error.contains("today") && error.contains("--prefix"), "{error}");
     }
 
@@ -263,6 +307,20 @@ mod tests {
     }
 
     #[test]
+    fn tokens_are_spelled_as_the_file_or_the_one_beside_it_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        std::fs::write(place("chat_template.jinja"), "{{ bos_token }}").unwrap();
+        let spelled = |name: &str| read(&place(name)).map(|read| (read.bos_token, read.eos_token)).unwrap();
+        assert_eq!(spelled("chat_template.jinja"), (None, None));
+        let config = r#"{ "chat_template": "x", "bos_token": { "content": "<a>" }, "eos_token": "<b>" }"#;
+        std::fs::write(place("tokenizer_config.json"), config).unwrap();
+        let both = (Some("<a>".to_owned()), Some("<b>".to_owned()));
+        assert_eq!(spelled("chat_template.jinja"), both);
+        assert_eq!(spelled("tokenizer_config.json"), both);
+    }
+
+    #[test]
     fn a_template_that_nests_as_deeply_as_it_can_is_an_error_or_rendered() {
         for (begin, link, end) in
             [("{{ ", "-", "1 }}"), ("{{ ", "not ", "1 }}"), ("{{ a", ".b", " }}"), ("{{ a", "|e", " }}")]
@@ -270,16 +328,16 @@ mod tests {
             let links = link.repeat((LONGEST_TEMPLATE - 20) / link.len());
             let template = format!("{begin}{links}{end}");
             // A stack that does not suffice would end the process.
-            watched(move || render(&template, None, "").map_err(|error| chain(&error))).unwrap().ok();
+            watched(move || render(&template, None, "", "").map_err(|error| chain(&error))).unwrap().ok();
         }
     }
 
     #[test]
     fn a_template_that_refuses_or_never_ends_is_an_error() {
-        let refused = render("{{ raise_exception('no system role') }}", Some("a"), "").unwrap_err();
+        let refused = render("{{ raise_exception('no system role') }}", Some("a"), "", "").unwrap_err();
         assert!(refused.to_string().contains("no system role"), "{refused}");
         let endless = "{% for a in range(10000) %}{% for b in range(10000) %}{{ b }}{% endfor %}{% endfor %}";
-        assert_eq!(render(endless, None, "").unwrap_err().kind(), ErrorKind::OutOfFuel);
-        assert_eq!(render("nothing of the user", None, "").unwrap(), None);
+        assert_eq!(render(endless, None, "", "").unwrap_err().kind(), ErrorKind::OutOfFuel);
+        assert_eq!(render("nothing of the user", None, "", "").unwrap(), None);
     }
 }
