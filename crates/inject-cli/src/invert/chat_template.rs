@@ -111,8 +111,9 @@ fn read(path: &Path) -> Result<Template, Failure> {
                 let text = text_file::read(&path.with_file_name("tokenizer_config.json"), LONGEST).ok()?;
                 serde_json::from_str(&text).ok()
             };
-            let tokens = tokens.or_else(beside).unwrap_or_default();
-            let [bos_token, eos_token] = ["bos_token", "eos_token"].map(|name| spelling(&tokens[name]));
+            let files: Vec<Json> = tokens.into_iter().chain(beside()).collect();
+            let [bos_token, eos_token] = ["bos_token", "eos_token"]
+                .map(|name| files.iter().find_map(|settings| spelling(&settings[name])));
             Ok(Template { text: template, bos_token, eos_token })
         }
     }
@@ -318,6 +319,9 @@ mod tests {
         let both = (Some("<a>".to_owned()), Some("<b>".to_owned()));
         assert_eq!(spelled("chat_template.jinja"), both);
         assert_eq!(spelled("tokenizer_config.json"), both);
+        // Processors have a file of the template alone.
+        std::fs::write(place("chat_template.json"), r#"{ "chat_template": "x" }"#).unwrap();
+        assert_eq!(spelled("chat_template.json"), both);
     }
 
     #[test]
