@@ -42,12 +42,23 @@ enum Command {
     Depth(Box<depth::Options>),
     ComparePolicies(Box<compare_policies::Options>),
     /// Run a study of the distances between states
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  inject study collisions --count 2000
+  inject study margins --count 100 --out margins"
+    )]
     Study(study::Command),
     TrainTiny(Box<train_tiny::Options>),
     RandomModel(Box<random_model::Options>),
     Sizes(sizes::Options),
     /// Print the completions for a shell
+    #[command(after_help = "\
+Examples:
+  inject completions bash > ~/.local/share/bash-completion/completions/inject
+  inject completions zsh > ~/.zfunc/_inject
+  inject completions fish > ~/.config/fish/completions/inject.fish")]
     Completions {
         /// The shell to write completions for
         shell: Shell,

@@ -72,11 +72,12 @@ pub(crate) fn run(options: &Options) -> Result<Outcome, Failure> {
 fn merge(options: &Options) -> Result<Outcome, Failure> {
     let shares = options.merge.iter().map(Store::open).collect::<Result<Vec<_>, _>>()?;
     let folder = OutputFolder::open_or_read(&options.out)?;
+    let was_there = is_finished(&folder);
     interrupt::advise(CONTINUE);
     let mut meter = Meter::new();
     let store = store::merge(&shares, folder.path(), &mut |progress| meter.show(progress))?;
     drop(meter);
-    say(&summary(&store, &folder));
+    say(&summary(&store, was_there));
     Ok(Outcome::Complete)
 }
 
@@ -119,6 +120,7 @@ fn extract(options: &Options) -> Result<Outcome, Failure> {
     (spec.bos, spec.bos_added) = options.source.bos(&model, options.bos)?;
     spec = spec.computed_by(decoder);
     let folder = OutputFolder::open_or_read(&options.out)?;
+    let was_there = is_finished(&folder);
     interrupt::advise(CONTINUE);
     let mut meter = Meter::new();
     let mut show = |progress: Progress<'_>| meter.show(progress);
@@ -127,7 +129,7 @@ fn extract(options: &Options) -> Result<Outcome, Failure> {
         Prompts::Share(own) => own.extract_to_store(folder.path(), spec, &mut show)?,
     };
     drop(meter);
-    say(&summary(&store, &folder));
+    say(&summary(&store, was_there));
     Ok(Outcome::Complete)
 }
 
@@ -170,7 +172,12 @@ impl<'a> Prompts<'a> {
 /// The advice to an interrupted run.
 const CONTINUE: &str = "the same command continues where this one stopped";
 
-fn summary(store: &Store, folder: &OutputFolder) -> String {
+/// Whether a folder holds a finished store without damage, to which nothing is written.
+fn is_finished(folder: &OutputFolder) -> bool {
+    Store::open(folder.path()).is_ok()
+}
+
+fn summary(store: &Store, was_there: bool) -> String {
     let manifest = store.manifest();
     let mut lines = Vec::new();
     if let Some(noise) = &manifest.noise {
@@ -180,9 +187,11 @@ fn summary(store: &Store, folder: &OutputFolder) -> String {
         None => "a store".to_owned(),
         Some(about) => format!("share {} of a store, to be merged with the others,", about.share),
     };
-    let begin = match folder.is_writable() {
-        true => format!("wrote {what} to {}:", store.dir().display()),
-        false => format!("{}; it holds {}:", folder.summary(), what.trim_end_matches(',')),
+    let begin = match was_there {
+        false => format!("wrote {what} to {}:", store.dir().display()),
+        true => {
+            format!("wrote nothing: {} holds {} already:", store.dir().display(), what.trim_end_matches(','))
+        }
     };
     lines.push(format!(
         "{begin} {}, {} at {}",

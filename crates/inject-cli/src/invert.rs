@@ -20,6 +20,7 @@ mod store;
 mod table;
 mod tally;
 mod tap;
+mod target;
 mod watched;
 
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! Figures: marks over two axes, as SVG and as PNG.
 //!
 //! The one idea: a figure shows every number it is given. A zero on a logarithmic axis has a place of its own below the scale,
-//! shares have an axis from 0 to 1, a mark under others of the same place is larger than they are, and points that cannot be
+//! shares have an axis from 0 to 1, a mark that others would cover is drawn larger, and points that cannot be
 //! drawn are counted under the title.
 //!
 //! The PNG draws its text with a font in the program (DejaVu Sans), so none need be installed. The SVG asks its viewer for a

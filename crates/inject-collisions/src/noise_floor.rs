@@ -11,7 +11,7 @@ use inject_states::{
     store::Positions,
 };
 
-use crate::metric::Metric;
+use crate::{metric::Metric, tuning::NOISE_BATCH_OTHERS};
 
 /// The largest distances seen at one tap between a prompt's state, computed alone by one forward pass, and the same state
 /// computed in another way. A distance that could not be measured is `None`.
@@ -43,9 +43,6 @@ impl NoiseFloor {
         [self.batched, self.cached, self.other_device].into_iter().flatten().reduce(f64::max)
     }
 }
-
-/// The number of candidates in the batch besides the one that is compared.
-const OTHERS: usize = 63;
 
 /// Measures the noise floor of each tap on up to `sample` evenly spaced prompts, at their last positions. A floor must be measured
 /// in the metric of the distances that it is compared with.
@@ -109,7 +106,7 @@ fn last_state_as_candidate(
     if !before.is_empty() {
         decoder.extend(&mut cache, &TokenBatch::new(&[before])?, &[], Logits::None)?;
     }
-    let others = (0..decoder.config().vocab_size as u32).take(OTHERS);
+    let others = (0..decoder.config().vocab_size as u32).take(NOISE_BATCH_OTHERS);
     Ok(state_among_candidates(decoder, &cache, last, others, taps)?)
 }
 

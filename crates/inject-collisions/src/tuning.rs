@@ -1,4 +1,4 @@
-//! The constants that determine the duration of a search. They never change its answer.
+//! The constants that determine the duration of a search, and never change its answer, and the size of a sample of noise.
 //!
 //! `cargo bench -p inject-benches --bench distances` measures the effect of each, on Gaussian rows and, with `INJECT_STORE`, on
 //! the states of a store. Times are nanoseconds of one Zen 4 core.
@@ -46,6 +46,10 @@ pub(crate) const COMPARISON_F32: f64 = 0.7;
 pub(crate) const CASCADE: f64 = 7.0;
 /// The time for one directly computed distance, in nanoseconds.
 pub(crate) const DIRECT: f64 = 250.0;
+
+/// The number of candidates that are computed together with the one whose noise is measured: a batch as those of the inverter. It is not
+/// tuned.
+pub(crate) const NOISE_BATCH_OTHERS: usize = 63;
 
 /// The number of embeddings that are widened and compared together, at most 128 MB at a width of 8,192. It is not tuned.
 pub(crate) const EMBEDDINGS_TOGETHER: usize = 4096;

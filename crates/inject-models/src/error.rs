@@ -120,7 +120,7 @@ pub enum ModelError {
     },
     /// A pickled tensor is stored negated or conjugated, which its reader does not undo.
     #[error(
-        "{}: a tensor has the bit `{bit}`, with which its values are others than those that are stored: save it after \
+        "{}: a tensor is marked `{bit}`, so its values differ from the stored ones: save it after \
          `.resolve_{bit}()`",
         path.display()
     )]

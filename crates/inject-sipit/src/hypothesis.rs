@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use crate::{
-    acceptance::NoiseOrigin,
     cost::Cost,
     error::InvertError,
     inversion::{Kept, Position, RuledOut, Verdict},
@@ -21,9 +20,18 @@ pub(crate) struct Hypothesis {
     strain: f64,
 }
 
+/// A position with a token.
+#[derive(Clone, Debug)]
+pub(crate) enum Settled {
+    /// The caller knows the token.
+    Given(u32),
+    /// The token was found.
+    Found(Found),
+}
+
 /// A position with a kept token.
 #[derive(Clone, Debug)]
-pub(crate) struct Settled {
+pub(crate) struct Found {
     pub(crate) verdict: Verdict,
     pub(crate) kept: Kept,
     pub(crate) candidates_tested: usize,
@@ -33,24 +41,28 @@ pub(crate) struct Settled {
 }
 
 impl Settled {
-    /// A position whose token the caller knows.
-    pub(crate) fn given(token_id: u32) -> Self {
-        let kept = Kept {
-            token_id,
-            distance: 0.0,
-            runner_up: None,
-            margin: None,
-            noise_floor: 0.0,
-            noise: NoiseOrigin::Computing,
-            found_by: "given",
-        };
-        Settled { verdict: Verdict::Given, kept, candidates_tested: 0, weak: false, ruled_out: Vec::new() }
+    pub(crate) fn token_id(&self) -> u32 {
+        match self {
+            Settled::Given(token_id) => *token_id,
+            Settled::Found(found) => found.kept.token_id,
+        }
+    }
+
+    pub(crate) fn found(&self) -> Option<&Found> {
+        match self {
+            Settled::Given(_) => None,
+            Settled::Found(found) => Some(found),
+        }
     }
 
     /// The position as a result.
     pub(crate) fn at(self, position: usize) -> Position {
-        let Settled { verdict, kept, candidates_tested, weak: _, ruled_out } = self;
-        Position { position, verdict, kept: Some(kept), candidates_tested, ruled_out }
+        match self {
+            Settled::Given(token_id) => Position::given(position, token_id),
+            Settled::Found(Found { verdict, kept, candidates_tested, weak: _, ruled_out }) => {
+                Position { position, verdict, kept: Some(kept), candidates_tested, ruled_out }
+            }
+        }
     }
 }
 
@@ -60,15 +72,18 @@ impl Hypothesis {
     }
 
     pub(crate) fn ids(&self) -> Vec<u32> {
-        self.positions.iter().map(|position| position.kept.token_id).collect()
+        self.positions.iter().map(Settled::token_id).collect()
+    }
+
+    /// The found positions, with their places.
+    pub(crate) fn found(&self) -> impl Iterator<Item = (usize, &Found)> {
+        self.positions.iter().enumerate().filter_map(|(at, settled)| Some((at, settled.found()?)))
     }
 
     /// The first position after which, itself included, the whole vocabulary was tested everywhere.
     pub(crate) fn whole_from(&self, vocab_size: usize) -> usize {
-        let in_part = |position: &Settled| {
-            position.candidates_tested < vocab_size && position.verdict != Verdict::Given
-        };
-        self.positions.iter().rposition(in_part).map_or(0, |last| last + 1)
+        let in_part = self.found().filter(|(_, found)| found.candidates_tested < vocab_size);
+        in_part.last().map_or(0, |(last, _)| last + 1)
     }
 
     pub(crate) fn strain(&self) -> f64 {
@@ -117,10 +132,14 @@ impl Hypothesis {
         }
     }
 
-    pub(crate) fn push(&mut self, position: Settled) {
-        let strain = position.kept.distance / position.kept.noise_floor.max(f64::MIN_POSITIVE);
+    pub(crate) fn give(&mut self, token_id: u32) {
+        self.positions.push(Settled::Given(token_id));
+    }
+
+    pub(crate) fn push(&mut self, found: Found) {
+        let strain = found.kept.distance / found.kept.noise_floor.max(f64::MIN_POSITIVE);
         self.strain += if strain.is_finite() { strain * strain } else { 0.0 };
-        self.positions.push(position);
+        self.positions.push(Settled::Found(found));
     }
 }
 
@@ -150,8 +169,9 @@ impl Abandoned {
     /// Rewrites the ambiguous verdicts of the kept hypothesis. A candidate is ruled out if nothing fits any of its continuations.
     /// It is not ruled out if one of them was not searched, had no room, or still stands in `alive`.
     pub(crate) fn resolve(&self, kept: &mut [Settled], alive: &[Vec<u32>]) {
-        let ids: Vec<u32> = kept.iter().map(|position| position.kept.token_id).collect();
-        for (p, position) in kept.iter_mut().enumerate() {
+        let ids: Vec<u32> = kept.iter().map(Settled::token_id).collect();
+        for (p, settled) in kept.iter_mut().enumerate() {
+            let Settled::Found(position) = settled else { continue };
             let Verdict::Ambiguous { candidates, more } = &mut position.verdict else { continue };
             candidates.retain(|candidate| {
                 if candidate.id == ids[p] {
@@ -200,7 +220,7 @@ mod tests {
 
     use super::*;
 
-    fn position(token_id: u32, candidates: &[u32]) -> Settled {
+    fn found(token_id: u32, candidates: &[u32]) -> Found {
         let listed = candidates.iter().map(|&id| Ranked { id, distance: 0.5 }).collect();
         let verdict = match candidates.is_empty() {
             true => Verdict::Verified,
@@ -215,16 +235,17 @@ mod tests {
             noise: crate::acceptance::NoiseOrigin::Computing,
             found_by: "scan",
         };
-        Settled { verdict, kept, candidates_tested: 10, weak: false, ruled_out: Vec::new() }
+        Found { verdict, kept, candidates_tested: 10, weak: false, ruled_out: Vec::new() }
     }
 
     /// The verdict on the second position, which tokens 4 and 5 fitted, if `dead` were abandoned.
     fn resolved(dead: &[(&[u32], Evidence)]) -> Verdict {
         let mut abandoned = Abandoned::default();
         dead.iter().for_each(|&(ids, evidence)| abandoned.add(ids.to_vec(), evidence));
-        let mut kept = vec![position(3, &[]), position(4, &[4, 5]), position(6, &[]), position(7, &[])];
+        let found = [found(3, &[]), found(4, &[4, 5]), found(6, &[]), found(7, &[])];
+        let mut kept: Vec<Settled> = found.into_iter().map(Settled::Found).collect();
         abandoned.resolve(&mut kept, &[]);
-        kept.swap_remove(1).verdict
+        kept.swap_remove(1).at(1).verdict
     }
 
     #[test]
@@ -249,7 +270,7 @@ mod tests {
         let tested = |counts: &[usize]| {
             let mut hypothesis = Hypothesis::default();
             for &candidates_tested in counts {
-                hypothesis.push(Settled { candidates_tested, ..position(1, &[]) });
+                hypothesis.push(Found { candidates_tested, ..found(1, &[]) });
             }
             hypothesis.whole_from(97)
         };

@@ -36,7 +36,10 @@ pub enum Verdict {
     /// an earlier position is wrong. The nearest candidate is kept.
     Failed,
     /// The caller gave the token, and nothing was tested.
-    Given,
+    Given {
+        /// The token's id.
+        token_id: u32,
+    },
     /// Not settled: the budget was spent, or an earlier position failed.
     Open {
         /// The nearest token of a draft or of a few candidates, if there is one. It verifies nothing.
@@ -48,6 +51,11 @@ impl Verdict {
     /// Returns whether the token is verified or certain.
     pub fn is_verified(&self) -> bool {
         matches!(self, Verdict::Verified | Verdict::Certain)
+    }
+
+    /// Returns whether the caller gave the token.
+    pub fn is_given(&self) -> bool {
+        matches!(self, Verdict::Given { .. })
     }
 
     /// Returns whether the position is open.
@@ -110,48 +118,56 @@ pub struct Position {
 }
 
 impl Position {
+    pub(crate) fn given(position: usize, token_id: u32) -> Self {
+        let (verdict, ruled_out) = (Verdict::Given { token_id }, Vec::new());
+        Position { position, verdict, kept: None, candidates_tested: 0, ruled_out }
+    }
+
     /// The kept candidate, unless the position is open: the nearest candidate tested there is not its token.
     fn settled(&self) -> Option<&Kept> {
         self.kept.as_ref().filter(|_| !self.verdict.is_open())
     }
 
-    /// Returns the kept token. None at an open position.
+    /// Returns the token that was kept or given. None at an open position.
     pub fn token_id(&self) -> Option<u32> {
-        Some(self.settled()?.token_id)
+        match self.verdict {
+            Verdict::Given { token_id } => Some(token_id),
+            _ => Some(self.settled()?.token_id),
+        }
     }
 
-    /// Returns the distance of the kept token. None at an open position.
+    /// Returns the distance of the kept token. None where the position is open or its token was given.
     pub fn distance(&self) -> Option<f64> {
         Some(self.settled()?.distance)
     }
 
-    /// Returns the nearest token beside the kept one. None at an open position.
+    /// Returns the nearest token beside the kept one. None where the position is open or its token was given.
     pub fn runner_up(&self) -> Option<Ranked> {
         self.settled()?.runner_up
     }
 
-    /// Returns the margin of the kept token. None at an open position.
+    /// Returns the margin of the kept token. None where the position is open or its token was given.
     pub fn margin(&self) -> Option<f64> {
         self.settled()?.margin
     }
 
-    /// Returns the noise floor at the position. None at an open position.
+    /// Returns the noise floor at the position. None where the position is open or its token was given.
     pub fn noise_floor(&self) -> Option<f64> {
         Some(self.settled()?.noise_floor)
     }
 
-    /// Returns the origin of the noise floor. None at an open position.
+    /// Returns the origin of the noise floor. None where the position is open or its token was given.
     pub fn noise(&self) -> Option<NoiseOrigin> {
         Some(self.settled()?.noise)
     }
 
-    /// Returns the distance of the runner-up as a multiple of that of the kept token. None at an open position.
+    /// Returns the distance of the runner-up as a multiple of that of the kept token. None where the position is open or its token was given.
     pub fn ratio(&self) -> Option<f64> {
         let kept = self.settled()?;
         Some(kept.runner_up?.distance / kept.distance).filter(|ratio| ratio.is_finite())
     }
 
-    /// Returns the origin of the kept token. None at an open position.
+    /// Returns the origin of the kept token. None where the position is open or its token was given.
     pub fn found_by(&self) -> Option<&'static str> {
         Some(self.settled()?.found_by)
     }
@@ -196,14 +212,16 @@ impl Inversion {
 
     /// Returns whether every position is verified or certain, apart from those that were given.
     pub fn is_verified(&self) -> bool {
-        let settled = |verdict: &Verdict| verdict.is_verified() || *verdict == Verdict::Given;
+        let settled = |verdict: &Verdict| verdict.is_verified() || verdict.is_given();
         self.positions.iter().all(|position| settled(&position.verdict))
     }
 
     /// Returns whether every position is certain. Then no other prompt of this length has states within the floors.
     /// Positions that were given are taken as right.
     pub fn is_certain(&self) -> bool {
-        self.positions.iter().all(|position| matches!(position.verdict, Verdict::Certain | Verdict::Given))
+        self.positions
+            .iter()
+            .all(|position| matches!(position.verdict, Verdict::Certain | Verdict::Given { .. }))
     }
 
     /// Returns the first position that no candidate fitted. The positions after it are open, or rest on a wrong prefix.

@@ -150,6 +150,13 @@ impl<'a> Inverter<'a> {
         Ok(Inverter { settings, weights, ..self.clone() })
     }
 
+    /// The same inverter for a part of the work on a prompt, with the time that is left for it.
+    fn within(&self, watch: &Watch) -> Self {
+        let mut inverter = self.clone();
+        inverter.settings.budget.time = watch.left();
+        inverter
+    }
+
     /// Returns the model that explains the states.
     pub fn decoder(&self) -> &'a Decoder {
         self.decoder
@@ -189,8 +196,8 @@ impl<'a> Inverter<'a> {
     /// after it are open, with a guess for each state.
     ///
     /// If nothing fits the first or second position, the weights are doubted: weights rounded to 8 or 4 bits are tried as the usual programs
-    /// round them, and as noise. [`Inversion::producer`] names what explained the states. They are not doubted if a position before fits within
-    /// the floor of computing in f32: then a row is missing, or the rows belong to several prompts.
+    /// round them, and as noise. [`Inversion::producer`] names what explained the states. They are not doubted if an earlier position fits
+    /// within the noise floor of f32. In that case a row is missing, or the rows belong to several prompts.
     ///
     /// Three changes that producers make to states are recognised, and [`Inversion::transformation`] names them: a factor of all states,
     /// where nothing fits the first of them, states that were each divided by their length, and states without their means of a model with

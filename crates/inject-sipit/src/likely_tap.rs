@@ -25,6 +25,7 @@ use self::{
 use crate::{
     acceptance::Acceptance,
     error::InvertError,
+    inverter::watch::now,
     models::{Decoder, FloatFormat, Progress, Tap, Unit},
     settings::Settings,
     target::TargetStates,
@@ -48,10 +49,12 @@ pub struct LikelyTap {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum FoundTap {
-    /// A token fits the first state at this tap, or is much nearer to it than all others tested.
-    Fits(Tap),
+    /// The states are those of this tap: there a token fits the first state, or is much nearer to it than all others tested.
+    At(Tap),
     /// No token tested fits at any tap tried. None if no candidate could be compared.
     Nowhere(Option<NearMiss>),
+    /// No token tested fitted at any tap tried before the time was up. None if no candidate could be compared.
+    TimeUp(Option<NearMiss>),
 }
 
 /// The tap at which a token came nearest to a state, relative to the length of the state, where none fits.
@@ -95,15 +98,34 @@ pub fn likely_taps(
 
 /// The known facts about states whose tap is searched for, and the number of taps to try.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct TapSearch<'a> {
     /// The first tokens of the prompt, as far as they are known.
     pub given: &'a [u32],
     /// A token that prompts often begin with, such as BOS.
     pub begins: Option<u32>,
-    /// The settings of each trial, among them the format of the states and the rule of acceptance.
+    /// The settings of each trial, among them the format of the states and the rule of acceptance. The time of the budget is that of the
+    /// whole search.
     pub settings: &'a Settings,
     /// The number of taps that are tried, the likeliest first.
     pub most: NonZeroUsize,
+}
+
+impl<'a> TapSearch<'a> {
+    /// Creates a search of `most` taps for a prompt of which nothing is known.
+    pub fn new(settings: &'a Settings, most: NonZeroUsize) -> Self {
+        TapSearch { given: &[], begins: None, settings, most }
+    }
+
+    /// Sets [`TapSearch::given`].
+    pub fn after(self, given: &'a [u32]) -> Self {
+        TapSearch { given, ..self }
+    }
+
+    /// Sets [`TapSearch::begins`].
+    pub fn beginning_with(self, begins: Option<u32>) -> Self {
+        TapSearch { begins, ..self }
+    }
 }
 
 /// Finds the tap of the states of a prompt. The likeliest taps are tried, each with a bounded number of candidates for the first state after
@@ -130,7 +152,8 @@ pub fn find_tap(
 ) -> Result<FoundTap, InvertError> {
     let &TapSearch { given, begins, settings, most } = search;
     let first = states.slice(s![..1.min(states.nrows()), ..]).as_standard_layout().into_owned();
-    let trial = Trial { decoder, first, dtype, given, begins, settings, until: None };
+    let until = settings.budget.time.and_then(|time| now().checked_add(time));
+    let trial = Trial { decoder, first, dtype, given, begins, settings, until };
     check_width(decoder, trial.first.ncols())?;
     let samples = Samples::compute(decoder, given, begins)?;
     let shown = trial.shown_change()?;
@@ -154,7 +177,7 @@ pub fn find_tap(
         let changed = by_direction.get(turn).map(|&tap| (tap, Transformation::Direction));
         for (tap, change) in std::iter::once((tap, Transformation::None)).chain(changed) {
             match trial.fits(tap, &change, &mut tried)? {
-                Trialled::Fits(fit) if fit.is_exact || !fit.by_direction => return Ok(FoundTap::Fits(tap)),
+                Trialled::Fits(fit) if fit.is_exact || !fit.by_direction => return Ok(FoundTap::At(tap)),
                 Trialled::Fits(fit) => noisy.push((fit, tap)),
                 Trialled::Nearest(found)
                     if change == Transformation::None
@@ -166,13 +189,13 @@ pub fn find_tap(
             }
         }
         turns_after += usize::from(!noisy.is_empty());
-        if turns_after == TAP_DIRECTIONS {
+        if turns_after == TAP_DIRECTIONS || trial.is_up() {
             break;
         }
     }
     let nearest = noisy.iter().min_by(|(a, _), (b, _)| a.share.total_cmp(&b.share));
     if let Some(&(_, tap)) = nearest {
-        return Ok(FoundTap::Fits(tap));
+        return Ok(FoundTap::At(tap));
     }
     let rounded = match &nowhere {
         Some(nearest) if nearest.stands_out && scalable => Some(nearest.miss.tap),
@@ -181,7 +204,12 @@ pub fn find_tap(
         }
         _ => None,
     };
-    Ok(rounded.map_or(FoundTap::Nowhere(nowhere.map(|nearest| nearest.miss)), FoundTap::Fits))
+    let nearest = nowhere.map(|nearest| nearest.miss);
+    Ok(match rounded {
+        Some(tap) => FoundTap::At(tap),
+        None if trial.is_up() => FoundTap::TimeUp(nearest),
+        None => FoundTap::Nowhere(nearest),
+    })
 }
 
 fn check_width(decoder: &Decoder, found: usize) -> Result<(), InvertError> {
@@ -226,13 +254,20 @@ pub(crate) fn another_tap(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use inject_testing::models::{FAMILIES, random};
 
     use super::*;
-    use crate::models::{NumberFormat, config::NormConfig, silent};
+    use crate::{
+        inverter::watch::move_on,
+        models::{NumberFormat, config::NormConfig, silent},
+        settings::Budget,
+    };
 
     fn found(decoder: &Decoder, states: ArrayView2<'_, f64>, given: &[u32]) -> FoundTap {
-        let search = TapSearch { given, begins: None, settings: &Settings::new(), most: every_tap(decoder) };
+        let settings = Settings::new();
+        let search = TapSearch::new(&settings, every_tap(decoder)).after(given);
         find_tap(decoder, states, FloatFormat::F32, &search, &mut silent).unwrap()
     }
 
@@ -250,7 +285,7 @@ mod tests {
                     for given in [&[][..], &[5, 41]] {
                         let states = whole.states().slice(s![given.len().., ..]).to_owned();
                         let found = found(&decoder, states.view(), given);
-                        assert_eq!(found, FoundTap::Fits(tap), "{case}, given {given:?}");
+                        assert_eq!(found, FoundTap::At(tap), "{case}, given {given:?}");
                     }
                 }
             }
@@ -263,7 +298,8 @@ mod tests {
         let (decoder, other) = (random("llama", 31, &device), random("llama", 32, &device));
         let states = TargetStates::of_prompt(&other, Tap::Block(2), &[5, 41, 7]).unwrap();
         let most = every_tap(&decoder);
-        let search = TapSearch { given: &[], begins: None, settings: &Settings::new(), most };
+        let settings = Settings::new();
+        let search = TapSearch::new(&settings, most);
         let mut done = Vec::new();
         find_tap(&decoder, states.states(), FloatFormat::F32, &search, &mut |progress| {
             assert_eq!((progress.unit, progress.total), (Unit::Taps, most.get() as u64));
@@ -300,7 +336,7 @@ mod tests {
                     let centrable = blind && tap != Tap::FinalNorm;
                     for states in std::iter::once(scaled).chain(centrable.then_some(centred)) {
                         let found = found(&decoder, states.view(), &[]);
-                        assert_eq!(found, FoundTap::Fits(tap), "{case}");
+                        assert_eq!(found, FoundTap::At(tap), "{case}");
                     }
                 }
             }
@@ -320,6 +356,23 @@ mod tests {
     }
 
     #[test]
+    fn the_tap_is_looked_for_within_the_time_of_the_budget() {
+        let device = inject_testing::compiled().swap_remove(0);
+        let (decoder, other) = (random("llama", 31, &device), random("llama", 32, &device));
+        let states = TargetStates::of_prompt(&other, Tap::Block(2), &[5, 41, 7]).unwrap();
+        let hour = Duration::from_secs(3600);
+        let settings = Settings::new().with_budget(Budget::unlimited().with_time(hour));
+        let search = TapSearch::new(&settings, every_tap(&decoder));
+        let mut last = 0;
+        let found = find_tap(&decoder, states.states(), FloatFormat::F32, &search, &mut |progress| {
+            last = progress.done;
+            move_on(hour);
+        });
+        assert!(matches!(found, Ok(FoundTap::TimeUp(Some(_)))), "{found:?}");
+        assert_eq!(last, 0, "the second tap was tried");
+    }
+
+    #[test]
     fn the_tap_of_rounded_weights_is_found() {
         let device = inject_testing::compiled().swap_remove(0);
         let decoder = random("llama", 31, &device);
@@ -327,11 +380,11 @@ mod tests {
             let producer = decoder.clone().with_weights_in(format).unwrap();
             for tap in [Tap::Block(1), Tap::Block(2), Tap::FinalNorm] {
                 let states = TargetStates::of_prompt(&producer, tap, &[5, 41, 7]).unwrap();
-                assert_eq!(found(&decoder, states.states(), &[]), FoundTap::Fits(tap), "{format}");
+                assert_eq!(found(&decoder, states.states(), &[]), FoundTap::At(tap), "{format}");
                 // The final norm of this model keeps the directions of some states.
                 if tap != Tap::FinalNorm {
                     let unit = states.by_direction();
-                    assert_eq!(found(&decoder, unit.states(), &[]), FoundTap::Fits(tap), "{format}");
+                    assert_eq!(found(&decoder, unit.states(), &[]), FoundTap::At(tap), "{format}");
                 }
             }
         }

@@ -2,27 +2,10 @@
 
 use std::fs;
 
-use inject_sipit::{
-    Calibration, Inverter,
-    models::{FloatFormat, NumberFormat},
-    settings::ComputedIn,
-};
+use inject_sipit::{Calibration, Inverter, models::NumberFormat, settings::ComputedIn};
 
 use super::{Arrangement, Options};
 use crate::{options::LoadedModel, outcome::Failure};
-
-/// The number formats in which producers may have computed.
-const FORMATS: [NumberFormat; 9] = [
-    NumberFormat::Float(FloatFormat::Bf16),
-    NumberFormat::Float(FloatFormat::F16),
-    NumberFormat::Int8,
-    NumberFormat::Q8_0,
-    NumberFormat::Int4,
-    NumberFormat::Nf4,
-    NumberFormat::Fp4,
-    NumberFormat::Q4_0,
-    NumberFormat::Q4_1,
-];
 
 /// Refuses a folder for calibrations where no noise of a producer is estimated.
 ///
@@ -32,7 +15,7 @@ const FORMATS: [NumberFormat; 9] = [
 pub(super) fn check(options: &Options) -> Result<(), Failure> {
     let policy = &options.policy;
     let is_exact = match policy.computed_in {
-        ComputedIn::Format(format) => !FORMATS.contains(&format),
+        ComputedIn::Format(format) => !NumberFormat::narrow().contains(&format),
         // The order of coordinates is found in f32, unless another format is named.
         _ => options.input.arrangement() == Arrangement::Permuted,
     };
@@ -56,7 +39,7 @@ pub(super) fn read(options: &Options, model: &LoadedModel, inverter: &Inverter<'
     let Some(folder) = &options.calibrations else { return Ok(()) };
     fs::create_dir_all(folder).map_err(Failure::io("create", folder))?;
     let d_model = model.decoder.config().d_model;
-    for format in FORMATS {
+    for &format in NumberFormat::narrow() {
         if let Some(known) = Calibration::load(folder, inverter.tap(), format, model.weight_hash()?, d_model)?
         {
             inverter.know(known);

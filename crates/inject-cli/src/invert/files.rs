@@ -22,6 +22,7 @@ use super::{
     report::Recovered,
     share::ResultShare,
     single, tap,
+    target::target_of,
 };
 use crate::{
     inverter,
@@ -242,7 +243,7 @@ fn read(
             let reason = format!("holds {own}, and the other files {tap}");
             return Ok(Read::LeftOut(place.left_out_at(own, column, positions, &reason)));
         }
-        let (target, ids) = single::target_of(options, model, &mut file, chosen, Some(inverter))?;
+        let (target, ids) = target_of(options, model, &mut file, chosen, Some(inverter))?;
         Ok(Read::Prompt { target: Box::new(target), ids, column })
     });
     Ok(read.unwrap_or_else(|failure| {

@@ -2,11 +2,11 @@
 
 use inject_sipit::{
     models::Tap,
-    ndarray::{Array2, ArrayView1, s},
+    ndarray::{Array2, ArrayView1, Axis, s},
     states::foreign::{ColumnChoice, StatesFile},
 };
 
-use super::{Arrangement, Input, single};
+use super::{Arrangement, Input};
 use crate::{number::counted, outcome::Failure, output::note};
 
 /// The rows of one prompt.
@@ -30,7 +30,7 @@ impl Rows {
         tap: Option<Tap>,
         input: &Input,
     ) -> Result<Self, Failure> {
-        let mut states = single::column_of(file, column)?;
+        let mut states = column_of(file, column)?;
         let positions = file.positions().map(<[usize]>::to_vec);
         if input.arrangement() == Arrangement::Shuffled {
             return Ok(Rows { states, positions, padding: 0, zeros: Vec::new() });
@@ -93,4 +93,30 @@ fn is_known(input: &Input, ids: Option<&[u32]>, positions: usize) -> bool {
     let by_option = input.prefix.is_some() || input.prefix_ids.is_some() || input.chat_template.is_some();
     let differ = |ids: &[u32]| ids.iter().any(|id| *id != ids[0]);
     by_option || ids.and_then(|ids| ids.get(..positions)).is_some_and(|ids| positions == 1 || differ(ids))
+}
+
+/// Reads a column, which must not be zeros alone: those fit no token of any model.
+pub(super) fn column_of(file: &mut StatesFile, choice: ColumnChoice) -> Result<Array2<f64>, Failure> {
+    let states = file.column(choice)?.into_array();
+    if is_zero(&states) { Err(nothing_but_zeros(file)) } else { Ok(states) }
+}
+
+/// Whether states are zeros alone.
+pub(super) fn is_zero(states: &Array2<f64>) -> bool {
+    states.iter().all(|&value| value == 0.0)
+}
+
+/// The failure of states that are zeros alone.
+pub(super) fn nothing_but_zeros(file: &StatesFile) -> Failure {
+    Failure::new(format!(
+        "{} holds nothing but zeros: the states were not written into it",
+        file.path().display()
+    ))
+}
+
+/// Puts rows in the order of their positions.
+pub(super) fn in_order(states: Array2<f64>, positions: &[usize]) -> Array2<f64> {
+    let mut order: Vec<usize> = (0..positions.len()).collect();
+    order.sort_by_key(|&row| positions[row]);
+    states.select(Axis(0), &order)
 }

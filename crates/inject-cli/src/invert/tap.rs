@@ -1,6 +1,6 @@
 //! The tap of a file of states: named by an option, by the file, or found from the states.
 
-use std::{collections::HashSet, num::NonZeroUsize};
+use std::{collections::HashSet, num::NonZeroUsize, time::Instant};
 
 use inject_sipit::{
     FoundTap, InvertError, NearMiss, Settings, TapSearch, find_tap,
@@ -9,7 +9,10 @@ use inject_sipit::{
     states::foreign::{Axes, ColumnChoice, StatesFile},
 };
 
-use super::{Arrangement, Options, rows::Rows, single};
+use super::{
+    Arrangement, Options,
+    rows::{self, Rows},
+};
 use crate::{interrupt, number::measured, outcome::Failure, output::note, progress::Meter};
 
 /// Taps that are tried before the program gives up. Not compared with other values.
@@ -57,16 +60,17 @@ pub(super) fn choose(
         None => (0..file.columns()).collect(),
     };
     let several = columns.len() > 1;
+    let until = until(options)?;
     let (mut found, mut nowhere, mut lost) = (Vec::new(), String::new(), None);
     for column in columns {
         let name = if several { format!("column {column}: ") } else { String::new() };
         // A column that nobody wrote is no reason to leave out the others.
-        if several && single::is_zero(&file.column(ColumnChoice::Index(column))?.into_array()) {
+        if several && rows::is_zero(&file.column(ColumnChoice::Index(column))?.into_array()) {
             note(&format!("{name}none, because it holds nothing but zeros"));
             continue;
         }
-        match find(options, model, file, column)? {
-            FoundTap::Fits(tap) => {
+        match find(options, model, file, column, until)? {
+            FoundTap::At(tap) => {
                 note(&format!("{name}{tap}, found from the first state"));
                 found.push((column, tap));
             }
@@ -78,6 +82,12 @@ pub(super) fn choose(
                 }
                 nowhere = no_tap(options, file, nearest);
             }
+            FoundTap::TimeUp(nearest) => {
+                if several {
+                    note(&format!("{name}not found before --max-seconds were over"));
+                }
+                nowhere = time_up(file, nearest);
+            }
             _ => {}
         }
     }
@@ -86,7 +96,7 @@ pub(super) fn choose(
     found.sort_by_key(|&(column, tap)| (tap == Tap::Embedding, tap, column));
     match found.first() {
         Some(&(column, tap)) => Ok((ColumnChoice::Index(column), tap)),
-        None if nowhere.is_empty() => Err(single::nothing_but_zeros(file)),
+        None if nowhere.is_empty() => Err(rows::nothing_but_zeros(file)),
         None => Err(Failure::new(nowhere)),
     }
 }
@@ -96,6 +106,21 @@ fn where_nearest(NearMiss { tap, distance, floor, share, .. }: NearMiss) -> Stri
     let [distance, share, times] = [distance, share, distance / floor].map(measured);
     format!(
         " The nearest lies {distance} away at {tap}: {share} of the state's length, and {times} times the noise floor."
+    )
+}
+
+/// The time at which the search for the taps of a file ends.
+fn until(options: &Options) -> Result<Option<Instant>, Failure> {
+    let time = options.policy.settings()?.budget.time;
+    Ok(time.and_then(|time| Instant::now().checked_add(time)))
+}
+
+/// The words for a search that its time ended.
+fn time_up(file: &StatesFile, nearest: Option<NearMiss>) -> String {
+    format!(
+        "the tap of {} was not found before --max-seconds were over: give --tap, or more seconds.{}",
+        file.path().display(),
+        nearest.map_or_else(String::new, where_nearest)
     )
 }
 
@@ -173,11 +198,12 @@ fn check_guess(options: &Options, model: &Model, file: &mut StatesFile, tap: Tap
         return Ok(());
     }
     let names = file.taps().unwrap_or_default().to_vec();
+    let until = until(options)?;
     // The embeddings cost least.
     let others = (0..names.len()).filter(|&column| names[column] != tap);
     for column in others.take(if may_be_turned(file) { 2 } else { 1 }) {
-        match find(options, model, file, column)? {
-            FoundTap::Fits(found) if found != names[column] => {
+        match find(options, model, file, column, until)? {
+            FoundTap::At(found) if found != names[column] => {
                 return Err(not_a_stack(file, column, Some(found)));
             }
             // As those of several prompts do whose weights were rounded.
@@ -210,12 +236,18 @@ fn not_a_stack(file: &StatesFile, column: usize, found: Option<Tap>) -> Failure 
     ))
 }
 
-/// Finds the tap of one column.
-fn find(options: &Options, model: &Model, file: &mut StatesFile, column: usize) -> Result<FoundTap, Failure> {
+/// Finds the tap of one column before the time `until`.
+fn find(
+    options: &Options,
+    model: &Model,
+    file: &mut StatesFile,
+    column: usize,
+    until: Option<Instant>,
+) -> Result<FoundTap, Failure> {
     let rows = Rows::read(file, ColumnChoice::Index(column), None, &options.input)?;
     let (first, ids) = (rows.first(), rows.ids(file));
     let states = match &rows.positions {
-        Some(positions) => single::in_order(rows.states, positions),
+        Some(positions) => rows::in_order(rows.states, positions),
         None => rows.states,
     };
     // The rows of a template may be there or not; its first token shows the tap where they are.
@@ -227,7 +259,7 @@ fn find(options: &Options, model: &Model, file: &mut StatesFile, column: usize) 
         && ids.len() > states.nrows()
     {
         let first: Vec<f64> = states.row(0).to_vec();
-        return Ok(FoundTap::Fits(nearest_of(model, &ids, &first)?));
+        return Ok(FoundTap::At(nearest_of(model, &ids, &first)?));
     }
     let (begins, settings) = (model.first_token(), options.policy.settings()?);
     let mut meter = Meter::new();
@@ -238,10 +270,12 @@ fn find(options: &Options, model: &Model, file: &mut StatesFile, column: usize) 
     // A measurement of noise takes seconds without a report, and there is no file to close.
     let mut nowhere = FoundTap::Nowhere(None);
     for given in given.unwrap_or_else(|| vec![Vec::new()]) {
-        let search = TapSearch { given: &given, begins, settings: &settings, most: TRIED };
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let settings = settings.clone().with_budget(settings.budget.with_time(left));
+        let search = TapSearch::new(&settings, TRIED).after(&given).beginning_with(begins);
         nowhere =
             interrupt::at_once(|| find_tap(&model.decoder, states.view(), file.dtype(), &search, &mut show))?;
-        if matches!(nowhere, FoundTap::Fits(_)) {
+        if matches!(nowhere, FoundTap::At(_)) {
             break;
         }
     }

@@ -5,8 +5,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// Returns the bytes of memory that this process can still take, if the system reports it: the least of what the machine has free or can
-/// free, of what its control groups leave, as a container has them, and of what its own limits leave, as `ulimit -v` sets them.
+/// Returns the memory, in bytes, that this process can still take, if the system reports it. It is the smallest of three numbers: the
+/// available memory of the machine, what its control groups (as of a container) still allow, and what its own limits (`ulimit -v`) still allow.
 pub(super) fn available() -> Option<u64> {
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let of_machine = in_meminfo(&text("/proc/meminfo"));

@@ -64,7 +64,7 @@ pub(crate) struct PolicyOptions {
     /// The most candidates to test at each position
     #[arg(long, value_name = "COUNT")]
     pub(crate) max_candidates: Option<usize>,
-    /// The most seconds to spend on each prompt
+    /// The most seconds to spend on each prompt, and on the search for the tap of a file that does not name it
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub(crate) max_seconds: Option<f64>,
     /// Megabytes that one batch may take. If given, a prompt that needs more, or a compressed file of states that unpacks to more, is

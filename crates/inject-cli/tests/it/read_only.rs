@@ -56,7 +56,7 @@ fn a_finished_store_and_a_finished_study_open_where_nothing_can_be_written() {
         assert_eq!(output.status.code(), Some(0), "{arguments}: {err}");
         parts.iter().for_each(|part| assert!(out.contains(part), "{arguments}: `{part}` is not in: {out}"));
     };
-    check(extract, &["wrote nothing: medium/store is read-only; it holds a store: 3 prompts"]);
+    check(extract, &["wrote nothing: medium/store holds a store already: 3 prompts"]);
     check("invert --states medium/store --out free/out.jsonl", &["3 prompts: 3 verified at every position"]);
     let table = shown.lines().find(|line| line.contains("block-1")).unwrap();
     check(study, &[table, "wrote nothing: medium/study is read-only"]);

@@ -8,10 +8,10 @@ const ANYWHERE: &[&str] = &["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wr
 /// Beginnings of the names of a model that stand for a wrapper: PEFT's, trlX's, and TRL's. Other names may stand beside them.
 const AT_THE_BEGINNING: &[&str] = &[OF_PEFT, OF_FIELD, "pretrained_model."];
 
-/// PEFT has everything of the model in this field of a field.
+/// PEFT stores the whole model under this name.
 const OF_PEFT: &str = "base_model.model.";
 
-/// trlX has the whole model in this field. Its head then stands beside a `model` or `transformer`.
+/// trlX stores the whole model under this name. Its head then stands beside a `model` or `transformer`.
 const OF_FIELD: &str = "base_model.";
 
 /// Dictionaries of a checkpoint of training that hold the whole model, and the wrappers of data parallel training.

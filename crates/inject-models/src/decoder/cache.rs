@@ -36,9 +36,8 @@ impl PrefixCache {
         self.batch
     }
 
-    /// Returns the length of the whole sequence the prefix belongs to.
-    ///
-    /// The number of positions that fit. LongRoPE chooses its frequencies by it.
+    /// Returns the length of the whole sequence that the prefix belongs to, which is the number of positions that fit. LongRoPE chooses its
+    /// frequencies by it.
     pub fn sequence_len(&self) -> usize {
         self.sequence_len
     }

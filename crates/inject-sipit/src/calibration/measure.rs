@@ -100,7 +100,7 @@ fn given_weights_in(
     }
 }
 
-/// A later state, as it is and as it is produced, or as that of another token.
+/// Two computations of a state after the first position: the exact one, and that of the producer or that for another token.
 type Pair = (Vec<f64>, Vec<f64>);
 
 /// Removes later states that are attention sinks, in part or in one of the two computations. They are not compared as ordinary ones.

@@ -7,7 +7,7 @@ use crate::{
     calibration::Calibration,
     cost::Cost,
     error::InvertError,
-    hypothesis::{Hypothesis, Settled},
+    hypothesis::{Found, Hypothesis},
     models::{FloatFormat, NumberFormat, Progress, Tap},
     settings::{ComputedIn, Settings},
     target::TargetStates,
@@ -35,13 +35,13 @@ impl ProducerNoise {
         seen.clone().sum::<f64>() / (seen.count() as f64 + CALIBRATION_COUNTS)
     }
 
-    /// Takes in a settled position.
-    pub(super) fn learn(&mut self, position: usize, settled: &Settled, target: &TargetStates) {
+    /// Takes in a found position.
+    pub(super) fn learn(&mut self, position: usize, found: &Found, target: &TargetStates) {
         let state = target.state(position);
         let place = self.calibration.of(position, state);
-        let relative = settled.kept.distance / crate::collisions::norm(state);
-        let says = settled.verdict.is_verified()
-            && settled.kept.noise == NoiseOrigin::Producer
+        let relative = found.kept.distance / crate::collisions::norm(state);
+        let says = found.verdict.is_verified()
+            && found.kept.noise == NoiseOrigin::Producer
             && relative > 0.0
             && self.calibration.is_ordinary(position, state);
         self.residuals.truncate(position);
@@ -183,9 +183,7 @@ impl Recovery<'_, '_> {
     /// Learns from a hypothesis that took the place of another.
     pub(super) fn learn_from_best(&mut self) {
         let (Some(producer), Some(best)) = (&mut self.comparison.producer, self.beam.first()) else { return };
-        for (position, settled) in best.positions.iter().enumerate() {
-            producer.learn(position, settled, self.comparison.target);
-        }
+        best.found().for_each(|(at, found)| producer.learn(at, found, self.comparison.target));
     }
 
     /// Estimates the noise of the producer if nothing fits after any hypothesis and the states show its format. Returns whether the
@@ -226,8 +224,8 @@ pub(super) fn nothing_fits(branches: &[Branch]) -> bool {
 }
 
 impl Hypothesis {
-    /// Returns the last settled position, if there is one, with its index.
-    pub(super) fn last(&self) -> Option<(usize, &Settled)> {
-        self.positions.last().map(|last| (self.positions.len() - 1, last))
+    /// Returns the last position, if its token was found, with its index.
+    pub(super) fn last(&self) -> Option<(usize, &Found)> {
+        Some((self.positions.len().checked_sub(1)?, self.positions.last()?.found()?))
     }
 }

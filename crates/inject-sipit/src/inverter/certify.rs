@@ -3,7 +3,7 @@
 use crate::{
     collisions::Ranked,
     error::InvertError,
-    hypothesis::{Hypothesis, Settled},
+    hypothesis::{Found, Hypothesis, Settled},
     inversion::Verdict,
     models::Progress,
     sources::Tested,
@@ -42,8 +42,9 @@ pub(super) fn certify(
 ) -> Result<(), InvertError> {
     let decoder = comparison.inverter.decoder;
     let whole = hypothesis.cache(decoder, comparison.target, &mut comparison.cost)?.clone();
-    for (at, position) in hypothesis.positions.iter_mut().enumerate() {
-        if matches!(position.verdict, Verdict::Failed | Verdict::Given) {
+    for (at, settled) in hypothesis.positions.iter_mut().enumerate() {
+        let Settled::Found(position) = settled else { continue };
+        if position.verdict == Verdict::Failed {
             continue;
         }
         if position.candidates_tested < comparison.vocab_size() {
@@ -68,7 +69,7 @@ pub(super) fn certify(
 }
 
 /// Rewrites the verdict of a position by a test of the whole vocabulary.
-fn judge(position: &mut Settled, trial: &Trial, comparison: &Comparison<'_>) {
+fn judge(position: &mut Found, trial: &Trial, comparison: &Comparison<'_>) {
     let (kept, tested) = (position.kept, &trial.tested);
     let own = trial.floor(comparison);
     let (floor, fitting, more) = match kept.noise_floor > own {
@@ -94,7 +95,7 @@ fn judge(position: &mut Settled, trial: &Trial, comparison: &Comparison<'_>) {
 }
 
 /// A verified position whose whole vocabulary was tested is certain if its margin leaves no room for the noise.
-fn sharpen(position: &mut Settled) {
+fn sharpen(position: &mut Found) {
     let alone = position.verdict == Verdict::Verified && position.ruled_out.is_empty();
     let kept = position.kept;
     if alone && kept.margin.is_none_or(|margin| margin > 2.0 * kept.noise_floor) {

@@ -8,7 +8,7 @@ use crate::{
     chance::is_enough_alone,
     collisions::norm,
     error::InvertError,
-    hypothesis::Settled,
+    hypothesis::Found,
     inversion::{Inversion, Kept, Position, Verdict},
     models::{FloatFormat, NumberFormat, Progress, Tap},
     target::TargetStates,
@@ -21,20 +21,20 @@ use super::{Inverter, branch::Branch, comparison::Comparison};
 /// Whether a position before the open one lies within the floor of computing in f32 after some hypothesis, which no other producer
 /// explains. Tokens that were given show nothing.
 pub(super) fn is_exact_before(branches: &[Branch], target: &TargetStates) -> bool {
-    let exact = |settled: &Settled| {
-        let fits = !matches!(settled.verdict, Verdict::Given | Verdict::Failed | Verdict::Open { .. });
-        fits && settled.kept.noise == NoiseOrigin::Computing && !settled.weak
+    let exact = |(_, found): (usize, &Found)| {
+        let fits = !matches!(found.verdict, Verdict::Failed | Verdict::Open { .. });
+        fits && found.kept.noise == NoiseOrigin::Computing && !found.weak
     };
-    may_tell(target) && branches.iter().any(|branch| branch.hypothesis.positions.iter().any(exact))
+    may_tell(target) && branches.iter().any(|branch| branch.hypothesis.found().any(exact))
 }
 
 /// Whether a position before the open one is verified as near as computing in 16 bits usually moves a state, which weights in 4 bits move
 /// many times as far.
 pub(super) fn is_in_16_bits_before(branches: &[Branch], comparison: &Comparison<'_>) -> bool {
     let Some(producer) = &comparison.producer else { return false };
-    branches.iter().flat_map(|branch| branch.hypothesis.positions.iter().enumerate()).any(|(at, settled)| {
-        settled.verdict.is_verified()
-            && is_in_16_bits(&producer.calibration, comparison.target, at, &settled.kept)
+    branches.iter().flat_map(|branch| branch.hypothesis.found()).any(|(at, found)| {
+        found.verdict.is_verified()
+            && is_in_16_bits(&producer.calibration, comparison.target, at, &found.kept)
     })
 }
 

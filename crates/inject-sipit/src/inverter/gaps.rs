@@ -12,7 +12,6 @@ use crate::{
     collisions::Ranked,
     cost::Cost,
     error::InvertError,
-    hypothesis::Settled,
     inversion::{Inversion, Position, Verdict},
     models::{FloatFormat, Progress},
     noise::spread,
@@ -53,7 +52,7 @@ impl Inverter<'_> {
     ) -> Result<Inversion, InvertError> {
         let target = self.recognised(target).unwrap_or_else(|| target.clone());
         let given = target.given().to_vec();
-        let of_given = given.iter().enumerate().map(|(at, &token)| Settled::given(token).at(at)).collect();
+        let of_given = given.iter().enumerate().map(|(at, &token)| Position::given(at, token)).collect();
         let watch = Watch::start(self.settings.budget.time);
         let (producer, cost) = (None, Cost::default());
         let mut bridged = Bridged { target, ids: given, positions: of_given, producer, cost, watch };
@@ -121,6 +120,7 @@ impl Inverter<'_> {
             };
             // The states of tokens in a gap are those of the weights given.
             let inverter = inverter.with_weights_as_given();
+            let inverter = inverter.within(&bridged.watch);
             let inversion = inverter.invert(&target.part(end, &ids), searcher, progress)?;
             bridged.cost.add(&inversion.cost);
             tried.push((token, target, inversion));
@@ -182,6 +182,7 @@ impl Inverter<'_> {
                 break;
             }
             inverter.next = Some(next);
+            let inverter = inverter.within(&bridged.watch);
             let mut inversion = inverter.invert(&states, &mut searcher.aside(), progress)?;
             bridged.cost.add(&inversion.cost);
             let Some(mut last) = inversion.positions.pop() else { continue };
@@ -215,6 +216,7 @@ impl Inverter<'_> {
             let ids = [&bridged.ids[..], &[filler]].concat();
             let states = prompt_states(self.decoder, &ids, self.tap)?.to_f64();
             let filled = bridged.target.clone().filled(gap, states.row(gap).to_vec());
+            let inverter = inverter.within(&bridged.watch);
             let inversion = inverter.invert(&filled.part(gap + 2, &ids), &mut searcher.aside(), progress)?;
             bridged.cost.add(&inversion.cost);
             let kept = inversion.positions.last().and_then(|last| last.kept);

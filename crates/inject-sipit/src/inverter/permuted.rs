@@ -8,7 +8,6 @@ use crate::{
     collisions::norm,
     cost::Cost,
     error::InvertError,
-    hypothesis::Settled,
     inversion::{Inversion, Position, Verdict},
     models::{FloatFormat, Progress},
     policy::{Policy, Searcher},
@@ -20,7 +19,7 @@ use crate::{
     tuning::{PERMUTED_EXPECTED, PERMUTED_UNRESOLVED},
 };
 
-use super::Inverter;
+use super::{Inverter, watch::Watch};
 
 impl Inverter<'_> {
     /// Recovers a prompt whose states have their coordinates in unknown order, the same for all states. `begins` is a token that prompts
@@ -68,13 +67,14 @@ impl Inverter<'_> {
             ComputedIn::Auto => ComputedIn::Format(FloatFormat::F32.into()),
             named => named,
         };
-        let found = self.permuted_as(computed_in, target, begins, searcher, progress)?;
+        let watch = Watch::start(self.settings.budget.time);
+        let found = self.permuted_as(computed_in, &watch, target, begins, searcher, progress)?;
         match target.grid().filter(|_| self.settings.computed_in == ComputedIn::Auto && !found.is_verified())
         {
             None => Ok(found),
             Some(format) => {
                 let format = ComputedIn::Format(format.into());
-                let mut again = self.permuted_as(format, target, begins, searcher, progress)?;
+                let mut again = self.permuted_as(format, &watch, target, begins, searcher, progress)?;
                 let verified =
                     |found: &Inversion| found.positions.iter().filter(|at| at.verdict.is_verified()).count();
                 if verified(&again) < verified(&found) {
@@ -90,6 +90,7 @@ impl Inverter<'_> {
     fn permuted_as(
         &self,
         computed_in: ComputedIn,
+        watch: &Watch,
         target: &TargetStates,
         begins: Option<u32>,
         searcher: &mut Searcher<'_>,
@@ -107,13 +108,14 @@ impl Inverter<'_> {
         let (positions, width) = (target.positions(), target.d_model());
         let mut ids = target.given().to_vec();
         let mut settled: Vec<Position> =
-            ids.iter().enumerate().map(|(at, &token)| Settled::given(token).at(at)).collect();
+            ids.iter().enumerate().map(|(at, &token)| Position::given(at, token)).collect();
         let (mut coordinates, mut producer, mut cost) = (Coordinates::unknown(width), None, Cost::default());
         while settled.len() < positions {
             let at = ids.len();
             let is_known = coordinates.unresolved() * PERMUTED_UNRESOLVED <= width;
             let end = if is_known { positions } else { at + 1 };
             let part = target.part(end, &ids).permuted(&coordinates);
+            let inverter = inverter.within(watch);
             let inversion = match is_known {
                 true => inverter.invert(&part, searcher, progress)?,
                 false => inverter.invert(&part, &mut inverter.searcher(&by_size), progress)?,

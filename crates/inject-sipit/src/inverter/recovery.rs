@@ -65,7 +65,7 @@ impl<'r, 'p> Recovery<'r, 'p> {
         progress: &'r dyn Fn(Progress<'_>),
     ) -> Result<Self, InvertError> {
         let mut hypothesis = Hypothesis::default();
-        target.given().iter().for_each(|&token| hypothesis.push(Settled::given(token)));
+        target.given().iter().for_each(|&token| hypothesis.give(token));
         let mut recovery = Recovery {
             comparison: Comparison::begin(inverter, target, progress)?,
             search: searcher.begin(target)?,
@@ -139,7 +139,12 @@ impl<'r, 'p> Recovery<'r, 'p> {
 /// some token fits after a wrong prefix too.
 fn withdraw_chance(positions: &mut [Settled]) {
     let mut doubtful = false;
-    for position in positions {
+    for settled in positions {
+        let Settled::Found(position) = settled else {
+            // A wrong token may have been given.
+            doubtful = true;
+            continue;
+        };
         if doubtful && position.weak && position.verdict.is_verified() {
             let Kept { token_id: id, distance, .. } = position.kept;
             position.verdict = Verdict::Ambiguous { candidates: vec![Ranked { id, distance }], more: true };

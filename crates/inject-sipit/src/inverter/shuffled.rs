@@ -233,6 +233,7 @@ impl<'r> Placing<'r> {
         {
             let alone =
                 self.target.reordered(&[row]).part(1, &[]).of_longer_prompt(self.target.sequence_len());
+            let inverter = inverter.within(&self.watch);
             let inversion = inverter.invert(&alone, &mut inverter.searcher(&choice.policy), &mut silent)?;
             self.cost.add(&inversion.cost);
             let [position] = &inversion.positions[..] else { continue };

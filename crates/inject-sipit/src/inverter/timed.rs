@@ -18,13 +18,14 @@ use crate::{
     collisions::distance,
     error::InvertError,
     inversion::Inversion,
-    models::{Decoder, Progress, Tap, silent},
+    models::{Decoder, FloatFormat, Progress, Tap, silent},
     policy::Policy,
     settings::{Budget, Scan, Settings},
     sources::{Draft, OpenPosition, Prompt, Provisional, Session, Source, Turn},
     target::TargetStates,
 };
 use inject_testing::models::model;
+use ndarray::Axis;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -212,4 +213,28 @@ fn when_the_time_is_up_the_nearest_token_is_kept_though_nothing_was_found_after_
     let inversion = inverter.invert(&targets[0], &mut inverter.searcher(&policy), &mut silent).unwrap();
     assert_eq!(inversion.positions[0].token_id(), Some(5), "{inversion:?}");
     assert!(inversion.positions[1].verdict.is_open(), "{inversion:?}");
+}
+
+#[test]
+fn the_parts_of_a_prompt_share_its_time() {
+    let prompt = vec![5, 96, 41, 0, 7, 23];
+    let (decoder, targets) = setting(std::slice::from_ref(&prompt));
+    let states = targets[0].states();
+    let gap = TargetStates::new(states.select(Axis(0), &[0, 1, 3, 4, 5]), Tap::Block(1), FloatFormat::F32);
+    let gap = gap.unwrap().with_missing(&[2]).unwrap();
+    let turn = HOUR / 4;
+    let policy = Policy::new().then(Scripted::proposing(move |_| {
+        move_on(turn);
+        Vec::new()
+    }));
+    let settings = Settings::new().with_budget(Budget::unlimited().with_time(HOUR));
+    let inverter = Inverter::new(&decoder, Tap::Block(1), settings).unwrap();
+    let begin = now();
+    inverter.invert(&gap, &mut inverter.searcher(&policy), &mut silent).unwrap();
+    let time = now().duration_since(begin);
+    assert!(time > HOUR - turn && time < HOUR + turn, "with a gap: {time:?}");
+    let begin = now();
+    inverter.invert_permuted(&targets[0], None, &mut inverter.searcher(&policy), &mut silent).unwrap();
+    let time = now().duration_since(begin);
+    assert!(time > HOUR - turn && time < HOUR + turn, "in unknown order: {time:?}");
 }

@@ -6,7 +6,7 @@ use crate::{
     chance::{Beside, Nearness, beside, is_enough, is_enough_alone},
     collisions::{Ranked, norm},
     error::InvertError,
-    hypothesis::Settled,
+    hypothesis::Found,
     inversion::{Kept, Verdict},
     models::{PrefixCache, Progress},
     sources::Tested,
@@ -195,11 +195,11 @@ impl Trial {
     }
 
     /// The position, with a tested candidate taken.
-    pub(super) fn settled(&self, kept: Kept, verdict: Verdict, comparison: &Comparison<'_>) -> Settled {
+    pub(super) fn settled(&self, kept: Kept, verdict: Verdict, comparison: &Comparison<'_>) -> Found {
         let (state, candidates_tested) = (comparison.target.state(self.at), self.tested.len());
         let other = kept.runner_up.map(|other| other.distance);
         let weak = !is_enough_alone(&self.yardstick, state, kept.distance, other, comparison.vocab_size());
-        Settled { verdict, kept, candidates_tested, weak, ruled_out: Vec::new() }
+        Found { verdict, kept, candidates_tested, weak, ruled_out: Vec::new() }
     }
 }
 

@@ -33,6 +33,9 @@ pub(super) fn find_rounded(
     };
     let total = known.len() as u64;
     for (turn, format) in known.into_iter().enumerate() {
+        if trial.is_up() {
+            return Ok(None);
+        }
         let mut tried = |inner: Progress<'_>| {
             let report =
                 Progress::new("look for the tap with rounded weights", Unit::Units, turn as u64, total);

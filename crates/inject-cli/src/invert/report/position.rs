@@ -155,12 +155,10 @@ impl PositionReport {
         });
         // The nearest candidate tested at an open position is not its token.
         let kept = position.kept.as_ref().filter(|_| !position.verdict.is_open());
-        let token_id = kept.map(|kept| kept.token_id);
-        let kept = kept.filter(|_| position.verdict != Verdict::Given);
         PositionReport {
             position: position.position,
             verdict: VerdictName::from(&position.verdict),
-            token_id,
+            token_id: position.token_id(),
             guess: match position.verdict {
                 Verdict::Open { guess } => guess,
                 _ => None,
@@ -187,7 +185,7 @@ impl From<&Verdict> for VerdictName {
             Verdict::Verified => VerdictName::Verified,
             Verdict::Ambiguous { .. } => VerdictName::Ambiguous,
             Verdict::Failed => VerdictName::Failed,
-            Verdict::Given => VerdictName::Given,
+            Verdict::Given { .. } => VerdictName::Given,
             _ => VerdictName::Open,
         }
     }

@@ -32,6 +32,7 @@ impl Inverter<'_> {
                 }
                 expected
             } else {
+                let inverter = inverter.within(&bridged.watch);
                 let found = inverter.invert(&target.part(at + 1, &ids), &mut searcher.aside(), progress)?;
                 bridged.cost.add(&found.cost);
                 let nearest = found.positions.last().and_then(|last| last.kept).map(|kept| kept.token_id);

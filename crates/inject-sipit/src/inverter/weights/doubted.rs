@@ -62,9 +62,7 @@ impl Recovery<'_, '_> {
         if !is_first || !doubts || !many || is_exact_before(branches, target) {
             return Ok(());
         }
-        let left = self.comparison.watch.left();
-        let budget = inverter.settings.budget.with_time(left);
-        let inverter = inverter.with_settings(inverter.settings.clone().with_budget(budget))?;
+        let inverter = inverter.within(&self.comparison.watch);
         // A second position may show the sign where the first, an attention sink, did not.
         let nearest = branches[0].trial.tested.ranking().nearest().map(|nearest| (at, nearest.id));
         let is_new = self.rounded_at.is_none_or(|(tried, _)| tried != at);

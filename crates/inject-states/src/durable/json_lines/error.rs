@@ -87,9 +87,9 @@ pub enum JsonLinesError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remedy {
-    /// The file belongs to the command that found the damage, which computes again what is missing.
+    /// The file belongs to the command that found the damage. That command computes the missing lines again.
     SameCommand,
-    /// The file is that of a share, whose command computes again what is missing.
+    /// The file belongs to a share. The command of that share computes the missing lines again.
     CommandOfShare,
     /// The lines cannot be computed by themselves.
     None,

@@ -40,7 +40,7 @@ pub enum PickleProblem {
     TooManyValues,
     /// A tensor whose values PyTorch changes while it reads them: negated, or conjugated.
     #[error(
-        "a tensor has the bit `{bit}`, with which its values are others than those that are stored: save it after `.resolve_{bit}()`"
+        "a tensor is marked `{bit}`, so its values differ from the stored ones: save it after `.resolve_{bit}()`"
     )]
     LazyBit {
         /// The name of the bit in the tensor's metadata.
