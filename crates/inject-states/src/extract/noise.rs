@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, num::NonZeroUsize, slice};
 
 use burn::tensor::DType;
-use inject_models::{Decoder, Tap, silent};
+use inject_models::{Decoder, Progress, Tap, Unit, silent};
 
 use super::{ExtractError, Extraction};
 use crate::{
@@ -19,7 +19,7 @@ pub(super) const NOISE_SAMPLE: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 ///
 /// The sample is at most `sample` prompts, spread evenly over all. A prompt that is computed twice in the same way says nothing, so
 /// it does not count: one that is alone in its batch, and one whose distances [are not noise](is_noise). If no prompt counts, the
-/// floors are `None`.
+/// floors are `None`. `progress` is called before each prompt.
 ///
 /// # Errors
 ///
@@ -29,9 +29,10 @@ pub fn measure_noise(
     decoder: &Decoder,
     prompts: &[Vec<u32>],
     sample: usize,
+    progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<NoiseFloors, ExtractError> {
     let sampled = NonZeroUsize::new(sample).map_or_else(Vec::new, |sample| self::sample(prompts, sample));
-    noise_of(extraction, decoder, &sampled)
+    noise_of(extraction, decoder, &sampled, progress)
 }
 
 /// Returns at most so many of the prompts, spread evenly over all.
@@ -44,13 +45,22 @@ pub(super) fn noise_of(
     extraction: &Extraction,
     decoder: &Decoder,
     sampled: &[Vec<u32>],
+    progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<NoiseFloors, ExtractError> {
     let accompanied = extraction.accompanied(decoder, sampled);
     let mut prompts_sampled = 0;
-    let together = extraction.run(decoder, sampled, &mut silent)?;
     let mut floors: BTreeMap<Tap, Option<f64>> = extraction.taps().iter().map(|&tap| (tap, None)).collect();
+    if !accompanied.contains(&true) {
+        return Ok(NoiseFloors { prompts_sampled, floors });
+    }
+    let mut report = |done: usize| {
+        progress(Progress::new("measure the noise", Unit::Prompts, done as u64, sampled.len() as u64));
+    };
+    report(0);
+    let together = extraction.run(decoder, sampled, &mut silent)?;
     let mut first = 0;
     for (number, prompt) in sampled.iter().enumerate() {
+        report(number);
         let rows = extraction.rows(slice::from_ref(prompt));
         if accompanied[number] {
             let alone = extraction.run(decoder, slice::from_ref(prompt), &mut silent)?;

@@ -116,6 +116,6 @@ pub(super) fn extract_blocks(
             .map_err(|error| numbered(error.into(), first))?;
         report(writer.next_prompt());
     }
-    let noise = noise_of(extraction, decoder, sample)?;
+    let noise = noise_of(extraction, decoder, sample, progress)?;
     Ok(writer.finish(Some(noise))?)
 }

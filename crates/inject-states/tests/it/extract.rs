@@ -96,7 +96,7 @@ fn the_noise_floor_is_the_largest_distance_between_batched_and_single_states() {
         let model = model("llama", &device);
         let prompts = prompts(24);
         let extraction = Extraction::new(Tap::all(3), Positions::Last).unwrap();
-        let noise = measure_noise(&extraction, &model.decoder, &prompts, 24).unwrap();
+        let noise = measure_noise(&extraction, &model.decoder, &prompts, 24, &mut silent).unwrap();
         assert_eq!(noise.prompts_sampled, 24);
         let together = extraction.run(&model.decoder, &prompts, &mut silent).unwrap();
         for (tap, floor) in noise.floors {
@@ -124,14 +124,15 @@ fn a_noise_floor_that_cannot_be_measured_is_absent() {
         for (extraction, prompts, sample) in
             [(&alone, prompts(24), 24), (&extraction, prompts(1), 24), (&extraction, prompts(24), 0)]
         {
-            let noise = measure_noise(extraction, &model.decoder, &prompts, sample).unwrap();
+            let mut report = |_: Progress<'_>| panic!("a prompt is computed for nothing");
+            let noise = measure_noise(extraction, &model.decoder, &prompts, sample, &mut report).unwrap();
             assert_eq!((noise.prompts_sampled, noise.floors[&Tap::Block(1)]), (0, None));
         }
         // Two lanes take a prompt of 20 tokens each.
         let lanes = model.decoder.clone().with_lanes(std::num::NonZeroUsize::new(2).unwrap());
-        let noise = measure_noise(&extraction, &lanes, &[vec![5; 20], vec![7; 20]], 2).unwrap();
+        let noise = measure_noise(&extraction, &lanes, &[vec![5; 20], vec![7; 20]], 2, &mut silent).unwrap();
         assert_eq!((noise.prompts_sampled, noise.floors[&Tap::Block(1)]), (0, None));
-        let noise = measure_noise(&extraction, &model.decoder, &prompts(24), 3).unwrap();
+        let noise = measure_noise(&extraction, &model.decoder, &prompts(24), 3, &mut silent).unwrap();
         assert!((1..=3).contains(&noise.prompts_sampled), "{}", noise.prompts_sampled);
         assert!(noise.floors[&Tap::Block(1)].is_some());
     }
@@ -143,12 +144,12 @@ fn prompts_that_are_computed_alike_in_a_batch_and_alone_say_nothing_about_noise(
         let model = model("llama", &device);
         let extraction = Extraction::new(vec![Tap::Embedding, Tap::Block(1)], Positions::All).unwrap();
         let single: Vec<Vec<u32>> = (1..9).map(|id| vec![id]).collect();
-        let noise = measure_noise(&extraction, &model.decoder, &single, 8).unwrap();
+        let noise = measure_noise(&extraction, &model.decoder, &single, 8, &mut silent).unwrap();
         // Embeddings are looked up, so their zero is a measurement.
         assert_eq!((noise.prompts_sampled, noise.floors[&Tap::Embedding]), (8, Some(0.0)));
         assert_ne!(noise.floors[&Tap::Block(1)], Some(0.0));
         let extraction = Extraction::new(vec![Tap::Block(1)], Positions::All).unwrap();
-        let noise = measure_noise(&extraction, &model.decoder, &single, 8).unwrap();
+        let noise = measure_noise(&extraction, &model.decoder, &single, 8, &mut silent).unwrap();
         assert_eq!(noise.prompts_sampled == 0, noise.floors[&Tap::Block(1)].is_none());
         assert_ne!(noise.floors[&Tap::Block(1)], Some(0.0));
     }
