@@ -11,7 +11,7 @@ pub(super) mod by_input;
 mod portable;
 pub(super) mod widened;
 
-use super::stored::{BLOCK, Bf16, F16, F32, Stored};
+use super::stored::{BLOCK, Bf16, F16, F32};
 use crate::{decoder::Instructions, format::FloatFormat};
 
 /// The most rows that are multiplied at once.
@@ -24,10 +24,10 @@ pub(super) const WIDEST: usize = 8;
 pub(super) enum Kernel {
     /// Plain Rust, for every processor.
     Portable,
-    /// The same, compiled for AVX2, FMA and F16C.
+    /// With the instructions of AVX2, FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Detected),
-    /// The same, compiled for AVX-512.
+    /// With those of AVX-512.
     #[cfg(target_arch = "x86_64")]
     Avx512(avx512::Detected),
 }
@@ -88,7 +88,7 @@ impl Kernel {
         match self {
             Kernel::Portable => 1,
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2(_) => 1,
+            Kernel::Avx2(_) => avx2::outputs(rows),
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512(_) => avx512::outputs(rows),
         }
@@ -119,13 +119,7 @@ impl Kernel {
         }
     }
 
-    fn products_of<S: Stored + Vectors>(
-        self,
-        group: Group<'_>,
-        weights: &[&[u8]],
-        ahead: usize,
-        sums: &mut [f32],
-    ) {
+    fn products_of<S: Loaded>(self, group: Group<'_>, weights: &[&[u8]], ahead: usize, sums: &mut [f32]) {
         let blocks = group.values.len() / (group.rows * BLOCK);
         assert!(matches!(group.rows, 1..=GROUP), "{} rows in a group", group.rows);
         assert_eq!(group.values.len(), blocks * group.rows * BLOCK, "whole blocks of rows");
@@ -138,7 +132,7 @@ impl Kernel {
         match self {
             Kernel::Portable => portable::products::<S>(group, weights, sums),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2(detected) => avx2::products::<S>(detected, group, weights, sums),
+            Kernel::Avx2(detected) => avx2::products::<S>(detected, group, weights, ahead, sums),
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512(detected) => avx512::products::<S>(detected, group, weights, ahead, sums),
         }
@@ -156,14 +150,17 @@ pub(super) fn prefetch(bytes: &[u8]) {
     let _ = bytes;
 }
 
+/// A format that every kernel can load.
 #[cfg(target_arch = "x86_64")]
-use avx512::Vectors;
+trait Loaded: avx2::Vectors + avx512::Vectors {}
+#[cfg(target_arch = "x86_64")]
+impl<S: avx2::Vectors + avx512::Vectors> Loaded for S {}
 
-/// Formats without a loader of their own need none here.
+/// A format that every kernel can load.
 #[cfg(not(target_arch = "x86_64"))]
-trait Vectors {}
+trait Loaded: super::stored::Stored {}
 #[cfg(not(target_arch = "x86_64"))]
-impl<S: Stored> Vectors for S {}
+impl<S: super::stored::Stored> Loaded for S {}
 
 #[cfg(test)]
 pub(super) mod tests {

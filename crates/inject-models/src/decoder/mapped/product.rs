@@ -191,7 +191,10 @@ mod tests {
         super::{Codes, Segment, kernel::tests::numbers},
         *,
     };
-    use crate::format::FloatFormat;
+    use crate::{
+        format::FloatFormat,
+        tuning::{CHUNK_BY_INPUT, CHUNK_BY_OUTPUT},
+    };
 
     /// A file that holds some numbers.
     fn segment(format: FloatFormat, numbers: &[f32], rows: usize) -> Segment {
@@ -228,6 +231,74 @@ mod tests {
             }
         }
     }
+
+    /// A product with the sums in their order, by fused multiply-add.
+    fn in_order(format: FloatFormat, layout: Layout, x: &[f32], weights: &[f32]) -> f32 {
+        let of_chunk = |chunk: Range<usize>| match layout {
+            Layout::ByInput => chunk.fold(0.0_f32, |sum, input| x[input].mul_add(weights[input], sum)),
+            Layout::ByOutput => {
+                let mut partial = [0.0_f32; BLOCK / 2];
+                for (x, weights) in x[chunk.clone()].chunks(BLOCK).zip(weights[chunk].chunks(BLOCK)) {
+                    let mut blocks = [[0.0; BLOCK]; 2];
+                    Order::of(format).arrange(x, &mut blocks[0]);
+                    Order::of(format).arrange(weights, &mut blocks[1]);
+                    for place in 0..BLOCK {
+                        let sum = &mut partial[place % (BLOCK / 2)];
+                        *sum = blocks[0][place].mul_add(blocks[1][place], *sum);
+                    }
+                }
+                let quarter =
+                    |at: usize| (partial[at] + partial[at + 2]) + (partial[at + 1] + partial[at + 3]);
+                (quarter(0) + quarter(4)) + (quarter(8) + quarter(12))
+            }
+        };
+        let longest = match layout {
+            Layout::ByOutput => CHUNK_BY_OUTPUT,
+            Layout::ByInput => CHUNK_BY_INPUT,
+        };
+        let sums = chunks(x.len(), longest, BLOCK).map(|(_, chunk)| of_chunk(chunk));
+        sums.reduce(|all, sum| all + sum).expect("there are inputs")
+    }
+
+    #[test]
+    fn every_fused_kernel_has_the_bits_of_the_sums_in_order() {
+        // Widths that fill neither a block, nor a vector, nor a tile; the second has two chunks.
+        for (inputs, outputs) in [(37, 53), (701, 29)] {
+            for format in [FloatFormat::F32, FloatFormat::F16, FloatFormat::Bf16] {
+                for (layout, [stored, width]) in
+                    [(Layout::ByOutput, [outputs, inputs]), (Layout::ByInput, [inputs, outputs])]
+                {
+                    let weights = numbers(format, 1, inputs * outputs);
+                    let of_output = |output: usize| -> Vec<f32> {
+                        let at = |input: usize| match layout {
+                            Layout::ByOutput => output * inputs + input,
+                            Layout::ByInput => input * outputs + output,
+                        };
+                        (0..inputs).map(|input| weights[at(input)]).collect()
+                    };
+                    let weights: Vec<Vec<f32>> = (0..outputs).map(of_output).collect();
+                    let most = FEWEST_ROWS + 1;
+                    let x = numbers(FloatFormat::F32, 2, most * inputs);
+                    let expected: Vec<u32> = x
+                        .chunks_exact(inputs)
+                        .flat_map(|x| weights.iter().map(move |w| in_order(format, layout, x, w).to_bits()))
+                        .collect();
+                    for kernel in Kernel::all().into_iter().filter(|kernel| *kernel != Kernel::Portable) {
+                        let matrix = matrix(format, layout, stored, width, kernel);
+                        for rows in (1..=33).chain([FEWEST_ROWS, most]) {
+                            let found = of_plain(kernel, &matrix, 0..outputs, &x[..rows * inputs]);
+                            let found = found.iter().map(|sum| sum.to_bits());
+                            assert!(
+                                found.eq(expected[..rows * outputs].iter().copied()),
+                                "{kernel:?} {format} {layout:?}, {rows} rows, {inputs} x {outputs}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn products_of_codes_equal_the_sums_in_f64_among_any_number_of_rows() {
         // Of several formats, as files of 4 bits are.

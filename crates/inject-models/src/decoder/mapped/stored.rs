@@ -29,6 +29,12 @@ pub(super) enum Order {
     EvenThenOdd,
 }
 
+/// The bytes of numbers, as a file would have them.
+pub(super) fn as_bytes(numbers: &[f32]) -> &[u8] {
+    // SAFETY: the bytes of the numbers, any of which may have any value. `Mapped::new` refuses processors of the other byte order.
+    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bf16;
 #[derive(Clone, Copy, Debug)]

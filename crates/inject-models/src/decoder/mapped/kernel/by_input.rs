@@ -4,11 +4,13 @@
 //! whatever is computed beside it.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 
 use super::{
     super::stored::{BLOCK, Bf16, F16, F32, Stored},
-    GROUP, Group, Kernel, Vectors,
+    GROUP, Group, Kernel, Loaded,
 };
 use crate::format::FloatFormat;
 
@@ -34,7 +36,7 @@ impl Kernel {
         match self {
             Kernel::Portable => LANES,
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2(_) => LANES,
+            Kernel::Avx2(_) => avx2::outputs(rows),
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512(_) => LANES * avx512::vectors(rows),
         }
@@ -54,12 +56,12 @@ impl Kernel {
         }
     }
 
-    fn widen_in_order_of<S: Stored + Vectors>(self, weights: &[u8], to: &mut [f32]) {
+    fn widen_in_order_of<S: Loaded>(self, weights: &[u8], to: &mut [f32]) {
         assert_eq!(weights.len(), to.len() * S::BYTES, "as many weights as places");
         match self {
             Kernel::Portable => widened::<S>(weights, to),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2(detected) => super::avx2::widen_in_order::<S>(detected, weights, to),
+            Kernel::Avx2(detected) => avx2::widen::<S>(detected, weights, to),
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512(detected) => avx512::widen::<S>(detected, weights, to),
         }
@@ -89,7 +91,7 @@ impl Kernel {
         }
     }
 
-    fn by_input_of<S: Stored + Vectors>(self, group: Group<'_>, columns: Columns<'_>, sums: &mut [f32]) {
+    fn by_input_of<S: Loaded>(self, group: Group<'_>, columns: Columns<'_>, sums: &mut [f32]) {
         let Columns { bytes, stride, inputs, outputs } = columns;
         let blocks = inputs.div_ceil(BLOCK);
         assert!(matches!(group.rows, 1..=GROUP), "{} rows in a group", group.rows);
@@ -104,7 +106,7 @@ impl Kernel {
                 );
             }
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2(detected) => super::avx2::by_input::<S>(detected, group, columns, sums),
+            Kernel::Avx2(detected) => avx2::products::<S>(detected, group, columns, sums),
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512(detected) => avx512::products::<S>(detected, group, columns, sums),
         }

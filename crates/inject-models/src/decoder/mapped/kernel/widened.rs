@@ -4,12 +4,14 @@
 //! [`Kernel::products`], bit for bit.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
-pub(super) mod portable;
+mod portable;
 
 use super::{
-    super::stored::{BLOCK, Bf16, F16, F32, Stored},
-    GROUP, Group, Kernel, Vectors,
+    super::stored::{BLOCK, Bf16, F16, F32},
+    GROUP, Group, Kernel, Loaded,
 };
 use crate::format::FloatFormat;
 
@@ -24,7 +26,7 @@ impl Kernel {
         match self {
             Kernel::Portable => 1,
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2(_) => 1,
+            Kernel::Avx2(_) => avx2::OUTPUTS,
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512(_) => avx512::OUTPUTS,
         }
@@ -48,7 +50,7 @@ impl Kernel {
         }
     }
 
-    fn widen_of<S: Stored + Vectors>(self, weights: &[u8], place: usize, to: &mut [f32]) {
+    fn widen_of<S: Loaded>(self, weights: &[u8], place: usize, to: &mut [f32]) {
         let outputs = self.outputs_of_widened();
         assert!(place < outputs, "place {place} of {outputs}");
         assert!(weights.len().is_multiple_of(S::BYTES), "whole numbers");
@@ -57,7 +59,7 @@ impl Kernel {
         match self {
             Kernel::Portable => portable::widen::<S>(weights, to),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2(detected) => super::avx2::widen::<S>(detected, weights, to),
+            Kernel::Avx2(detected) => avx2::widen::<S>(detected, weights, place, to),
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512(detected) => avx512::widen::<S>(detected, weights, place, to),
         }
@@ -85,7 +87,7 @@ impl Kernel {
         match self {
             Kernel::Portable => portable::products(group, weights, &mut sums[0]),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2(detected) => super::avx2::of_widened(detected, group, weights, &mut sums[0]),
+            Kernel::Avx2(detected) => avx2::products(detected, group, weights, sums),
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512(detected) => avx512::products(detected, group, weights, sums),
         }

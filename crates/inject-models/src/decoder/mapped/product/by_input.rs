@@ -9,7 +9,7 @@ use super::{
             by_input::{Columns, LANES, WIDEST},
         },
         plain::PlainMatrix,
-        stored::BLOCK,
+        stored::{BLOCK, as_bytes},
     },
     Packed, Target, chunks,
     lines::with_room,
@@ -98,10 +98,4 @@ fn widened(
             }
         }
     }
-}
-
-/// The bytes of numbers, as a file would have them.
-pub(super) fn as_bytes(numbers: &[f32]) -> &[u8] {
-    // SAFETY: the bytes of the numbers, any of which may have any value. `Mapped::new` refuses processors of the other byte order.
-    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }

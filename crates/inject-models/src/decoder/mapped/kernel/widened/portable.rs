@@ -15,7 +15,7 @@ pub(super) fn products(group: Group<'_>, weights: &[f32], sums: &mut [f32; GROUP
 
 /// Compiled for the instructions of the caller.
 #[inline(always)]
-pub(in super::super) fn each<const FUSED: bool>(group: Group<'_>, weights: &[f32], sums: &mut [f32; GROUP]) {
+pub(super) fn each<const FUSED: bool>(group: Group<'_>, weights: &[f32], sums: &mut [f32; GROUP]) {
     match group.rows {
         1 => rows::<FUSED, 1>(group, weights, sums),
         2 => rows::<FUSED, 2>(group, weights, sums),
@@ -41,7 +41,7 @@ fn rows<const FUSED: bool, const ROWS: usize>(group: Group<'_>, weights: &[f32],
 
 /// Compiled for the instructions of the caller.
 #[inline(always)]
-pub(in super::super) fn widen<S: Stored>(weights: &[u8], to: &mut [f32]) {
+pub(super) fn widen<S: Stored>(weights: &[u8], to: &mut [f32]) {
     let blocks = weights.chunks_exact(BLOCK * S::BYTES);
     let rest = blocks.remainder();
     let mut to = to.as_chunks_mut::<BLOCK>().0.iter_mut();
