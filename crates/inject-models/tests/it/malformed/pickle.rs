@@ -82,7 +82,7 @@ fn pickled_codes_are_named_by_method_and_bits() {
 #[test]
 fn a_pickled_tensor_that_is_stored_negated_is_refused() {
     for name in ["neg.bin", "neg-old.bin"] {
-        let error = of_fixture(name, &["a tensor has the bit `neg`", "save it after `.resolve_neg()`"]);
+        let error = of_fixture(name, &["a tensor is marked `neg`", "save it after `.resolve_neg()`"]);
         assert!(matches!(error, ModelError::LazyBit { bit: "neg", .. }), "{error:?}");
     }
 }
