@@ -245,7 +245,7 @@ impl Asked {
 }
 
 /// The product of all counts of a pattern. Text in braces that is not a count may raise it.
-fn counts(pattern: &str) -> usize {
+pub(crate) fn counts(pattern: &str) -> usize {
     let braces = pattern.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
     let count = |(inside, _): (&str, &str)| {
         inside.split(',').filter_map(|number| number.trim().parse::<usize>().ok()).max()

@@ -28,6 +28,16 @@ pub enum AdapterError {
         /// The error of the regular expressions.
         source: Box<fancy_regex::Error>,
     },
+    /// The regular expressions would take too much memory.
+    #[error("adapter_config.json: {asked} is {found}, expected at most {most}")]
+    PatternLimit {
+        /// What is limited.
+        asked: &'static str,
+        /// The number that the file gives.
+        found: usize,
+        /// The limit.
+        most: usize,
+    },
     /// The settings have several faults.
     #[error("{} faults: {}", faults.len(), faults.join("; "))]
     Several {

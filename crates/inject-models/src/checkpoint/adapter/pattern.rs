@@ -5,9 +5,46 @@ use fancy_regex::{Captures, Regex, RegexBuilder};
 use serde_json::Value;
 
 use super::{AdapterError, settings::setting};
+use crate::tokenizer::limits::counts;
 
 /// The steps after which the search for a match is given up. Published expressions take a few hundred.
 const MOST_STEPS: usize = 100_000;
+
+/// Most expressions of an adapter. Adapters with a rank for each module have several hundred.
+const MOST: usize = 4096;
+
+/// Largest sum of the [sizes](size) of all expressions of an adapter. A unit may take some 70 bytes once it is compiled.
+const LARGEST: usize = 1 << 20;
+
+/// The size of a class such as `\w`, which stands for the letters of all languages, in signs.
+const SIZE_OF_CLASS: usize = 400;
+
+/// Checks that the expressions of an adapter take little memory once they are compiled.
+///
+/// # Errors
+///
+/// Fails with the number that is too large.
+pub(super) fn check_sizes<'p>(patterns: impl Iterator<Item = &'p str>) -> Result<(), AdapterError> {
+    let (mut number, mut sum) = (0, 0_usize);
+    for pattern in patterns {
+        number += 1;
+        sum = sum.saturating_add(size(pattern));
+    }
+    let of_all = [
+        ("the number of regular expressions", number, MOST),
+        ("the size of all regular expressions with their counts", sum, LARGEST),
+    ];
+    match of_all.into_iter().find(|(_, found, most)| found > most) {
+        Some((asked, found, most)) => Err(AdapterError::PatternLimit { asked, found, most }),
+        None => Ok(()),
+    }
+}
+
+/// The signs of an expression, as often as it may repeat them.
+fn size(pattern: &str) -> usize {
+    let classes = pattern.matches('\\').count() + pattern.matches("[^").count();
+    (pattern.len() + SIZE_OF_CLASS * classes).saturating_mul(counts(pattern))
+}
 
 /// A regular expression that the settings have, and the expression that PEFT makes of it.
 #[derive(Debug)]
@@ -177,6 +214,22 @@ mod tests {
             let error = Pattern::of_whole_path("target_modules", pattern).unwrap_err().to_string();
             assert!(error.contains(expected), "{pattern}: {error}");
         }
+    }
+
+    #[test]
+    fn expressions_that_would_take_gigabytes_are_refused() {
+        let names: Vec<String> = (0..64).map(|at| format!("x{at}(?:a{{900}}){{100}}")).collect();
+        let classes: Vec<String> = (0..64).map(|at| format!(r"x{at}\w{{80}}")).collect();
+        let many: Vec<String> = (0..=MOST).map(|at| format!("x{at}")).collect();
+        for (patterns, expected) in
+            [(&names, "the size of"), (&classes, "the size of"), (&many, "the number of")]
+        {
+            let error = check_sizes(patterns.iter().map(String::as_str)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let each = |at: usize| format!(r"^model\.layers\.{at}\.self_attn\.q_proj");
+        let usual: Vec<String> = (0..512).map(each).collect();
+        check_sizes(usual.iter().map(String::as_str)).unwrap();
     }
 
     #[test]

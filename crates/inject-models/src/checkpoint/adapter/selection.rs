@@ -53,6 +53,14 @@ struct Layers {
 }
 
 impl Selection {
+    /// The regular expressions of the choice.
+    pub(super) fn expressions(map: &Map<String, Value>) -> impl Iterator<Item = &str> {
+        let alone = ["target_modules", "exclude_modules", "layers_pattern"];
+        let listed = ["modules_to_save", "layers_pattern"];
+        let lists = listed.into_iter().filter_map(|key| map.get(key)?.as_array()).flatten();
+        alone.into_iter().filter_map(|key| map.get(key)).chain(lists).filter_map(Value::as_str)
+    }
+
     /// Takes the settings of the choice.
     pub(super) fn take(map: &mut Map<String, Value>, faults: &mut Vec<AdapterError>) -> Self {
         const KEYS: [&str; 5] =

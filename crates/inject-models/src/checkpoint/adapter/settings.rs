@@ -8,7 +8,11 @@ use serde_json::{Map, Value};
 
 pub(super) use self::refused::setting;
 use self::refused::{initialisation, other_kind, refused};
-use super::{AdapterError, pattern::Pattern, selection::Selection};
+use super::{
+    AdapterError,
+    pattern::{Pattern, check_sizes},
+    selection::Selection,
+};
 
 /// The contents of `adapter_config.json`. The patterns are read apart, because the order of their entries counts.
 #[derive(Debug, Deserialize)]
@@ -57,6 +61,8 @@ impl Settings {
             // The other settings are those of the other kind.
             return Err(setting("peft_type", &kind, other_kind(&kind)));
         }
+        let ranks = rank_pattern.iter().chain(&alpha_pattern).flat_map(IndexMap::keys).map(String::as_str);
+        check_sizes(ranks.chain(Selection::expressions(&map)))?;
         let bias = map.remove("bias").unwrap_or_else(|| "none".into());
         if bias != "none" {
             let expected = "`none`: merge an adapter with biases of its own with PEFT (`merge_and_unload`), and give the merged model";
