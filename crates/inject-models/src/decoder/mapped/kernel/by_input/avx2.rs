@@ -81,24 +81,23 @@ unsafe fn tile<S: Vectors, const ROWS: usize, const VECTORS: usize>(
 ) {
     let mut partial = [[_mm256_setzero_ps(); VECTORS]; ROWS];
     let mut weights = columns.bytes[first * S::BYTES..].as_ptr();
-    for (block, values) in group.values.chunks_exact(group.rows * BLOCK).enumerate() {
-        let values = values[first_row * BLOCK..][..ROWS * BLOCK].as_ptr();
-        for place in 0..BLOCK.min(columns.inputs - block * BLOCK) {
-            // SAFETY: the weights of this input and of as many outputs are in `columns`, and the last row's value is `ROWS - 1` blocks
-            // after the first's. The last addition ends at most one stride after the weights, where nothing is read.
-            unsafe {
-                let mut widened = [_mm256_setzero_ps(); VECTORS];
-                for vector in 0..VECTORS {
-                    widened[vector] = S::eight(weights.add(vector * EIGHT * S::BYTES));
-                }
-                for row in 0..ROWS {
-                    let value = _mm256_set1_ps(*values.add(row * BLOCK + place));
-                    for vector in 0..VECTORS {
-                        partial[row][vector] = _mm256_fmadd_ps(value, widened[vector], partial[row][vector]);
-                    }
-                }
-                weights = weights.wrapping_add(columns.stride);
+    let (values, stride) = (group.values[first_row * BLOCK..].as_ptr(), group.rows * BLOCK);
+    for input in 0..columns.inputs {
+        let value = values.wrapping_add(input / BLOCK * stride + input % BLOCK);
+        // SAFETY: the weights of this input and of as many outputs are in `columns`, and the last row's value is `ROWS - 1` blocks
+        // after the first's. The last addition ends at most one stride after the weights, where nothing is read.
+        unsafe {
+            let mut widened = [_mm256_setzero_ps(); VECTORS];
+            for vector in 0..VECTORS {
+                widened[vector] = S::eight(weights.add(vector * EIGHT * S::BYTES));
             }
+            for row in 0..ROWS {
+                let value = _mm256_set1_ps(*value.add(row * BLOCK));
+                for vector in 0..VECTORS {
+                    partial[row][vector] = _mm256_fmadd_ps(value, widened[vector], partial[row][vector]);
+                }
+            }
+            weights = weights.wrapping_add(columns.stride);
         }
     }
     for (row, partial) in partial.iter().enumerate() {
