@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! gpu --shapes gpt2,gemma-3-1b --formats f32,bf16 --questions forward,step,candidates
-//! gpu --shapes llama-3.1-8b --formats bf16 --questions scan --positions 10
+//! gpu --shapes llama-3.1-8b --formats bf16 --questions scan --positions 10 --warm-up 20
 //! gpu --formats f32,bf16 --questions gemm --product 8192
 //! gpu --shapes gpt2 --questions memory --batches 10000
 //! gpu --questions neighbours --rows 100000 --width 768
+//! gpu --questions parity --formats f32,f64
 //! ```
 //!
 //! Weights are random, drawn on the device. A shape is a name of `PublishedShape` or the path of a config.json. Each row is one
@@ -15,9 +16,14 @@
 #![allow(clippy::print_stdout, reason = "a program speaks to its user")]
 
 mod memory;
+mod parity;
 mod scan;
 
-use std::{error::Error, path::Path, time::Instant};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use burn::tensor::{Device, Distribution, Tensor};
 use inject_benches::{device, ids, prefix, random, wait};
@@ -45,12 +51,16 @@ struct Options {
     candidates: usize,
     /// The positions of a prompt that is inverted.
     positions: usize,
+    /// The time for a scan before the one that is timed.
+    warm_up: Duration,
     /// The batches of candidates over which memory must not grow.
     batches: usize,
     rows: usize,
     width: usize,
     /// The size of the product of `gemm`.
     product: usize,
+    /// The folder of the fixtures that `parity` compares.
+    fixtures: PathBuf,
 }
 
 impl Options {
@@ -62,10 +72,12 @@ impl Options {
             seconds: 1.0,
             candidates: 4096,
             positions: 20,
+            warm_up: Duration::from_secs(20),
             batches: 10_000,
             rows: 1000,
             width: 768,
             product: 8192,
+            fixtures: inject_testing::models::fixtures(),
         };
         let list = |text: String| text.split(',').map(str::to_owned).collect::<Vec<_>>();
         while let Some(name) = arguments.next() {
@@ -83,10 +95,12 @@ impl Options {
                 "--seconds" => options.seconds = value.parse()?,
                 "--candidates" => options.candidates = value.parse()?,
                 "--positions" => options.positions = value.parse()?,
+                "--warm-up" => options.warm_up = Duration::try_from_secs_f64(value.parse()?)?,
                 "--batches" => options.batches = value.parse()?,
                 "--rows" => options.rows = value.parse()?,
                 "--width" => options.width = value.parse()?,
                 "--product" => options.product = value.parse()?,
+                "--fixtures" => options.fixtures = value.into(),
                 _ => return Err(format!("unknown option {name}").into()),
             }
         }
@@ -103,6 +117,9 @@ type Ran = Result<(), Box<dyn Error>>;
 fn main() -> Ran {
     let options = Options::parse(std::env::args().skip(1))?;
     let device = device();
+    if options.asks("parity") {
+        options.formats.iter().for_each(|&format| parity::parity(&options.fixtures, format, &device));
+    }
     if options.asks("neighbours") {
         neighbours(&options, &device)?;
     }
@@ -175,7 +192,7 @@ fn measure(options: &Options, decoder: &Decoder, label: &str, device: &Device) -
         })?;
     }
     if options.asks("scan") {
-        scan::scan(decoder, label, options.positions)?;
+        scan::scan(decoder, label, options.positions, options.warm_up)?;
     }
     if options.asks("memory") {
         memory::memory(decoder, label, options.batches)?;

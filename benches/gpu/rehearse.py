@@ -18,7 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import rehearse_kernels
 import run
+from expected import expect
 
 HERE = Path(__file__).resolve().parent
 ROW = '{"row": "%s", "ms": 2.0, "calls": 3, "flop": 4e9}'
@@ -46,6 +48,7 @@ PROGRAMS = {
 case "$*" in
     # Hangs in the middle of its rows with a child, and neither listens to SIGTERM.
     *scan*) {"; ".join(f"echo '{ROW % label}'" for label in BEFORE_THE_HANG)}; trap '' TERM; (trap '' TERM; sleep 1000) & sleep 1000;;
+    *parity*) echo '{{"check": "parity/f32/gpt2/golden", "holds": true, "found": "within"}}';;
     *memory*) echo '{{"check": "memory", "holds": false, "found": "grows"}}';;
     # Half a line, and bytes that are not text.
     *neighbours*) printf '{ROW % "a whole line"}\\n\\377\\376\\n{{"row": "half a li';;
@@ -79,12 +82,6 @@ def results(out):
     return {step["step"]: step for step in json.loads((out / "results.json").read_text())["steps"]}
 
 
-def expect(found, expected, what):
-    if found != expected:
-        sys.exit(f"{what}: expected {expected!r}, found {found!r}")
-    print(f"{what}: {found!r}")
-
-
 def every_way_to_fail(folder, out):
     status = start(folder, out, STEPS=STEPS, STEP_LIMIT="3").wait()
     expect(status, 1, "status of a run with failures")
@@ -93,7 +90,7 @@ def every_way_to_fail(folder, out):
     expect(
         statuses,
         {
-            "parity": 101,
+            "parity": 0,
             "scan": "cut off",
             "ours": -9,
             "models": 101,
@@ -107,10 +104,10 @@ def every_way_to_fail(folder, out):
         "statuses",
     )
     expect(statuses["sipit"] in ("cut off", "printed too much"), True, "a step that prints without end is stopped")
-    rows = [row["row"] for step in steps.values() for row in step["rows"]][2:]
+    rows = [row["row"] for name, step in steps.items() if name != "probe" for row in step["rows"]]
     expect(rows, [*BEFORE_THE_HANG, "before the kill", "a whole line"], "rows")
     table = (out / "results.md").read_text()
-    for text in ("| memory | NO | grows |", "| parity | failed with status 101 |", "| ours | killed by signal 9 |", "| before the kill | 2.000 | 2 |",
+    for text in ("| memory | NO | grows |", "| parity/f32/gpt2/golden | yes | within |", "| models | failed with status 101 |", "| ours | killed by signal 9 |", "| before the kill | 2.000 | 2 |",
                  "| scan/gpt2/f32/one position | 2 | 2 | 100 % |", "| without operations | 1.000 |  |"):
         expect(text in table, True, text)
     files = sorted(path.name for path in out.iterdir())
@@ -145,7 +142,7 @@ def a_run_that_is_killed(folder, out, way):
     run.wait()
     subprocess.run([sys.executable, HERE / "table.py", out, "flex"], check=True, stdout=subprocess.DEVNULL)
     steps = results(out)
-    expect(steps["parity"]["status"], 101, f"{way.name}: the step before")
+    expect(steps["parity"]["status"], 0, f"{way.name}: the step before")
     expect(steps["scan"]["status"], "cut off with the run", f"{way.name}: the step in progress")
     expect([row["row"] for row in steps["scan"]["rows"]], BEFORE_THE_HANG, f"{way.name}: its rows")
 
@@ -201,33 +198,36 @@ def archives(folder, work):
         expect("is not whole" in (out / "log.txt").read_text(), True, "its archive is named")
 
 
-def cuda_is_found(work):
-    """In whole toolkits, and in those of which a part is elsewhere."""
-    toolkit, wheel, other = work / "toolkit", work / "wheel", work / "other"
-    for home in (toolkit, wheel):
-        (home / "include").mkdir(parents=True)
-        (home / "include/cuda_fp16.h").write_text("")
-    other.mkdir()
-    expect(run.cuda([wheel, toolkit])["CUDA_PATH"], str(wheel), "the first of two alike")
-    (toolkit / "include/crt").mkdir()
-    (toolkit / "include/crt/mma.h").write_text("")
-    found = run.cuda([other, wheel, toolkit])
-    expect(found["CUDA_PATH"], str(toolkit), "the headers of CUDA")
-    folders = found["LD_LIBRARY_PATH"].split(":")
-    expect(folders.index(f"{toolkit}/lib64") < folders.index(f"{wheel}/lib"), True, "NVRTC of the toolkit before that of a wheel")
-    expect(str(other) in found["LD_LIBRARY_PATH"], False, "a folder without headers")
-    expect("CUDA_PATH" in run.cuda([other]), False, "no headers")
-    (work / "programs-of-cuda").mkdir()
-    (work / "programs-of-cuda/inject").write_text("")
-    of_cuda = run.Run(work / "programs-of-cuda", work / "programs-of-cuda", None, "cuda", found)
-    for command, expected in (("inject", str(toolkit)), ("python3", os.environ.get("CUDA_PATH"))):
-        expect(of_cuda.command([command])[1].get("CUDA_PATH"), expected, f"the CUDA of {command}")
+def tests_in_an_archive_of_their_own(folder, work):
+    """build.sh packs two archives. If that of the tests is damaged, the steps without them run."""
+    carry = work / "carry-two"
+    carry.mkdir()
+    (work / "root.txt").write_text(f"{HERE.parents[1]}\n")
+    tests = ("states-tests", "sipit-tests", "models-unit-tests")
+    with tarfile.open(carry / "programs.tar.xz", "w:xz") as tar:
+        tar.add(work / "root.txt", "root.txt")
+        for program in folder.iterdir():
+            if program.name not in tests:
+                tar.add(program, program.name)
+    with tarfile.open(carry / "tests.tar.xz", "w:xz") as tar:
+        for name in tests:
+            tar.add(folder / name, name)
+    expect(start(carry, work / "two", STEPS="parity states").wait(), 0, "status with two archives")
+    whole = (carry / "tests.tar.xz").read_bytes()
+    (carry / "tests.tar.xz").write_bytes(whole[:100])
+    expect(start(carry, work / "half", STEPS="parity states").wait(), 1, "status with a damaged archive of tests")
+    statuses = {name: step["status"] for name, step in results(work / "half").items()}
+    expect(statuses, {"parity": 0, "states": "not started"}, "its steps")
+    (carry / "tests.tar.xz").unlink()
+    start(carry, work / "one", STEPS="parity states").wait()
+    statuses = {name: step["status"] for name, step in results(work / "one").items()}
+    expect(statuses, {"parity": 0, "states": "not started"}, "steps without the archive of tests")
 
 
 def every_step_before_the_tests_has_its_time():
     names = [step.name for step in run.steps("cuda", run.REAL)]
-    asked = names[: names.index("models")]
-    expect(set(names) - set(asked), {"models", "sipit", "units", "collisions", "states"}, "steps of tests, which come last")
+    asked = names[: names.index("parity-f64")]
+    expect(set(names) - set(asked), {"parity-f64", "models", "sipit", "units", "collisions", "states"}, "steps of tests, which come last")
     # What is left is for unpacking, and for ending programs that hang.
     expect(sum(step.limit for step in run.steps("cuda", run.REAL)[: len(asked)]) <= run.LIMIT - 20, True, f"{run.LIMIT} s are enough for {asked}")
 
@@ -245,7 +245,10 @@ def main():
         nothing_is_left_running(folder)
         an_unknown_step_is_an_error(folder, work / "unknown")
         archives(folder, work)
-        cuda_is_found(work)
+        tests_in_an_archive_of_their_own(folder, work)
+        rehearse_kernels.cuda_is_found(work)
+        rehearse_kernels.archives_of_kernels(work / "kernels")
+        rehearse_kernels.compiling(work / "compiling")
         a_run_that_is_killed(folder, work / "terminated", signal.SIGTERM)
         nothing_is_left_running(folder)
         a_run_that_is_killed(folder, work / "killed", signal.SIGKILL)

@@ -2,25 +2,22 @@
 
 import argparse
 import dataclasses
-import importlib.util
-import lzma
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from pathlib import Path
 
+import cuda
+import kernels
 import table
 
 # For everything.
 LIMIT = 570
 REPOSITORY = Path(__file__).resolve().parents[2]
-# Kept from run to run, as build outputs are.
-KERNELS = REPOSITORY / "target/kernels"
 PEERS = [sys.executable, "benches/peers/gpu.py"]
 # A step that prints more is stopped, and the middle of what it printed is cut out, because only so much comes back.
 MOST_PRINTED = 64 << 20
@@ -53,16 +50,20 @@ class Sizes:
     product: int
     batches: int
     seconds: float
+    # Of a scan before the one that is timed.
+    warm_up: float
 
 
 REAL = Sizes(
     small="gpt2", shapes="gpt2,gemma-3-1b", large="llama-3.1-8b", formats="f32,bf16", peer_formats="f32,tf32,bf16",
     large_formats="bf16,f32", long=20, short=10, rows=100_000, width=768, product=8192, batches=10_000, seconds=1,
+    warm_up=20,
 )
+FIXTURES = "crates/inject-models/tests/fixtures"
 TINY = "benches/gpu/tiny.json"
 REHEARSED = Sizes(
     small=TINY, shapes=TINY, large=TINY, formats="f32", peer_formats="f32", large_formats="f32", long=5, short=3, rows=500,
-    width=64, product=256, batches=1000, seconds=0.1,
+    width=64, product=256, batches=1000, seconds=0.1, warm_up=5,
 )
 
 
@@ -74,11 +75,15 @@ def steps(device, sizes):
     product = ["--product", str(sizes.product)]
 
     def tests(name, *arguments):
-        return [f"{name}-tests", "--test-threads", "4", *arguments]
+        # What a test prints, and why it failed, would otherwise come at the end, which a step that is cut off does not reach.
+        return [f"{name}-tests", "--test-threads", "4", "--nocapture", *arguments]
+
+    def parity(format):
+        return [*bench, "--questions", "parity", "--formats", format, "--fixtures", FIXTURES]
 
     def scan(shape, formats, positions):
         shape = ["--shapes", shape, "--formats", formats]
-        return [*bench, *shape, "--questions", "gemm,scan", "--positions", str(positions), *product]
+        return [*bench, *shape, "--questions", "gemm,scan", "--positions", str(positions), "--warm-up", str(sizes.warm_up), *product]
 
     def without(*modules):
         return [argument for module in modules for argument in ("--skip", f"{module}::")]
@@ -88,8 +93,8 @@ def steps(device, sizes):
     memory = [*bench, "--shapes", TINY, "--questions", "memory", "--batches", str(sizes.batches)]
     large = ["--shapes", sizes.large]
     return [
-        Step("probe", 40, [*card, [sys.executable, "-c", torch], ["inject", "invert", "--device", device]]),
-        Step("parity", 80, [tests("models", "parity::")]),
+        Step("probe", 40, [*card, ["inject", "invert", "--device", device], [sys.executable, "-c", torch]]),
+        Step("parity", 80, [parity("f32")]),
         Step("scan", 60, [scan(sizes.small, "f32", sizes.long)]),
         # A process each: the kernels of one format say nothing of the other.
         Step("ours", 60, [[*bench, "--shapes", sizes.shapes, "--formats", format] for format in sizes.formats.split(",")]),
@@ -102,6 +107,7 @@ def steps(device, sizes):
         Step("memory", 30, [memory]),
         Step("neighbours", 20, [[*bench, *neighbours]]),
         Step("neighbours-theirs", 15, [[*peer, *neighbours, "--formats", "f32,tf32"]]),
+        Step("parity-f64", 40, [parity("f64")]),
         # Tests of files and of the network compute nothing on a device.
         Step("models", 120, [tests("models", *without("hub", "malformed", "hostile_files", "parity"))]),
         Step("sipit", 120, [tests("sipit", *without("hostile_files"))]),
@@ -216,23 +222,13 @@ class Run:
                 return
 
 
-def extracted(archive, folder):
-    """Unpacks an archive, and returns why it could not be unpacked, or nothing."""
-    try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
-    except (OSError, EOFError, lzma.LZMAError, tarfile.TarError) as error:
-        return [f"{archive} is not whole: {error}"]
-    return []
-
-
 def unpack(carry, work):
     """The folder of the programs, the library that is to be preloaded, if they were built with one, and what could not be unpacked.
     The steps that need that fail by themselves, and the others run."""
     archives = [archive for archive in (carry / "programs.tar.xz", carry / "tests.tar.xz") if archive.is_file()]
     if not archives:
         return carry, None, []
-    failures = [failure for archive in archives for failure in extracted(archive, work)]
+    failures = [failure for archive in archives for failure in kernels.extracted(archive, work)]
     try:
         # The tests look for their fixtures where they were built.
         root = Path((work / "root.txt").read_text().strip())
@@ -247,61 +243,40 @@ def unpack(carry, work):
     return work, stub if stub.is_file() else None, failures
 
 
-def kernels(carry):
-    """The variable by which our programs keep compiled kernels: a step finds those of the steps before it, and those that `--compile`
-    packed. What could not be unpacked is compiled again."""
-    archive = carry / "kernels.tar.xz"
-    # A run before left more: which of them are the fastest.
-    failures = extracted(archive, KERNELS) if archive.is_file() and not KERNELS.exists() else []
-    return {"XDG_CACHE_HOME": str(KERNELS)}, failures
-
-
-def pack_kernels(carry):
-    with tarfile.open(carry / "kernels.tar.xz", "w:xz") as tar:
-        tar.add(KERNELS, arcname=".")
-
-
-def stand_in(cuda_path, work):
-    """The variables by which our programs run on the driver of stand_in.c, where nothing is computed. Its times decide nothing: every
-    kernel that might be the fastest is compiled, and none is kept as the fastest."""
-    source, headers = REPOSITORY / "benches/gpu/stand_in.c", Path(cuda_path) / "include"
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-I", headers, "-o", work / "libcuda.so.1", source], check=True)
-    return {"CUBECL_AUTOTUNE_CACHE": "0", "CUBECL_AUTOTUNE_SHORT_CIRCUIT": "0", "CUBECL_THROUGHPUT_CACHE": "0"}
-
-
 def compiled(all_steps, programs):
     """What of these steps runs on the stand-in: our own programs, with time enough to compile."""
-    names = os.listdir(programs)
+    names = os.listdir(programs) if programs.is_dir() else []
     ours = [(step, [command for command in step.commands if command[0] in names]) for step in all_steps]
     return [dataclasses.replace(step, commands=commands, limit=24 * 3600) for step, commands in ours if commands]
 
 
-def cuda(homes):
-    """The variables by which our programs find CUDA's headers and NVRTC: in the first of these folders that has each."""
-    homes = [home for home in map(Path, homes) if (home / "include/cuda_fp16.h").is_file()]
-    # A wheel may lack what kernels for tensor cores include.
-    homes.sort(key=lambda home: not (home / "include/crt/mma.h").is_file())
-    folders = [str(home / folder) for home in homes for folder in ("lib64", "targets/x86_64-linux/lib", "lib")]
-    # A container has the driver there.
-    path = ":".join([*folders, *filter(None, [os.environ.get("LD_LIBRARY_PATH")]), "/usr/local/nvidia/lib64"])
-    return {"LD_LIBRARY_PATH": path} | ({"CUDA_PATH": str(homes[0])} if homes else {})
+def on_a_gpu(carry, work):
+    """The variables of our programs on a GPU, and what the user should know."""
+    found = cuda.variables(cuda.homes())
+    folder, notes = kernels.unpack(carry, work, cuda.versions(found))
+    return found | kernels.variables(folder), notes
 
 
-def homes_of_cuda():
-    """Where CUDA may be: where it is said to be, where it usually is, beside its compiler, and in the wheels that PyTorch needs."""
-    named = filter(None, map(os.environ.get, ("CUDA_PATH", "CUDA_HOME")))
-    compiler = [Path(found).resolve().parents[1] for found in filter(None, [shutil.which("nvcc")])]
-    spec = importlib.util.find_spec("nvidia")
-    wheels = [home for folder in (spec.submodule_search_locations if spec else []) for home in Path(folder).glob("cu[0-9]*")]
-    return [*named, "/usr/local/cuda", *compiler, *wheels]
+def on_the_stand_in(work):
+    """The variables of our programs without a GPU, and the folder of the kernels that they compile."""
+    found = cuda.variables(cuda.homes())
+    if "CUDA_PATH" not in found:
+        sys.exit(f"--compile needs CUDA's headers, and found none. Without a toolkit, get them for this Python: {cuda.wheels(cuda.of_the_card())}")
+    folder = kernels.folder_to_compile(cuda.versions(found))
+    path = {"LD_LIBRARY_PATH": f"{work}:{found['LD_LIBRARY_PATH']}"}
+    return found | kernels.stand_in(found["CUDA_PATH"], work) | path | kernels.variables(folder), folder
 
 
-def main():
+def arguments_of(arguments):
     parser = argparse.ArgumentParser(prog="run.sh")
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--rehearse", metavar="DEVICE", help="run small steps on this device, such as flex")
     way.add_argument("--compile", action="store_true", help="compile the kernels of all steps, without a GPU, into CARRY")
-    arguments = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main():
+    arguments = arguments_of(sys.argv[1:])
     if not os.environ.get("OUT"):
         sys.exit("OUT is not set: expected a folder for results")
     began, limit = time.monotonic(), float(os.environ.get("LIMIT", "inf" if arguments.compile else LIMIT))
@@ -313,23 +288,33 @@ def main():
     carry = Path(os.environ.get("CARRY", REPOSITORY / "carry")).resolve()
     work = Path(tempfile.mkdtemp())
     try:
-        programs, stub, failures = unpack(carry, work)
-        ours, unusable = kernels(carry)
-        if device == "cuda":
-            ours |= cuda(homes_of_cuda())
+        programs, stub, notes = unpack(carry, work)
+        compiling = None
         if arguments.compile:
-            ours |= stand_in(ours["CUDA_PATH"], work)
-            ours["LD_LIBRARY_PATH"] = f"{work}:{ours['LD_LIBRARY_PATH']}"
             chosen = compiled(chosen, programs)
+            if not chosen:
+                sys.exit(f"{carry} has none of the programs of these steps: build.sh makes them")
+            ours, compiling = on_the_stand_in(work)
+        elif device == "cuda":
+            ours, of_cuda = on_a_gpu(carry, work)
+            notes += of_cuda
+        else:
+            ours = kernels.variables(kernels.folder_of(device))
         run = Run(out, programs, stub, device, ours)
-        for failure in failures + unusable:
-            run.note(failure)
+        for note in notes:
+            run.note(note)
+
+        def packed():
+            """Packs what was compiled, and returns the status of the run."""
+            run.table()
+            if failure := kernels.pack(compiling, carry):
+                run.note(failure)
+            return 1 if failure else 0
+
         def cut_off(*_):
             if run.group:
                 run.stop()
-            run.table()
-            if arguments.compile:
-                pack_kernels(carry)
+            packed() if compiling else run.table()
             os._exit(143)
 
         signal.signal(signal.SIGTERM, cut_off)
@@ -343,9 +328,8 @@ def main():
             begin, allowed = time.monotonic(), step.limit + spare
             run.step(step, min(allowed, left, most))
             spare = max(allowed - (time.monotonic() - begin), 0.0)
-        if arguments.compile:
-            pack_kernels(carry)
-            return 0
+        if compiling:
+            return packed()
         print(run.table())
         return 0 if table.is_passed(out) else 1
     finally:

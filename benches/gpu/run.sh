@@ -15,6 +15,8 @@
 # |---|---|
 # | OUT | the folder for results |
 # | CARRY | the folder with programs.tar.xz, tests.tar.xz and kernels.tar.xz, or with the programs themselves [carry] |
+# | KERNELS | the folder in which compiled kernels are kept from run to run [target/kernels] |
+# | CARD_CUDA | for --compile: the version of CUDA of the card's driver, which takes no kernels of a newer NVRTC [13.0] |
 # | LIMIT | seconds for everything [570] |
 # | STEP_LIMIT | seconds for each step at most [its own limit, in run.py, and what the steps before it left of theirs] |
 # | STEPS | the steps to run, separated by spaces, each by a name in run.py [all] |

@@ -1,6 +1,6 @@
 //! The exhaustive scan: every token at every position, each with its certificate.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use inject_benches::ids;
 use inject_sipit::{
@@ -8,9 +8,8 @@ use inject_sipit::{
     models::{
         Decoder, Progress, Tap,
         host::{Reads, is_remote},
-        silent,
     },
-    settings::Scan,
+    settings::{Budget, Scan},
 };
 
 use super::{Ran, check, print_row};
@@ -22,6 +21,8 @@ const MEMORY: usize = 8 << 30;
 struct Positions {
     label: String,
     of: usize,
+    /// The positions that were scanned before, so that the time of these has no compiling and tuning in it.
+    warm: usize,
     /// Floating-point operations of the whole vocabulary.
     flop: f64,
     at: u64,
@@ -42,37 +43,46 @@ impl Positions {
     }
 
     fn finished(&self) {
-        let label = format!("{}/position {} of {}", self.label, self.at + 1, self.of);
+        let position = self.at as usize + 1;
+        let note = if position > self.warm { ", not warmed up" } else { "" };
+        let label = format!("{}/position {position} of {}{note}", self.label, self.of);
         print_row(&label, (self.end - self.begin).as_secs_f64(), 1, self.tested * self.flop);
     }
 }
 
-/// Inverts the states of a prompt at half depth by testing the whole vocabulary at every position. The first position is inverted
-/// before that, which compiles and tunes the kernels.
-pub(crate) fn scan(decoder: &Decoder, label: &str, positions: usize) -> Ran {
+/// Inverts the states of a prompt at half depth by testing the whole vocabulary at every position. The same is done before that for at
+/// most `warm_up`, because each length of the prefix has kernels of its own to compile and tune.
+pub(crate) fn scan(decoder: &Decoder, label: &str, positions: usize, warm_up: Duration) -> Ran {
     let config = decoder.config();
     let tap = Tap::Block(config.n_layers() / 2);
     let prompt = ids(positions, config.vocab_size);
     let target = TargetStates::of_prompt(decoder, tap, &prompt)?;
     let settings = Settings::new().with_scan(Scan::Whole).with_memory_budget(MEMORY);
-    let inverter = Inverter::new(decoder, tap, settings)?;
+    let inverter = Inverter::new(decoder, tap, settings.clone())?;
     let nothing = Policy::new();
-    let invert = |target: &TargetStates, progress: &mut dyn FnMut(Progress<'_>)| {
-        inverter.invert(target, &mut inverter.searcher(&nothing), progress)
-    };
     let (label, flop) = (format!("scan/{label}/{tap}"), inverter.scan_cost(1).flop);
-    let begin = Instant::now();
-    invert(&TargetStates::of_prompt(decoder, tap, &prompt[..1])?, &mut silent)?;
-    print_row(&format!("{label}/warm-up"), begin.elapsed().as_secs_f64(), 1, flop);
+    let bounded = Inverter::new(decoder, tap, settings.with_budget(Budget::default().with_time(warm_up)))?;
+    let (begin, mut warm) = (Instant::now(), 0);
+    bounded.invert(&target, &mut bounded.searcher(&nothing), &mut |progress| {
+        if progress.part >= 1.0 {
+            warm = progress.done as usize + 1;
+        }
+    })?;
+    let seconds = begin.elapsed().as_secs_f64();
+    print_row(&format!("{label}/warm-up"), seconds, 1, warm as f64 * flop);
+    let text = format!("{warm} of {positions} in {seconds:.1} s");
+    check(&format!("{label}: positions warmed up before the timed scan"), warm == positions, &text);
 
     let (begin, before) = (Instant::now(), Reads::of_this_thread());
     let mut rows =
-        Positions { label: label.clone(), of: positions, flop, at: 0, begin, end: begin, tested: 0.0 };
-    let inversion = invert(&target, &mut |progress| rows.reached(progress))?;
+        Positions { label: label.clone(), of: positions, warm, flop, at: 0, begin, end: begin, tested: 0.0 };
+    let inversion =
+        inverter.invert(&target, &mut inverter.searcher(&nothing), &mut |progress| rows.reached(progress))?;
     let (seconds, reads) = (begin.elapsed().as_secs_f64(), Reads::of_this_thread() - before);
     rows.finished();
 
-    let label = format!("{label}/{positions}");
+    let note = if warm < positions { format!(", {} not warmed up", positions - warm) } else { String::new() };
+    let label = format!("{label}/{positions}{note}");
     print_row(&label, seconds, 1, inverter.scan_cost(positions).flop);
     let (recovered, certain) = (inversion.token_ids() == prompt, inversion.is_certain());
     let verdict = format!("noise {:.1e}; {}", inverter.noise().relative(), verdicts(&inversion));

@@ -7,7 +7,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod golden;
 pub mod models;
+pub mod parity;
 
 use burn::tensor::{DType, Device, Tensor, TensorData, activation};
 

@@ -25,9 +25,14 @@ pub const ROTARY: [&str; 10] =
 /// The number of tokens in each fixture's vocabulary.
 pub const VOCAB_SIZE: u32 = 97;
 
+/// Returns the path of the folder of all fixtures.
+pub fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures")
+}
+
 /// Returns the path of a fixture's folder.
 pub fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures").join(name)
+    fixtures().join(name)
 }
 
 /// Loads a fixture in f32.
