@@ -1,22 +1,21 @@
 //! The likeliest cause where a prompt is not recovered, and the command to try next.
 
 mod describable;
+mod failed;
+mod missing;
+mod shuffled;
 
 use std::fmt;
 
-use inject_sipit::{
-    Acceptance, Settings,
-    models::Tap,
-    settings::{ComputedIn, Scan},
-};
+use inject_sipit::{Acceptance, Settings, models::Tap, settings::Scan};
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::describable::Describable;
-use super::{
-    change::Change,
-    report::{NoiseName, PositionReport, Recovered, VerdictName},
+use self::{
+    failed::failed,
+    shuffled::{is_spent, without_place},
 };
-use crate::number::measured;
+use super::report::{Recovered, VerdictName};
 
 /// The likeliest cause of a prompt that is not recovered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,150 +119,6 @@ impl LikelyCause {
             _ => failed(recovered, acceptance, tap, at, rows),
         })
     }
-
-    /// The cause if the first position that is not settled has no row.
-    pub(super) fn of_missing(recovered: &Recovered, missing: &[usize]) -> Option<Self> {
-        let settled = |verdict: VerdictName| verdict.is_verified() || verdict == VerdictName::Given;
-        let row = recovered.positions.iter().find(|row| !settled(row.verdict))?;
-        let at = row.position;
-        if !missing.contains(&at) {
-            return None;
-        }
-        let pair = missing.contains(&(at + 1));
-        let given = recovered.positions.iter().take_while(|row| row.verdict == VerdictName::Given).count();
-        let text = match row.verdict {
-            VerdictName::Open if (at..recovered.positions.len()).all(|later| missing.contains(&later)) => {
-                format!("position {at} has no row, and no row follows that shows its token")
-            }
-            VerdictName::Open => format!(
-                "position {at} has no row, and no token tried for it leads to the next row: a gap of one row is bridged if the rows around \
-                 it are right, a gap of two if the model expects the first token, and a wider one is not; what follows is a guess or open{}",
-                if at == given {
-                    "; if the first tokens are known, give them with --prefix-ids or --prefix"
-                } else {
-                    ""
-                }
-            ),
-            VerdictName::Ambiguous if pair => format!(
-                "positions {at} and {} have no rows, and a pair of tokens that the model expects leads to the next row: other pairs were not \
-                 tested, so the pair is likely and not verified",
-                at + 1
-            ),
-            _ => return None,
-        };
-        Some(LikelyCause { kind: CauseKind::Rows, text })
-    }
-}
-
-/// Whether the search for an order ended because its time was up.
-fn is_spent(recovered: &Recovered, settings: &Settings) -> bool {
-    let time = settings.budget.time.map(|time| time.as_secs_f64());
-    recovered.seconds.zip(time).is_some_and(|(took, time)| took >= time)
-}
-
-/// The cause of a position for which no token has any of the rows that are left, whatever their order.
-fn without_place(recovered: &Recovered, settings: &Settings, tap: Tap, at: usize) -> LikelyCause {
-    if let Some(Change::Scaled { by, .. }) = recovered.change {
-        let text = format!(
-            "the row of position 0 is {} times a state of the model, and no token has any of the others at position {at}: most likely all states \
-             were multiplied by that number; divide them by it, because states in unknown order are compared as they are",
-            measured(by)
-        );
-        return LikelyCause { kind: CauseKind::TapOrWeights, text };
-    }
-    let settled = recovered.positions.iter().take_while(|row| row.verdict != VerdictName::Open);
-    let found = settled.filter(|row| row.verdict.is_verified()).count();
-    if found > 0 {
-        let left = recovered.positions.len() - at;
-        let text = format!(
-            "{found} of the rows found their positions, and no token of the vocabulary has any of the other {left} at position {at}: most likely \
-             a row is missing, or the others belong to another prompt or are padding; rows in unknown order are placed only if all of one \
-             prompt are there"
-        );
-        return LikelyCause { kind: CauseKind::Rows, text };
-    }
-    let noise = match settings.computed_in {
-        ComputedIn::Auto => {
-            ", or they were computed in 16 bits, which their values do not show (try --computed-in bf16)"
-        }
-        _ => "",
-    };
-    let text = format!(
-        "no token of the vocabulary has any of the rows at position {at}: most likely the states are those of another tap ({tap} was taken: give \
-         another --tap) or of other weights, or the first row is missing{noise}"
-    );
-    LikelyCause { kind: CauseKind::TapOrWeights, text }
-}
-
-/// The cause of a position that no token fits.
-fn failed(
-    recovered: &Recovered,
-    acceptance: Acceptance,
-    tap: Tap,
-    at: usize,
-    rows: &Describable,
-) -> LikelyCause {
-    let given = recovered.positions.iter().take_while(|row| row.verdict == VerdictName::Given).count();
-    let row = &recovered.positions[at];
-    let kind = if at == given { CauseKind::TapOrWeights } else { CauseKind::Rows };
-    let (Some(distance), Some(tolerance)) = (row.distance, row.tolerance) else {
-        return LikelyCause { kind, text: format!("no token of the vocabulary fits position {at}") };
-    };
-    let seen = format!(
-        "no token of the vocabulary fits position {at}: the nearest lies {} away, and {} is allowed",
-        measured(distance),
-        measured(tolerance)
-    );
-    let exact = is_exact_before(recovered, at) && row.noise == Some(NoiseName::Computing);
-    if exact && acceptance == Acceptance::default() {
-        let text = format!(
-            "{seen}. A position before it fits as closely as computing in f32 allows, so these weights made the states, in f32, and noise does \
-             not explain this row. Most likely a row is missing before it, or this row is padding or belongs to another prompt, or the rows \
-             are in another order: compare the number of rows with that of the tokens{}",
-            rows.with_gap_or_shuffled(at, tap)
-        );
-        return LikelyCause { kind: CauseKind::Rows, text };
-    }
-    if row.stands_out() {
-        let (reason, option) = match acceptance {
-            Acceptance::NoiseFloor { .. } => {
-                ("the states were computed in bf16, f16 or by quantised weights", "--noise")
-            }
-            _ => ("the tolerance is too narrow", "--epsilon"),
-        };
-        let text = format!(
-            "{seen}. It is much nearer than any other, so most likely it is the token, and {reason}: try {option} {}{}",
-            measured(2.0 * distance),
-            rows.without_noise()
-        );
-        return LikelyCause { kind: CauseKind::Noise, text };
-    }
-    let text = match kind {
-        CauseKind::TapOrWeights => format!(
-            "{seen}, as far as others are. Most likely the states are those of another tap ({tap} was taken: `hidden_states[-1]` of \
-             transformers is final-norm, and the output of module `layers.N` is block-N+1) or of other weights, or the first rows are \
-             missing (BOS cut off, a prefix cache, or the last token of each prompt alone) or in another order{}; {}",
-            rows.at_other_tap_or_shuffled(tap),
-            rows.other_weights()
-        ),
-        _ => format!(
-            "{seen}, as far as others are, though the positions before it fit. Most likely this row is padding, belongs to another prompt, \
-             or one before it is missing, or the rows are in another order: compare the number of rows with that of the tokens{}{}",
-            rows.with_gap_or_shuffled(at, tap),
-            rows.without_noise()
-        ),
-    };
-    LikelyCause { kind, text }
-}
-
-/// Whether a position before this one is verified within the floor of computing. That of states with a factor holds the factor's error, and
-/// values that are compared in the order of their size fit more easily.
-fn is_exact_before(recovered: &Recovered, at: usize) -> bool {
-    if matches!(recovered.change, Some(Change::Scaled { .. } | Change::Permuted { .. })) {
-        return false;
-    }
-    let exact = |row: &PositionReport| row.verdict.is_verified() && row.noise == Some(NoiseName::Computing);
-    recovered.positions[..at].iter().any(exact)
 }
 
 #[cfg(test)]
@@ -272,6 +127,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::invert::{change::Change, report::NoiseName};
 
     /// The report of a prompt of one token, with the distance of the nearest token and that of the next.
     fn recovered(verdict: &str, distance: f64, runner_up: Option<f64>) -> Recovered {
