@@ -182,7 +182,7 @@ mod tests {
     use std::{error::Error, io};
 
     use super::*;
-    use crate::{states::foreign::StatesFile, tensor_file::TensorFileError};
+    use crate::{models::checkpoint::HeaderError, states::foreign::StatesFile, tensor_file::TensorFileError};
 
     fn lens_errors() -> Vec<LensError> {
         let path = || PathBuf::from("lens-block-1.safetensors");
@@ -190,6 +190,7 @@ mod tests {
         vec![
             TensorFileError::Io { path: path(), source: io::Error::other("the disk is gone") }.into(),
             TensorFileError::Malformed { path: path(), reason: "about is missing".to_owned() }.into(),
+            TensorFileError::Header { path: path(), source: HeaderError::TooShort { found: 3 } }.into(),
             LensError::OtherWeights { found: hash("a"), expected: hash("b") },
             LensError::OtherTap { found: Tap::Block(1), expected: Tap::Block(2) },
             LensError::OtherShape { what: "tokens", found: 1, expected: 2 },

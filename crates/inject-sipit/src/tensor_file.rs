@@ -3,18 +3,21 @@
 mod checksums;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     io::{self, Read, Write},
     iter,
     path::{Path, PathBuf},
 };
 
 use half::f16;
-use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorInfo};
+use safetensors::{Dtype, tensor::TensorInfo};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::states::durable::{self, FileError};
+use crate::{
+    models::checkpoint::{Header, HeaderError, StoredTensor},
+    states::durable::{self, FileError},
+};
 
 /// The size in bytes of the number that gives the length of a safetensors header.
 const HEADER_LEN: u64 = 8;
@@ -30,6 +33,14 @@ pub enum TensorFileError {
         path: PathBuf,
         /// The error of the operating system.
         source: io::Error,
+    },
+    /// The file is not a safetensors file, or was cut off.
+    #[error("{} is not a whole safetensors file", path.display())]
+    Header {
+        /// Path of the file of tensors.
+        path: PathBuf,
+        /// The fault in the header.
+        source: HeaderError,
     },
     /// The file is not of the expected kind, or is damaged.
     #[error("{}: {reason}", path.display())]
@@ -100,41 +111,33 @@ fn header(metadata: &BTreeMap<String, String>, stored: &[Stored]) -> Vec<u8> {
     [(text.len() as u64).to_le_bytes().as_slice(), &text].concat()
 }
 
-/// Reads a file, whose header must fit into it. It may have at most `largest` bytes, if that is given.
-pub(crate) fn read(path: &Path, largest: Option<u64>) -> Result<Vec<u8>, TensorFileError> {
-    let failed = |source| TensorFileError::Io { path: path.to_owned(), source };
-    let malformed = |reason| Err(TensorFileError::malformed(path, reason));
-    let mut file = durable::open_ordinary(path).map_err(failed)?;
-    let len = file.metadata().map_err(failed)?.len();
-    if let Some(largest) = largest.filter(|&largest| len > largest) {
-        return malformed(format!("it has {len} bytes, expected at most {largest}"));
-    }
-    let mut bytes = Vec::new();
-    (&mut file).take(HEADER_LEN).read_to_end(&mut bytes).map_err(failed)?;
-    let header_len = bytes.as_slice().try_into().ok().map(u64::from_le_bytes);
-    match header_len.and_then(|header_len| header_len.checked_add(HEADER_LEN)) {
-        Some(data) if data <= len => {
-            file.take(len - HEADER_LEN).read_to_end(&mut bytes).map_err(failed)?;
-            Ok(bytes)
+/// A file of tensors in memory, whose header was checked.
+pub(crate) struct TensorFile {
+    path: PathBuf,
+    header: Header,
+    bytes: Vec<u8>,
+}
+
+impl TensorFile {
+    /// Reads a file. It may have at most `largest` bytes, if that is given.
+    pub(crate) fn open(path: &Path, largest: Option<u64>) -> Result<Self, TensorFileError> {
+        let failed = |source| TensorFileError::Io { path: path.to_owned(), source };
+        let mut file = durable::open_ordinary(path).map_err(failed)?;
+        let len = file.metadata().map_err(failed)?.len();
+        if let Some(largest) = largest.filter(|&largest| len > largest) {
+            let reason = format!("it has {len} bytes, expected at most {largest}");
+            return Err(TensorFileError::malformed(path, reason));
         }
-        _ => malformed(format!("the header is longer than the file of {len} bytes")),
-    }
-}
-
-/// A file whose header was read.
-pub(crate) struct TensorFile<'a> {
-    path: &'a Path,
-    pub(crate) tensors: SafeTensors<'a>,
-    metadata: HashMap<String, String>,
-}
-
-impl<'a> TensorFile<'a> {
-    /// Reads the header of a file's `bytes`.
-    pub(crate) fn parse(path: &'a Path, bytes: &'a [u8]) -> Result<Self, TensorFileError> {
-        let wrong = |error: SafeTensorError| TensorFileError::malformed(path, error.to_string());
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(wrong)?;
-        let metadata = header.metadata().clone().unwrap_or_default();
-        Ok(TensorFile { path, tensors: SafeTensors::deserialize(bytes).map_err(wrong)?, metadata })
+        let of_header = |source| TensorFileError::Header { path: path.to_owned(), source };
+        let header = Header::read(&file).map_err(of_header)?;
+        let end = header.tensors().values().map(|tensor| tensor.bytes.end).max().unwrap_or(0);
+        let mut bytes = Vec::new();
+        (&mut file).take(end).read_to_end(&mut bytes).map_err(failed)?;
+        // Another program may have cut it off meanwhile.
+        match bytes.len() as u64 == end {
+            true => Ok(TensorFile { path: path.to_owned(), header, bytes }),
+            false => Err(failed(io::ErrorKind::UnexpectedEof.into())),
+        }
     }
 
     /// Fails unless the text `kind` is `version`.
@@ -148,24 +151,24 @@ impl<'a> TensorFile<'a> {
 
     /// Fails if a part of the file does not agree with its checksum. The files of older versions have none.
     pub(crate) fn verified(self) -> Result<Self, TensorFileError> {
-        match checksums::damaged(&self.metadata, &self.tensors) {
+        match checksums::damaged(&self) {
             None => Ok(self),
-            Some(part) => Err(TensorFileError::Damaged { path: self.path.to_owned(), part }),
+            Some(part) => Err(TensorFileError::Damaged { path: self.path, part }),
         }
     }
 
     /// Returns whether the file has checksums, as all but those of older versions have.
     pub(crate) fn has_checksums(&self) -> bool {
-        self.metadata.contains_key(checksums::HEADER)
+        self.find(checksums::HEADER).is_some()
     }
 
     pub(crate) fn wrong(&self, reason: String) -> TensorFileError {
-        TensorFileError::malformed(self.path, reason)
+        TensorFileError::malformed(&self.path, reason)
     }
 
     /// Returns a text of the metadata, if the file has it.
     pub(crate) fn find(&self, name: &str) -> Option<&str> {
-        self.metadata.get(name).map(String::as_str)
+        self.header.metadata().get(name).map(String::as_str)
     }
 
     /// Returns a text of the metadata.
@@ -178,6 +181,21 @@ impl<'a> TensorFile<'a> {
         serde_json::from_str(self.text(name)?).map_err(|error| self.wrong(format!("{name}: {error}")))
     }
 
+    /// Returns the tensors by name.
+    pub(crate) fn tensors(&self) -> &BTreeMap<String, StoredTensor> {
+        self.header.tensors()
+    }
+
+    /// Returns the bytes of a tensor of this file.
+    fn data(&self, tensor: &StoredTensor) -> &[u8] {
+        &self.bytes[tensor.bytes.start as usize..tensor.bytes.end as usize]
+    }
+
+    /// Returns a tensor.
+    fn tensor(&self, name: &str) -> Result<&StoredTensor, TensorFileError> {
+        self.tensors().get(name).ok_or_else(|| self.wrong(format!("{name} is missing")))
+    }
+
     /// Returns the finite values of a tensor of F16 or F32 with `rows` rows, and the number of its columns.
     pub(crate) fn matrix(
         &self,
@@ -185,20 +203,19 @@ impl<'a> TensorFile<'a> {
         dtype: Dtype,
         rows: usize,
     ) -> Result<(Vec<f32>, usize), TensorFileError> {
-        let view = self.tensors.tensor(name).map_err(|_| self.wrong(format!("{name} is missing")))?;
-        let (shape, found) = (view.shape(), view.dtype());
-        let &[found_rows, columns] = shape else {
+        let tensor = self.tensor(name)?;
+        let (shape, found) = (&tensor.shape, tensor.dtype);
+        let &[found_rows, columns] = &shape[..] else {
             return Err(self.wrong(format!("{name} has shape {shape:?}, expected {rows} rows")));
         };
         if found_rows != rows || columns == 0 || found != dtype {
             let reason = format!("{name} is {found:?} {shape:?}, expected {dtype:?} with {rows} rows");
             return Err(self.wrong(reason));
         }
+        let data = self.data(tensor);
         let values: Vec<f32> = match dtype {
-            Dtype::F16 => {
-                view.data().as_chunks::<2>().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect()
-            }
-            _ => view.data().as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
+            Dtype::F16 => data.as_chunks::<2>().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
+            _ => data.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
         };
         match values.iter().find(|value| !value.is_finite()) {
             None => Ok((values, columns)),
@@ -208,12 +225,12 @@ impl<'a> TensorFile<'a> {
 
     /// Returns the finite values of a tensor of F64.
     pub(crate) fn vector(&self, name: &str) -> Result<Vec<f64>, TensorFileError> {
-        let view = self.tensors.tensor(name).map_err(|_| self.wrong(format!("{name} is missing")))?;
-        if view.dtype() != Dtype::F64 {
-            return Err(self.wrong(format!("{name} is {:?}, expected F64", view.dtype())));
+        let tensor = self.tensor(name)?;
+        if tensor.dtype != Dtype::F64 {
+            return Err(self.wrong(format!("{name} is {:?}, expected F64", tensor.dtype)));
         }
         let values: Vec<f64> =
-            view.data().as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b)).collect();
+            self.data(tensor).as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b)).collect();
         match values.iter().find(|value| !value.is_finite()) {
             None => Ok(values),
             Some(value) => Err(self.wrong(format!("{name} holds {value}, expected finite values"))),
@@ -223,6 +240,8 @@ impl<'a> TensorFile<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn numbers(name: &str, values: &[f64]) -> Stored {
@@ -238,9 +257,8 @@ mod tests {
         for path in [&path, &again] {
             write(path, metadata.clone(), &[numbers("x", &[0.1, -2.0])]).unwrap();
         }
-        let bytes = read(&path, Some(1000)).unwrap();
-        assert_eq!(bytes, read(&again, Some(1000)).unwrap());
-        let file = TensorFile::parse(&path, &bytes).unwrap().expect_version("kind", "1").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), fs::read(&again).unwrap());
+        let file = TensorFile::open(&path, Some(1000)).unwrap().expect_version("kind", "1").unwrap();
         assert_eq!(file.vector("x").unwrap(), [0.1, -2.0]);
         assert_eq!(file.json::<Vec<u8>>("about").unwrap(), [1, 2]);
     }
@@ -249,9 +267,10 @@ mod tests {
     fn a_missing_file_is_told_from_one_that_is_too_large() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        assert!(read(&path, Some(1000)).unwrap_err().is_missing());
+        let open = || TensorFile::open(&path, Some(1000)).err().unwrap();
+        assert!(open().is_missing());
         write(&path, BTreeMap::new(), &[numbers("x", &[0.5; 200])]).unwrap();
-        let error = read(&path, Some(1000)).unwrap_err();
+        let error = open();
         assert!(!error.is_missing());
         assert!(error.to_string().ends_with("expected at most 1000"), "{error}");
     }
@@ -261,8 +280,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         write(&path, BTreeMap::new(), &[Stored { dtype: Dtype::I64, ..numbers("x", &[1.0]) }]).unwrap();
-        let bytes = read(&path, Some(1000)).unwrap();
-        let error = TensorFile::parse(&path, &bytes).unwrap().vector("x").unwrap_err();
+        let error = TensorFile::open(&path, None).unwrap().vector("x").unwrap_err();
         assert!(error.to_string().ends_with("x is I64, expected F64"), "{error}");
     }
 
@@ -271,8 +289,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         write(&path, BTreeMap::new(), &[numbers("x", &[1.0, f64::NAN])]).unwrap();
-        let bytes = read(&path, Some(1000)).unwrap();
-        let error = TensorFile::parse(&path, &bytes).unwrap().vector("x").unwrap_err();
+        let error = TensorFile::open(&path, None).unwrap().vector("x").unwrap_err();
         assert!(error.to_string().ends_with("x holds NaN, expected finite values"), "{error}");
     }
 }

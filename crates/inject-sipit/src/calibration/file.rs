@@ -117,12 +117,11 @@ impl Calibration {
         d_model: usize,
     ) -> Result<Option<Self>, CalibrationError> {
         let path = folder.join(Self::file_name(tap, format));
-        let bytes = match tensor_file::read(&path, Some(LARGEST)) {
+        let file = match TensorFile::open(&path, Some(LARGEST)) {
             Err(error) if error.is_missing() => return Ok(None),
-            read => read?,
+            // A flipped bit would be another bound on the noise.
+            opened => opened?.verified()?,
         };
-        // A flipped bit would be another bound on the noise.
-        let file = TensorFile::parse(&path, &bytes)?.verified()?;
         if !file.has_checksums() {
             return Err(file.wrong("it has no checksums: remove it to measure again".to_owned()).into());
         }
@@ -146,7 +145,7 @@ impl PositionKind {
     /// Adds the vectors of a place, from the tensors whose names begin with `name`.
     fn with_vectors(
         self,
-        file: &TensorFile<'_>,
+        file: &TensorFile,
         name: &str,
         d_model: usize,
     ) -> Result<PlaceNoise, TensorFileError> {
@@ -201,7 +200,7 @@ mod tests {
     use super::*;
     use crate::{
         collisions::Arithmetic,
-        models::{FloatFormat, silent},
+        models::{FloatFormat, checkpoint::HeaderError, silent},
         vocabulary::Vocabulary,
     };
 
@@ -231,8 +230,11 @@ mod tests {
             flipped[at] ^= 1;
             fs::write(&path, flipped).unwrap();
             let error = load(tap, format, "abc").unwrap_err();
-            let CalibrationError::File(TensorFileError::Malformed { .. } | TensorFileError::Damaged { .. }) =
-                error
+            let CalibrationError::File(
+                TensorFileError::Header { .. }
+                | TensorFileError::Malformed { .. }
+                | TensorFileError::Damaged { .. },
+            ) = error
             else {
                 panic!("byte {at}: {error:?}")
             };
@@ -240,7 +242,7 @@ mod tests {
         fs::write(&path, &bytes[..bytes.len() - 8]).unwrap();
         assert!(matches!(
             load(tap, format, "abc").unwrap_err(),
-            CalibrationError::File(TensorFileError::Malformed { .. })
+            CalibrationError::File(TensorFileError::Header { source: HeaderError::Place { .. }, .. })
         ));
         let wrong_width = Calibration::load(dir.path(), tap, format, "abc", d_model + 1);
         assert!(matches!(

@@ -93,13 +93,11 @@ impl Lens {
         tap: Tap,
         weight_hash: &str,
         device: &Device,
-        check: for<'a> fn(TensorFile<'a>) -> Result<TensorFile<'a>, TensorFileError>,
+        check: fn(TensorFile) -> Result<TensorFile, TensorFileError>,
     ) -> Result<Self, InvertError> {
         let path = folder.join(Self::file_name(tap));
-        let bytes = tensor_file::read(&path, None).map_err(lens_error)?;
-        let file = TensorFile::parse(&path, &bytes)
-            .and_then(|file| file.expect_version(KIND, VERSION))
-            .and_then(check);
+        let file =
+            TensorFile::open(&path, None).and_then(|file| file.expect_version(KIND, VERSION)).and_then(check);
         let reader = Reader { file: file.map_err(lens_error)?, device };
         let info: LensInfo = reader.file.json("about").map_err(lens_error)?;
         if info.tap != tap {
@@ -144,7 +142,7 @@ fn float(name: &'static str, values: Tensor<2>) -> Result<Stored, InvertError> {
 
 /// A lens file whose header was read, and the device for its tensors.
 struct Reader<'a> {
-    file: TensorFile<'a>,
+    file: TensorFile,
     device: &'a Device,
 }
 
@@ -156,9 +154,9 @@ impl Reader<'_> {
     /// Returns the map of the prior, if the lens has one.
     fn prior(&self, d: usize) -> Result<Option<PriorMap>, InvertError> {
         let Some(weight) = self.file.find("prior.weight") else {
-            return match self.file.tensors.tensor("prior.map") {
-                Ok(_) => Err(self.wrong("prior.weight is missing".to_owned())),
-                Err(_) => Ok(None),
+            return match self.file.tensors().contains_key("prior.map") {
+                true => Err(self.wrong("prior.weight is missing".to_owned())),
+                false => Ok(None),
             };
         };
         Ok(Some(PriorMap {

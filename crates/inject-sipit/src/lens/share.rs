@@ -126,8 +126,7 @@ impl LensShare {
     }
 
     fn read(path: &Path) -> Result<Self, TensorFileError> {
-        let bytes = tensor_file::read(path, None)?;
-        let file = TensorFile::parse(path, &bytes)?.expect_version(KIND, VERSION)?.verified()?;
+        let file = TensorFile::open(path, None)?.expect_version(KIND, VERSION)?.verified()?;
         let number = |name: &str| {
             let found = file.text(name)?;
             found.parse::<usize>().map_err(|_| file.wrong(format!("{name} is {found}, expected a number")))
@@ -136,9 +135,10 @@ impl LensShare {
         let (first, count) = (number("first_token")?, number("tokens")?);
         let end = first.checked_add(count).ok_or_else(|| file.wrong(format!("tokens is {count}")))?;
         let mut points: BTreeMap<Tap, TokenPoints> = BTreeMap::new();
-        for name in file.tensors.names() {
+        for name in file.tensors().keys() {
             let (values, _) = file.matrix(name, Dtype::F32, count)?;
-            let (is_first, tap) = name.strip_prefix("first.").map_or((false, name), |tap| (true, tap));
+            let (is_first, tap) =
+                name.strip_prefix("first.").map_or((false, name.as_str()), |tap| (true, tap));
             let tap: Tap = tap.parse().map_err(|_| file.wrong(format!("tensor {name}, expected a tap")))?;
             let points = points.entry(tap).or_default();
             if is_first { points.first = Some(values) } else { points.later = values }

@@ -1,10 +1,10 @@
 //! The checksums of a file of tensors: texts of its metadata, one for each tensor and one for the header.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
 
-use super::Stored;
+use super::{Stored, TensorFile};
 use crate::states::durable::Checksum;
 
 /// The name of the checksum of the header: the other texts, and the names, types and shapes of the tensors.
@@ -29,20 +29,20 @@ pub(super) fn added(metadata: BTreeMap<&str, String>, stored: &[Stored]) -> BTre
 }
 
 /// Returns the name of a part that does not agree with its checksum. A file without a checksum of its header has none at all.
-pub(super) fn damaged(metadata: &HashMap<String, String>, tensors: &SafeTensors<'_>) -> Option<String> {
-    let expected = metadata.get(HEADER)?;
-    let texts = metadata.iter().map(|(name, text)| (name.as_str(), text.as_str()));
-    let shapes = tensors.iter().map(|(name, view)| (name, view.dtype(), view.shape().to_vec()));
-    let found = of_header(texts, shapes);
-    if found != *expected {
+pub(super) fn damaged(file: &TensorFile) -> Option<String> {
+    let expected = file.find(HEADER)?;
+    let texts = file.header.metadata().iter().map(|(name, text)| (name.as_str(), text.as_str()));
+    let shapes =
+        file.tensors().iter().map(|(name, tensor)| (name.as_str(), tensor.dtype, tensor.shape.clone()));
+    if of_header(texts, shapes) != *expected {
         return Some("the header".to_owned());
     }
-    let damaged = tensors.iter().filter(|(name, view)| {
-        metadata
-            .get(&of_tensor(name))
-            .is_none_or(|expected| Checksum::of(view.data()).to_string() != *expected)
+    let mut tensors = file.tensors().iter();
+    let damaged = tensors.find(|(name, tensor)| {
+        let expected = file.find(&of_tensor(name));
+        expected.is_none_or(|expected| Checksum::of(file.data(tensor)).to_string() != *expected)
     });
-    damaged.map(|(name, _)| format!("tensor {name}")).min()
+    damaged.map(|(name, _)| format!("tensor {name}"))
 }
 
 /// Returns the checksum of the header, whatever the order of its entries.

@@ -12,7 +12,7 @@ use std::{
 use burn::tensor::Device;
 use inject_sipit::{
     InvertError, Lens, LensError, Policy, Settings, TensorFileError,
-    models::{Decoder, Tap, silent},
+    models::{Decoder, Tap, checkpoint::HeaderError, silent},
     sources::LensProposals,
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -104,9 +104,13 @@ fn a_file_that_is_no_lens_is_refused() {
     written.load().unwrap();
 
     // Another kind of file.
-    let longer = "the header is longer than the file";
-    written.assert_malformed(written.load_bytes(b"no tensors at all, only a line of text"), longer);
-    written.assert_malformed(written.load_bytes(b""), longer);
+    let fault = |bytes: &[u8]| match written.load_bytes(bytes).unwrap_err() {
+        LensError::File(TensorFileError::Header { path, source }) if path == written.path => source,
+        other => panic!("{other:?}"),
+    };
+    let found = fault(b"no tensors at all, only a line of text");
+    assert!(matches!(found, HeaderError::TooLong { file: 38, .. }), "{found:?}");
+    assert!(matches!(fault(b""), HeaderError::TooShort { found: 0 }));
     let weights =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../inject-models/tests/fixtures/gpt2/model.safetensors");
     written.assert_malformed(written.load_bytes(&std::fs::read(weights).unwrap()), "inject.lens is none");
@@ -118,8 +122,12 @@ fn a_file_that_is_no_lens_is_refused() {
     // Cut off anywhere.
     for len in [1, 7, 8, 100, written.bytes.len() / 2, written.bytes.len() - 1] {
         let header = u64::from_le_bytes(written.bytes[..8].try_into().unwrap()) as usize;
-        let text = if len < 8 + header { longer } else { "incomplete metadata, file not fully covered" };
-        written.assert_malformed(written.load_bytes(&written.bytes[..len]), text);
+        match fault(&written.bytes[..len]) {
+            HeaderError::TooShort { .. } => assert!(len < 8),
+            HeaderError::TooLong { .. } => assert!((8..8 + header).contains(&len)),
+            HeaderError::Place { .. } => assert!(len >= 8 + header),
+            other => panic!("cut off after {len} bytes: {other:?}"),
+        }
     }
 
     std::fs::remove_file(&written.path).unwrap();
