@@ -14,7 +14,7 @@ use std::{
         mpsc::{Receiver, channel},
     },
     thread::{self, sleep},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::support::{ended, program, ran, succeed, wait_until};
