@@ -6,6 +6,7 @@
 //!
 //! This library has no stable interface. To build on the project, use its library crates.
 
+mod begun;
 mod bundled;
 mod command;
 mod compare_policies;

@@ -11,11 +11,16 @@ use inject_sipit::{
     InvertError,
     states::{
         ExtractError,
+        durable::JsonLinesError,
         prompts::{PromptError, TooManyIds},
     },
 };
+use inject_studies::StudyError;
 
-use crate::number::{self, counted};
+use crate::{
+    begun,
+    number::{self, counted},
+};
 
 /// The exit statuses, as `--help` lists them.
 pub(crate) const STATUSES: &str = "\
@@ -26,6 +31,7 @@ Exit status:
   2    wrong usage: an unknown, contradictory or useless option
   3    the work is done, but some position of a prompt is open, ambiguous or failed
   4    the work is done, but a token that fits differs from that of the prompt given
+  101  a fault of the program itself, which asks for a report
   130  interrupted (SIGINT, Ctrl-C)
   143  terminated (SIGTERM)";
 
@@ -116,15 +122,28 @@ from_errors!(
     crate::device::DeviceError,
     inject_sipit::collisions::CollisionError,
     inject_sipit::states::durable::FileError,
-    inject_sipit::states::durable::JsonLinesError,
     inject_sipit::CalibrationError,
     inject_sipit::models::ModelError,
     inject_sipit::models::TapError,
     inject_sipit::states::foreign::ForeignError,
     inject_sipit::states::store::StoreError,
-    inject_studies::StudyError,
     serde_json::Error,
 );
+
+impl From<JsonLinesError> for Failure {
+    fn from(error: JsonLinesError) -> Self {
+        Failure::new(begun::with_option(&error).unwrap_or_else(|| chain(&error)))
+    }
+}
+
+impl From<StudyError> for Failure {
+    fn from(error: StudyError) -> Self {
+        match error {
+            StudyError::Journal(error) => (*error).into(),
+            other => Failure::new(chain(&other)),
+        }
+    }
+}
 
 impl From<InvertError> for Failure {
     fn from(error: InvertError) -> Self {

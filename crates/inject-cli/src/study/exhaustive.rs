@@ -94,14 +94,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     let (k, v) = (prefixes.len() as u64, decoder.config().vocab_size as u64);
     let across = match options.across {
-        true => format!(" and {} across them", number::count(pairs_across(k, v))),
-        false => String::new(),
+        true => pairs_across(k, v),
+        false => 0,
     };
     note(&format!(
-        "{} times {} tokens at {tap}: {} pairs within prompts{across}",
-        counted(prefixes.len(), "prompt"),
-        number::count(v),
-        number::count(pairs_within(k, v))
+        "{} states to compute, {} distances to bound or compute",
+        number::count(k * v),
+        number::count(pairs_within(k, v) + across)
     ));
     let spec = spec_of(&model, &options.prompts, vec![tap])?;
     let mut asked = ExhaustiveOptions::new(tap);

@@ -77,7 +77,7 @@ fn a_stopped_run_goes_on_from_its_journal() {
         dir.path(),
         &["depth", "--taps", "block-2", "--out", "."],
         1,
-        &["was begun with policy.policy = \"prior\", now \"auto\""],
+        &["was begun with --policy prior, now --policy auto"],
     );
 }
 
