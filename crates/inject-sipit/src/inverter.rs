@@ -232,7 +232,7 @@ impl<'a> Inverter<'a> {
         let mut recovery = Recovery::begin(self, target, searcher, &quiet, &progress)?;
         recovery.comparison.cost.add(&spent);
         recovery.comparison.watch = watch;
-        complete(recovery, &mut &progress)
+        complete(recovery)
     }
 
     /// Returns the same states as centred ones, if the mean of each is zero and the model ignores means.
@@ -273,34 +273,31 @@ impl<'a> Inverter<'a> {
 }
 
 /// Carries a recovery on to the end of the prompt.
-fn complete(
-    mut recovery: Recovery<'_, '_>,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<Inversion, InvertError> {
+fn complete(mut recovery: Recovery<'_, '_>) -> Result<Inversion, InvertError> {
     while !recovery.is_complete() {
         // One pass over a draft settles many positions. The others are searched candidate by candidate.
         match recovery.next_draft()? {
-            Some(draft) => recovery.verify(&draft, progress)?,
-            None => recovery.repair(progress)?,
+            Some(draft) => recovery.verify(&draft)?,
+            None => recovery.repair()?,
         }
     }
     if let Some(mut inversion) = recovery.by_other_weights.take() {
         inversion.cost.add_as_calibration(&recovery.comparison.cost);
         return Ok(inversion);
     }
-    let Some(factor) = recovery.factor else { return recovery.conclude(progress) };
+    let Some(factor) = recovery.factor else { return recovery.conclude() };
     let Recovery { comparison, searcher, .. } = recovery;
     let (target, quiet) = (comparison.target.clone().scaled(factor.by, factor.within)?, OnceCell::new());
     let mut again = Recovery::begin(comparison.inverter, &target, searcher, &quiet, comparison.progress)?;
     again.comparison.watch = comparison.watch;
-    let mut inversion = complete(again, progress)?;
+    let mut inversion = complete(again)?;
     if factor.is_refuted(&inversion, target.given().len()) {
         // It was no factor. Neither the unit nor the tap is doubted again.
         let (refuted, quiet) = (inversion, OnceCell::new());
         let (inverter, target, reports) = (comparison.inverter, comparison.target, comparison.progress);
         let mut again = Recovery::begin(inverter, target, searcher, &quiet, reports)?;
         (again.doubted, again.comparison.watch) = (true, comparison.watch);
-        inversion = complete(again, progress)?;
+        inversion = complete(again)?;
         inversion.cost.add(&refuted.cost);
     }
     inversion.cost.add(&comparison.cost);

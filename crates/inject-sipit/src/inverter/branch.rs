@@ -5,7 +5,6 @@ use crate::{
     collisions::Ranked,
     error::InvertError,
     hypothesis::Hypothesis,
-    models::Progress,
     policy::{Open, PromptSearch},
     settings::Scan,
     sources::Tested,
@@ -98,7 +97,6 @@ impl Branch {
         &mut self,
         search: &mut PromptSearch<'_>,
         comparison: &mut Comparison<'_>,
-        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(), InvertError> {
         let prefix = self.hypothesis.ids();
         let decoder = comparison.inverter.decoder;
@@ -121,7 +119,7 @@ impl Branch {
         }
         let most = comparison.inverter.settings.budget.candidates.unwrap_or(usize::MAX);
         ids.truncate(most.saturating_sub(self.trial.tested.len()));
-        self.test_these(source, &ids, comparison, progress)
+        self.test_these(source, &ids, comparison)
     }
 
     /// Tests some candidates, until something fits and enough was tested.
@@ -130,7 +128,6 @@ impl Branch {
         source: &'static str,
         ids: &[u32],
         comparison: &mut Comparison<'_>,
-        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(), InvertError> {
         let decoder = comparison.inverter.decoder;
         self.hypothesis.cache(decoder, comparison.target, &mut comparison.cost)?;
@@ -142,7 +139,7 @@ impl Branch {
             }
             // The cache is taken out to look at the branch between batches.
             let cache = self.hypothesis.cache_as_is(decoder, comparison.target)?;
-            self.trial.test(batch, cache, source, Phase::Recover, comparison, progress)?;
+            self.trial.test(batch, cache, source, Phase::Recover, comparison)?;
         }
         self.origins.push((source, self.trial.tested.len() - before));
         Ok(())

@@ -5,7 +5,6 @@ use crate::{
     error::InvertError,
     hypothesis::{Found, Hypothesis, Settled},
     inversion::Verdict,
-    models::Progress,
     sources::Tested,
 };
 
@@ -38,7 +37,6 @@ impl Inverter<'_> {
 pub(super) fn certify(
     hypothesis: &mut Hypothesis,
     comparison: &mut Comparison<'_>,
-    progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(), InvertError> {
     let decoder = comparison.inverter.decoder;
     let whole = hypothesis.cache(decoder, comparison.target, &mut comparison.cost)?.clone();
@@ -59,7 +57,7 @@ pub(super) fn certify(
                 if comparison.watch.is_up() {
                     return Ok(());
                 }
-                trial.test(&ids, &cache, "scan", Phase::Certify, comparison, progress)?;
+                trial.test(&ids, &cache, "scan", Phase::Certify, comparison)?;
             }
             judge(position, &trial, comparison);
         }

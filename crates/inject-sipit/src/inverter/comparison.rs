@@ -26,7 +26,7 @@ pub(super) struct Comparison<'r> {
     pub(super) producer: Option<ProducerNoise>,
     pub(super) cost: Cost,
     pub(super) watch: Watch,
-    /// Receives the reports of what takes long besides the comparison itself. A signal is heeded there.
+    /// Receives the reports of the whole recovery. A signal is heeded there.
     pub(super) progress: &'r dyn Fn(Progress<'_>),
 }
 
@@ -35,6 +35,20 @@ pub(super) struct Comparison<'r> {
 pub(super) enum Phase {
     Recover,
     Certify,
+}
+
+impl Phase {
+    fn task(self) -> &'static str {
+        match self {
+            Phase::Recover => "recover",
+            Phase::Certify => "certify",
+        }
+    }
+
+    /// Whether a report counts the positions of a prompt, and is not one of what takes long beside them.
+    pub(super) fn is_of(report: &Progress<'_>) -> bool {
+        [Phase::Recover, Phase::Certify].iter().any(|phase| phase.task() == report.task)
+    }
 }
 
 impl<'r> Comparison<'r> {
@@ -136,19 +150,10 @@ impl<'r> Comparison<'r> {
         self.rows_in_memory(prefix_len + 1).min(comparing.largest_batch().max(of_passes))
     }
 
-    pub(super) fn report(
-        &self,
-        progress: &mut dyn FnMut(Progress<'_>),
-        phase: Phase,
-        position: usize,
-        tested: usize,
-    ) {
-        let task = match phase {
-            Phase::Recover => "recover",
-            Phase::Certify => "certify",
-        };
+    /// Reports a position of this prompt.
+    pub(super) fn report(&self, phase: Phase, position: usize, tested: usize) {
         let (done, total) = (position as u64, self.target.positions() as u64);
         let part = tested as f64 / self.vocab_size() as f64;
-        progress(Progress::new(task, Unit::Positions, done, total).with_part(part));
+        (self.progress)(Progress::new(phase.task(), Unit::Positions, done, total).with_part(part));
     }
 }

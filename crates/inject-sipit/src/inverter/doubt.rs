@@ -6,7 +6,7 @@ use crate::{
     acceptance::Acceptance,
     cost::Cost,
     error::InvertError,
-    inversion::{Inversion, Verdict},
+    inversion::{Inversion, Position, Verdict},
     likely_tap::another_tap,
     models::{Progress, Unit},
     policy::PolicyChoice,
@@ -16,7 +16,7 @@ use crate::{
     tuning::{SCALE_CANDIDATES, SURELY_SCALED, TAP_DOUBTED, TAP_OTHERS, TAP_SAMPLE},
 };
 
-use super::{branch::Branch, recovery::Recovery};
+use super::{Inverter, branch::Branch, recovery::Recovery};
 
 /// A factor by which all states were multiplied, and the upper bound on its relative error.
 #[derive(Clone, Copy, Debug)]
@@ -39,11 +39,7 @@ impl Factor {
 
 impl Recovery<'_, '_> {
     /// Doubts the unit and the tap of the states once, if many candidates were tested at the first position and none fits.
-    pub(super) fn doubt(
-        &mut self,
-        branches: &[Branch],
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<(), InvertError> {
+    pub(super) fn doubt(&mut self, branches: &[Branch]) -> Result<(), InvertError> {
         let target = self.comparison.target;
         let many = TAP_DOUBTED.min(self.comparison.vocab_size());
         let nothing_fits = |branch: &Branch| {
@@ -55,17 +51,17 @@ impl Recovery<'_, '_> {
             return Ok(());
         }
         self.doubted = true;
-        self.factor = self.find_factor(progress)?;
+        self.factor = self.find_factor()?;
         // The final norm hardly changes the direction of some first states: they fit at the last block, with noise, if they are multiplied.
         // States at another tap that need no factor explain more.
         match self.factor {
             Some(factor) if factor.sure => Ok(()),
-            _ => self.doubt_tap(progress),
+            _ => self.doubt_tap(),
         }
     }
 
     /// Fails with [`InvertError::OtherTap`] if a token fits the first state at another tap.
-    fn doubt_tap(&mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), InvertError> {
+    fn doubt_tap(&mut self) -> Result<(), InvertError> {
         let (inverter, target) = (self.comparison.inverter, self.comparison.target);
         let TapCheck::WhereNothingFits { begins } = inverter.settings.tap_check else { return Ok(()) };
         let start = Instant::now();
@@ -76,7 +72,7 @@ impl Recovery<'_, '_> {
             &inverter.settings,
             TAP_OTHERS,
             self.comparison.watch.deadline(),
-            progress,
+            &mut { self.comparison.progress },
         )?;
         self.comparison.cost.stage("tap").add_states(TAP_SAMPLE, 1.0, start.elapsed().as_secs_f64());
         match likely {
@@ -87,7 +83,7 @@ impl Recovery<'_, '_> {
 
     /// Looks for a token whose state has the direction of the first one, unless the user's rule or budget rules that out. The factor is
     /// then the one that brings the two nearest to each other.
-    fn find_factor(&mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Option<Factor>, InvertError> {
+    fn find_factor(&mut self) -> Result<Option<Factor>, InvertError> {
         let (inverter, target) = (self.comparison.inverter, self.comparison.target);
         let settings = &inverter.settings;
         let unchanged = *target.transformation() == Transformation::None;
@@ -116,6 +112,7 @@ impl Recovery<'_, '_> {
         let inverter = inverter.with_settings(searching)?.with_weights_as_given();
         let first = target.first_open(inverter.decoder)?.by_direction();
         let choice = PolicyChoice::auto(inverter.decoder, inverter.tap, at + 1, None, begins);
+        let progress = self.comparison.progress;
         let mut compared = |inner: Progress<'_>| {
             let report = Progress::new("compare directions", Unit::Positions, 0, 1);
             progress(report.with_part(inner.fraction()));
@@ -134,21 +131,32 @@ impl Recovery<'_, '_> {
         if calibration.states > 0 {
             cost.stage(Cost::CALIBRATION).add_states(calibration.states, 0.0, calibration.testing_seconds);
         }
-        let Some(found) = inversion.positions.last().filter(|found| found.verdict.is_verified()) else {
-            return Ok(None);
-        };
-        let (Some(token), Some(within)) = (found.token_id(), found.noise_floor()) else { return Ok(None) };
-        let prompt = [target.given(), &[token]].concat();
-        let computed = TargetStates::of_prompt(inverter.decoder, inverter.tap, &prompt)?;
-        let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-        let (candidate, state) = (computed.state(at), target.state(at));
-        let by = product(state, candidate) / product(candidate, candidate);
-        if !(by.is_finite() && by > 0.0 && (by - 1.0).abs() > within) {
-            return Ok(None);
+        match inversion.positions.last().filter(|found| found.verdict.is_verified()) {
+            Some(found) => factor_by(found, &inverter, target),
+            None => Ok(None),
         }
-        let sure = within < SURELY_SCALED;
-        // States computed in 16 bits show their factor more accurately than the noise of one of them.
-        let (by, within) = target.factor_near(by, within).unwrap_or((by, within));
-        Ok(Some(Factor { by, within, sure }))
     }
+}
+
+/// The factor that brings the state of a token, found by its direction, nearest to the first one that is not given. None if it is 1, within
+/// the noise.
+fn factor_by(
+    found: &Position,
+    inverter: &Inverter<'_>,
+    target: &TargetStates,
+) -> Result<Option<Factor>, InvertError> {
+    let (Some(token), Some(within)) = (found.token_id(), found.noise_floor()) else { return Ok(None) };
+    let at = target.given().len();
+    let prompt = [target.given(), &[token]].concat();
+    let computed = TargetStates::of_prompt(inverter.decoder, inverter.tap, &prompt)?;
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let (candidate, state) = (computed.state(at), target.state(at));
+    let by = product(state, candidate) / product(candidate, candidate);
+    if !(by.is_finite() && by > 0.0 && (by - 1.0).abs() > within) {
+        return Ok(None);
+    }
+    let sure = within < SURELY_SCALED;
+    // States computed in 16 bits show their factor more accurately than the noise of one of them.
+    let (by, within) = target.factor_near(by, within).unwrap_or((by, within));
+    Ok(Some(Factor { by, within, sure }))
 }

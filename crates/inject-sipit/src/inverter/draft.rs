@@ -9,7 +9,7 @@ use crate::{
     collisions::Ranked,
     error::InvertError,
     inversion::Verdict,
-    models::{Alternative, Logits, Progress, TokenBatch},
+    models::{Alternative, Logits, TokenBatch},
     policy::Open,
     settings::{Scan, Settings},
     sources::{Draft, Tested},
@@ -66,11 +66,7 @@ impl Recovery<'_, '_> {
     }
 
     /// Computes the states of the draft after the hypothesis, and takes over its tokens up to the first that does not fit.
-    pub(super) fn verify(
-        &mut self,
-        draft: &Draft,
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<(), InvertError> {
+    pub(super) fn verify(&mut self, draft: &Draft) -> Result<(), InvertError> {
         let start = Instant::now();
         let Draft { ids, alternatives } = draft;
         let (inverter, target) = (self.comparison.inverter, self.comparison.target);
@@ -103,7 +99,7 @@ impl Recovery<'_, '_> {
         self.take_over(ids, states, &beside)?;
         let seconds = start.elapsed().as_secs_f64();
         self.comparison.cost.stage("draft").add_states(computed + alternatives.len(), 1.0, seconds);
-        self.comparison.report(progress, Phase::Recover, self.settled(), self.tested.len());
+        self.comparison.report(Phase::Recover, self.settled(), self.tested.len());
         Ok(())
     }
 

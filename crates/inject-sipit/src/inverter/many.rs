@@ -17,7 +17,7 @@ use crate::{
     tuning::TOGETHER_FEWEST,
 };
 
-use super::{Inverter, complete, recovery::Recovery};
+use super::{Inverter, comparison::Phase, complete, recovery::Recovery};
 
 /// A prompt that is being recovered, and the tokens tried after its settled ones.
 struct Job<'r, 'p> {
@@ -124,11 +124,16 @@ impl Inverter<'_> {
                 waiting -= job.recovery.settled() as u64;
                 job.go_on();
                 let others = finished.get() + waiting;
-                let inversion = complete(job.recovery, &mut |of_prompt| {
-                    let done = others + of_prompt.done;
-                    let report = Progress::new(of_prompt.task, Unit::Positions, done, total);
-                    progress(report.with_part(of_prompt.part));
-                })?;
+                let of_prompt = |report: Progress<'_>| match Phase::is_of(&report) {
+                    true => {
+                        let of_all = Progress::new(report.task, Unit::Positions, others + report.done, total);
+                        progress(of_all.with_part(report.part));
+                    }
+                    false => on_the_way(report),
+                };
+                let mut recovery = job.recovery;
+                recovery.comparison.progress = &of_prompt;
+                let inversion = complete(recovery)?;
                 finished.set(finished.get() + inversion.positions.len() as u64);
                 inversions.push((job.prompt, inversion));
             }

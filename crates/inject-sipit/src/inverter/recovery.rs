@@ -105,16 +105,13 @@ impl<'r, 'p> Recovery<'r, 'p> {
     }
 
     /// Chooses the best hypothesis, resolves its ambiguous positions, and certifies it if that is asked for.
-    pub(super) fn conclude(
-        mut self,
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Inversion, InvertError> {
+    pub(super) fn conclude(mut self) -> Result<Inversion, InvertError> {
         self.beam.sort_by(|a, b| a.strain().total_cmp(&b.strain()));
         let mut best = self.beam.remove(0);
         let alive: Vec<Vec<u32>> = self.beam.iter().map(Hypothesis::ids).collect();
         self.abandoned.resolve(&mut best.positions, &alive);
         if self.comparison.inverter.settings.scan == Scan::Whole {
-            certify(&mut best, &mut self.comparison, progress)?;
+            certify(&mut best, &mut self.comparison)?;
         }
         withdraw_chance(&mut best.positions);
         let settled = best.positions.into_iter().enumerate();

@@ -6,7 +6,6 @@ use crate::{
     error::InvertError,
     hypothesis::{Evidence, Hypothesis},
     inversion::Verdict,
-    models::Progress,
     settings::OnFailure,
     sources::Tested,
 };
@@ -18,7 +17,7 @@ use super::{
 
 impl Recovery<'_, '_> {
     /// Tests candidates at the first open position until some fit, and follows those.
-    pub(super) fn repair(&mut self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), InvertError> {
+    pub(super) fn repair(&mut self) -> Result<(), InvertError> {
         let mut branches = self.branches();
         let mut out_of_budget = false;
         loop {
@@ -28,7 +27,7 @@ impl Recovery<'_, '_> {
             if self.compare_anew(&mut branches)? {
                 continue;
             }
-            self.doubt(&branches, progress)?;
+            self.doubt(&branches)?;
             if self.factor.is_some() {
                 self.beam = branches.into_iter().map(|branch| branch.hypothesis).collect();
                 return Ok(());
@@ -36,7 +35,7 @@ impl Recovery<'_, '_> {
             if self.compare_anew_at_last(&mut branches)? {
                 continue;
             }
-            self.doubt_weights(&branches, progress)?;
+            self.doubt_weights(&branches)?;
             if self.by_other_weights.is_some() {
                 self.beam = branches.into_iter().map(|branch| branch.hypothesis).collect();
                 return Ok(());
@@ -51,7 +50,7 @@ impl Recovery<'_, '_> {
                 out_of_budget = true;
                 break;
             }
-            self.test_batches(&mut branches, progress)?;
+            self.test_batches(&mut branches)?;
         }
         // Out of budget, the best hypothesis that nothing excludes may be one that nothing fitted yet. It is kept all the same: what
         // fits after a worse one is not evidence against it.
@@ -68,25 +67,21 @@ impl Recovery<'_, '_> {
     ///
     /// Where wrong tokens are expected to fit too, a prompt soon has as many hypotheses as are followed. Their nearest tokens are the same,
     /// so after the others only those nearest after the best one are tested.
-    fn test_batches(
-        &mut self,
-        branches: &mut [Branch],
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<(), InvertError> {
+    fn test_batches(&mut self, branches: &mut [Branch]) -> Result<(), InvertError> {
         let Some((best, others)) = branches.split_first_mut() else { return Ok(()) };
         if !best.is_done(&self.comparison) {
-            best.test_batch(&mut self.search, &mut self.comparison, progress)?;
+            best.test_batch(&mut self.search, &mut self.comparison)?;
         }
         for branch in others {
             if branch.is_done(&self.comparison) {
                 continue;
             }
             if !branch.is_crowded(&self.comparison) {
-                branch.test_batch(&mut self.search, &mut self.comparison, progress)?;
+                branch.test_batch(&mut self.search, &mut self.comparison)?;
             } else if best.is_done(&self.comparison) {
                 let near = best.trial.tested.ranking().kept().iter().map(|near| near.id);
                 let near: Vec<u32> = near.filter(|&id| !branch.trial.tested.contains(id)).collect();
-                branch.test_these("hypotheses", &near, &mut self.comparison, progress)?;
+                branch.test_these("hypotheses", &near, &mut self.comparison)?;
                 branch.led = true;
             }
         }

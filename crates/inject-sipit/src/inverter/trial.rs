@@ -8,7 +8,7 @@ use crate::{
     error::InvertError,
     hypothesis::Found,
     inversion::{Kept, Verdict},
-    models::{PrefixCache, Progress},
+    models::PrefixCache,
     sources::Tested,
     tuning::{
         ALONE_BY_SAMPLE, CROWDED_FIRST, MOVED_SINK_WITHIN, NEIGHBOURS_SAMPLE, SEPARATED, SEPARATED_ALONE,
@@ -123,7 +123,6 @@ impl Trial {
         stage: &'static str,
         phase: Phase,
         comparison: &mut Comparison<'_>,
-        progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(), InvertError> {
         let start = Instant::now();
         let (inverter, target) = (comparison.inverter, comparison.target);
@@ -142,7 +141,7 @@ impl Trial {
             }
         }
         comparison.cost.stage(stage).add_batch(ids.len(), start.elapsed().as_secs_f64());
-        comparison.report(progress, phase, self.at, self.tested.len());
+        comparison.report(phase, self.at, self.tested.len());
         Ok(())
     }
 

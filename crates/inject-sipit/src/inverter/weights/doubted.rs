@@ -3,7 +3,7 @@
 use crate::{
     error::InvertError,
     inversion::Verdict,
-    models::{Logits, NumberFormat, Progress, TokenBatch},
+    models::{Logits, NumberFormat, TokenBatch},
     settings::ComputedIn,
     target::TargetStates,
     tensors::read,
@@ -44,11 +44,7 @@ impl Recovery<'_, '_> {
     ///
     /// Weights that are rounded in a known way have a sign of their own, so they are tried before the whole vocabulary is tested. Their
     /// noise is tried after that.
-    pub(in crate::inverter) fn doubt_weights(
-        &mut self,
-        branches: &[Branch],
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<(), InvertError> {
+    pub(in crate::inverter) fn doubt_weights(&mut self, branches: &[Branch]) -> Result<(), InvertError> {
         let (inverter, target) = (self.comparison.inverter, self.comparison.target);
         let (Some(at), true) = (branches.first().map(|branch| branch.trial.at), nothing_fits(branches))
         else {
@@ -63,6 +59,7 @@ impl Recovery<'_, '_> {
             return Ok(());
         }
         let inverter = inverter.within(&self.comparison.watch);
+        let progress = &mut { self.comparison.progress };
         // A second position may show the sign where the first, an attention sink, did not.
         let nearest = branches[0].trial.tested.ranking().nearest().map(|nearest| (at, nearest.id));
         let is_new = self.rounded_at.is_none_or(|(tried, _)| tried != at);
@@ -74,11 +71,9 @@ impl Recovery<'_, '_> {
                 let failed = inversion.positions.iter().any(|found| found.verdict == Verdict::Failed);
                 // If no state lies within computing noise, other weights of as many bits may have made these.
                 if failed
-                    && !inverter.with_weights(&rounded, inverter.settings.clone()).tells(
-                        target,
-                        &inversion,
-                        &mut { self.comparison.progress },
-                    )?
+                    && !inverter
+                        .with_weights(&rounded, inverter.settings.clone())
+                        .tells(target, &inversion, progress)?
                 {
                     self.comparison.cost.add_as_calibration(&inversion.cost);
                     self.refuted = Some(inversion);
