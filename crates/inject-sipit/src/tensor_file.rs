@@ -191,7 +191,7 @@ impl TensorFile {
         &self.bytes[tensor.bytes.start as usize..tensor.bytes.end as usize]
     }
 
-    /// Returns a tensor.
+    /// Returns the place and form of a tensor, which must exist.
     fn tensor(&self, name: &str) -> Result<&StoredTensor, TensorFileError> {
         self.tensors().get(name).ok_or_else(|| self.wrong(format!("{name} is missing")))
     }

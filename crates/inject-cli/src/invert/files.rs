@@ -7,7 +7,7 @@ use std::{
 };
 
 use inject_sipit::{
-    InvertError, Inverter, TargetStates,
+    Inversion, InvertError, Inverter, Searcher, TargetStates,
     models::{FloatFormat, Model, Tap},
     states::foreign::ColumnChoice,
 };
@@ -143,33 +143,26 @@ pub(super) fn run(options: &Options, files: &[PathBuf], within: &Path) -> Result
         let start = Instant::now();
         let mut copied = (!teaches).then(|| taught.copy(prompt));
         let searcher = copied.as_mut().unwrap_or(&mut taught);
-        let mut missing = Vec::new();
-        let found = match read(options, &model, place, (column, tap), &inverter)? {
-            Read::Prompt { target, ids, column } => {
-                missing = target.missing().to_vec();
-                match inverter.invert(&target, searcher, &mut |progress| meter.show(progress)) {
-                    Ok(inversion) => Ok((inversion, ids)),
-                    Err(error @ InvertError::OtherTap { likely, .. }) => {
-                        Err(place.left_out_at(likely, column, target.positions(), &error.to_string()))
-                    }
-                    Err(error) => return Err(place.failure(&Failure::from(error))),
-                }
-            }
-            Read::LeftOut(left_out) => Err(left_out),
-        };
-        if let Ok((inversion, _)) = &found {
+        let read = read(options, &model, place, (column, tap), &inverter)?;
+        let found = place.invert(read, &inverter, searcher, &mut meter)?;
+        if let Found::Inverted { inversion, .. } = &found {
             tally.calibrated(inversion);
         }
         if !is_missing {
             continue;
         }
         let seconds = start.elapsed().as_secs_f64();
-        let recovered = match &found {
-            Ok((inversion, ids)) => Recovered::new(&model, inversion, ids.as_deref(), None)?
-                .with_likely_cause(inverter.settings(), tap, &Describable::Not, &missing),
-            Err(LeftOut { positions, cause }) => {
+        let recovered = match found {
+            Found::Inverted { inversion, ids, missing } => Recovered::new(
+                &model,
+                &inversion,
+                ids.as_deref(),
+                None,
+            )?
+            .with_likely_cause(inverter.settings(), tap, &Describable::Not, &missing),
+            Found::LeftOut(LeftOut { positions, cause }) => {
                 meter.suspend(|| note(&cause.text));
-                Recovered::left_out(&model, *positions, cause.clone())
+                Recovered::left_out(&model, positions, cause)
             }
         };
         let positions = recovered.positions.len();
@@ -192,6 +185,17 @@ enum Read {
     LeftOut(LeftOut),
 }
 
+/// What was found of a prompt.
+enum Found {
+    /// Its inversion, its tokens if the file has them, and the positions without a row.
+    Inverted {
+        inversion: Inversion,
+        ids: Option<Vec<u32>>,
+        missing: Vec<usize>,
+    },
+    LeftOut(LeftOut),
+}
+
 /// A prompt that cannot be inverted with the others.
 struct LeftOut {
     positions: usize,
@@ -202,6 +206,29 @@ impl Place<'_> {
     /// The number of the prompt in its file, if this holds several.
     fn row_of_batch(&self) -> Option<usize> {
         self.is_of_batch.then_some(self.row)
+    }
+
+    /// Recovers a prompt that was read here. One at another tap is left out.
+    fn invert(
+        &self,
+        read: Read,
+        inverter: &Inverter<'_>,
+        searcher: &mut Searcher<'_>,
+        meter: &mut Meter,
+    ) -> Result<Found, Failure> {
+        let (target, ids, column) = match read {
+            Read::Prompt { target, ids, column } => (target, ids, column),
+            Read::LeftOut(left_out) => return Ok(Found::LeftOut(left_out)),
+        };
+        let missing = target.missing().to_vec();
+        match inverter.invert(&target, searcher, &mut |progress| meter.show(progress)) {
+            Ok(inversion) => Ok(Found::Inverted { inversion, ids, missing }),
+            Err(error @ InvertError::OtherTap { likely, .. }) => {
+                let (positions, reason) = (target.positions(), error.to_string());
+                Ok(Found::LeftOut(self.left_out_at(likely, column, positions, &reason)))
+            }
+            Err(error) => Err(self.failure(&Failure::from(error))),
+        }
     }
 
     /// A prompt whose states are at another tap than those of the others.

@@ -84,7 +84,7 @@ impl Lens {
         weight_hash: &str,
         device: &Device,
     ) -> Result<Self, InvertError> {
-        Lens::load_if(folder, tap, weight_hash, device, |file| Ok(file))
+        Lens::load_if(folder, tap, weight_hash, device, Ok)
     }
 
     /// Reads a lens from a file that `check` accepts.

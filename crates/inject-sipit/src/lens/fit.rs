@@ -48,8 +48,7 @@ pub(super) fn fit(
     rank: usize,
 ) -> Result<Fitted, InvertError> {
     let device = classes.device();
-    let degenerate = |reason| InvertError::Lens(LensError::Degenerate { tap, reason });
-    let [count, d] = samples.states.dims();
+    let [_, d] = samples.states.dims();
 
     // The previous state is standardised, because its coordinates differ by orders of magnitude.
     let mean = samples.before.clone().mean_dim(0); // [1, d]
@@ -57,7 +56,7 @@ pub(super) fn fit(
     let features = (samples.before.clone() - mean.clone()) / deviation.clone();
     let mut normal = host(features.clone().transpose().matmul(features.clone()))?;
     (0..d).for_each(|i| normal[(i, i)] += LENS_RIDGE);
-    let normal = normal.cholesky().ok_or_else(|| degenerate("a state is not finite"))?;
+    let normal = normal.cholesky().ok_or_else(|| degenerate(tap, "a state is not finite"))?;
 
     // The difference that the context makes to a token's mean state, predicted from the previous state. Gives its mean, the map,
     // and the residuals.
@@ -85,31 +84,45 @@ pub(super) fn fit(
     let prior =
         PriorMap { offset: final_mean - mean.clone().matmul(scaled.clone()), map: scaled, weight: 0.0 };
 
-    // Whitens by the residuals, then chooses the axes along which the tokens differ most.
-    let mut covariance = host(rest.clone().transpose().matmul(rest))? / count as f64;
-    let spread = classes.clone() - classes.clone().mean_dim(0);
-    let spread = read(spread.powi_scalar(2).mean())?[0];
-    let shrinkage = (LENS_SHRINKAGE * covariance.trace() / d as f64).max(LENS_LEAST_NOISE * spread);
-    (0..d).for_each(|i| covariance[(i, i)] += shrinkage.max(f64::MIN_POSITIVE));
-    let root = covariance.cholesky().ok_or_else(|| degenerate("it does not vary"))?.l();
-    let whitening = root
-        .solve_lower_triangular(&DMatrix::identity(d, d))
-        .ok_or_else(|| degenerate("it does not vary"))?; // L^-1
-    let white = classes.clone().matmul(on_device(&whitening.transpose(), &device)); // [classes, d]
-    let white_mean = white.clone().mean_dim(0);
-    let centred = white - white_mean.clone();
-    let between = host(centred.clone().transpose().matmul(centred))? / classes.dims()[0] as f64;
-    let axes = leading_axes(between, rank); // [d, rank]
-    let to_point = whitening.transpose() * &axes; // [d, rank]
-    let token_projection = on_device(&to_point, &device);
-    let token_offset = -white_mean.matmul(on_device(&axes, &device));
-
+    let (token_projection, token_offset) = axes_of_tokens(tap, rest, classes, rank)?;
     // A point is the state minus the expected contribution of the context, whitened and rotated.
     let from_before = (context_map / deviation.transpose()).matmul(token_projection.clone()); // [d, rank]
     let offset =
         token_offset.clone() - added_mean.matmul(token_projection.clone()) + mean.matmul(from_before.clone());
     let projection = Tensor::cat(vec![token_projection.clone(), -from_before], 0);
     Ok(Fitted { projection, offset, token_projection, token_offset, prior })
+}
+
+/// Whitens by the residuals, then chooses the axes along which the tokens differ most. Returns the map from a token's mean state to its point,
+/// and the constant that is added there.
+fn axes_of_tokens(
+    tap: Tap,
+    residuals: Tensor<2>,
+    classes: Tensor<2>,
+    rank: usize,
+) -> Result<(Tensor<2>, Tensor<2>), InvertError> {
+    let device = classes.device();
+    let [count, d] = residuals.dims();
+    let mut covariance = host(residuals.clone().transpose().matmul(residuals))? / count as f64;
+    let spread = classes.clone() - classes.clone().mean_dim(0);
+    let spread = read(spread.powi_scalar(2).mean())?[0];
+    let shrinkage = (LENS_SHRINKAGE * covariance.trace() / d as f64).max(LENS_LEAST_NOISE * spread);
+    (0..d).for_each(|i| covariance[(i, i)] += shrinkage.max(f64::MIN_POSITIVE));
+    let root = covariance.cholesky().ok_or_else(|| degenerate(tap, "it does not vary"))?.l();
+    let whitening = root
+        .solve_lower_triangular(&DMatrix::identity(d, d))
+        .ok_or_else(|| degenerate(tap, "it does not vary"))?; // L^-1
+    let white = classes.clone().matmul(on_device(&whitening.transpose(), &device)); // [classes, d]
+    let white_mean = white.clone().mean_dim(0);
+    let centred = white - white_mean.clone();
+    let between = host(centred.clone().transpose().matmul(centred))? / classes.dims()[0] as f64;
+    let axes = leading_axes(between, rank); // [d, rank]
+    let to_point = whitening.transpose() * &axes; // [d, rank]
+    Ok((on_device(&to_point, &device), -white_mean.matmul(on_device(&axes, &device))))
+}
+
+fn degenerate(tap: Tap, reason: &'static str) -> InvertError {
+    InvertError::Lens(LensError::Degenerate { tap, reason })
 }
 
 /// Returns for each sample the mean of its token over the prefixes and the token's other occurrences in the text. The sample

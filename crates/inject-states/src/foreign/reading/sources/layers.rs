@@ -16,6 +16,30 @@ pub(super) fn layers(
     beside: &Beside,
     options: &ReadOptions,
 ) -> Result<Vec<Source>, ForeignProblem> {
+    let Some(mut named) = named_after_layers(archive, floats)? else { return Ok(Vec::new()) };
+    list_if_no_modules(&mut named, archive, options);
+    if !named.is_empty() {
+        no_entry_is_left_out(archive, floats)?;
+    }
+    let each = match () {
+        () if are_prompts(archive, &named, beside, options)? => Some(Each::Prompt),
+        () if are_steps(archive, &named, beside, options)? => Some(Each::Step),
+        () => None,
+    };
+    if let Some(each) = each {
+        let arrays = named.into_iter().map(|(_, index)| index).collect();
+        return Ok(vec![Source { arrays, name: None, each }]);
+    }
+    can_be_layers(archive, &named, options)?;
+    let each = each_of_steps(archive, &named, beside, options)?;
+    Ok(source_of_each(&named, each))
+}
+
+/// The arrays of floats that are named after layers, in their order. None if one of them is named after something else.
+fn named_after_layers(
+    archive: &Archive,
+    floats: &[usize],
+) -> Result<Option<Vec<(TapName, usize)>>, ForeignProblem> {
     let mut named: Vec<(TapName, usize)> = Vec::new();
     let may_repeat = |index: usize| {
         let name = &archive.arrays[index].name;
@@ -35,27 +59,17 @@ pub(super) fn layers(
             Some(_) if is_last(name) && named.iter().any(|(named, _)| named.is_of_list()) => {}
             Some(name) => named.push((name, index)),
             None if is_hook(name) || is_at_no_tap(name) => {}
-            None => return Ok(Vec::new()),
+            None => return Ok(None),
         }
     }
     named.sort_unstable();
-    list_if_no_modules(&mut named, archive, options);
-    if !named.is_empty() {
-        no_entry_is_left_out(archive, floats)?;
-    }
-    let each = match () {
-        () if are_prompts(archive, &named, beside, options)? => Some(Each::Prompt),
-        () if are_steps(archive, &named, beside, options)? => Some(Each::Step),
-        () => None,
-    };
-    if let Some(each) = each {
-        let arrays = named.into_iter().map(|(_, index)| index).collect();
-        return Ok(vec![Source { arrays, name: None, each }]);
-    }
-    can_be_layers(archive, &named, options)?;
-    let each = each_of_steps(archive, &named, beside, options)?;
+    Ok(Some(named))
+}
+
+/// One source for each layer. `each` is the meaning of the entries of a list of lists.
+fn source_of_each(named: &[(TapName, usize)], each: Each) -> Vec<Source> {
     let mut layers: Vec<Source> = Vec::new();
-    for &(name, index) in &named {
+    for &(name, index) in named {
         match name {
             TapName::Step(_, layer) => {
                 let listed = Some(TapName::Listed(layer));
@@ -75,7 +89,7 @@ pub(super) fn layers(
             name => layers.push(Source::steps(vec![index], Some(name))),
         }
     }
-    Ok(layers)
+    layers
 }
 
 /// Whether the array at this tap is not named as the last state. Two of that name are those of two prompts.
