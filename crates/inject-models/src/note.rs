@@ -38,7 +38,7 @@ pub enum Note {
     },
     /// The config has a `quantization_config` that quantises no weights, and they are plain numbers.
     NothingQuantised {
-        /// The `quant_method`.
+        /// The value of `quant_method` in the config.
         method: String,
     },
     /// The checkpoint has no head.

@@ -37,7 +37,7 @@ pub enum Verdict {
     Failed,
     /// The caller gave the token, and nothing was tested.
     Given {
-        /// The token's id.
+        /// The id that the caller gave.
         token_id: u32,
     },
     /// Not settled: the budget was spent, or an earlier position failed.

@@ -51,7 +51,7 @@ pub(crate) fn check_longest(
 /// A limit on the bytes of a pass.
 #[derive(Clone, Copy, Debug)]
 enum Bound {
-    /// The option `--memory`.
+    /// The number of bytes that `--memory` allows.
     Option(u64),
     /// The memory that is free.
     Free(u64),

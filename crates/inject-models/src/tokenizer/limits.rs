@@ -19,8 +19,8 @@ use self::{
     vocabulary::Lengths,
 };
 
-/// The largest `tokenizer.json` that is read: [`BYTES_OF_ANY`], because a small model may use the tokenizer of a large one, and so many bytes
-/// more for each token of the model, at most [`MOST_BYTES`] in all.
+/// The largest `tokenizer.json` that is read has [`BYTES_OF_ANY`], because a small model may use the tokenizer of a large one. Each token of
+/// the model adds this many bytes, up to [`MOST_BYTES`] in all.
 /// Gemma 3's takes 33 MB, which is 128 bytes a token, merges included. Reading 40 MB of the shortest tokens takes 700 MB.
 const BYTES_PER_TOKEN: u64 = 1 << 10;
 const BYTES_OF_ANY: u64 = 40 << 20;

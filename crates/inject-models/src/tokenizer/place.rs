@@ -31,7 +31,7 @@ pub enum NoTokenizerHere {
     WordPiece,
     /// A file of settings or tokens, which counts beside a tokenizer.
     Beside,
-    /// Weights.
+    /// A file of weights, which holds no tokenizer.
     Weights,
     /// A file of another kind.
     Other,

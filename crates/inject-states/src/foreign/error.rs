@@ -129,7 +129,7 @@ pub enum ForeignProblem {
     EntryLength {
         /// Name of the entry, as the ZIP file lists it.
         name: String,
-        /// The announced length.
+        /// The length in bytes that the file announces.
         expected: u64,
     },
     /// A file named as PyTorch's that is not one.
@@ -294,7 +294,7 @@ pub enum ForeignProblem {
     MoreEntries {
         /// Name of the first entry.
         tensor: String,
-        /// Its shape.
+        /// The shape of the first entry.
         shape: Vec<usize>,
         /// The number of entries.
         entries: usize,

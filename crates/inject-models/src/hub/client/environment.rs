@@ -35,7 +35,7 @@ pub(super) fn options(lookup: impl Fn(&str) -> Option<OsString>) -> Result<HubOp
     }
 }
 
-/// The environment.
+/// The environment variables that set options of the Hub.
 struct Variables<F> {
     lookup: F,
     /// The latest setting that is not UTF-8.

@@ -46,7 +46,7 @@ impl Watch {
         Ok(Watch { shared, thread: Some(thread) })
     }
 
-    /// Sets another time.
+    /// Lets the transfer go on until this time.
     pub(super) fn allow_until(&self, until: Instant) {
         *self.shared.until() = Some(until);
         self.shared.changed.notify_one();
