@@ -60,7 +60,12 @@ mod tests {
             ("job.epsilon", "100000.0", "null", "--epsilon 100000, now without it"),
             ("job.max_candidates", "null", "7", "no --max-candidates, now --max-candidates 7"),
             ("job.certify", "true", "false", "--certify, now without it"),
-            ("job.allclose", "[1e-5,1e-5]", "[0.1,1e-5]", "--allclose 1e-5,1e-5, now --allclose 0.1,1e-5"),
+            (
+                "job.allclose",
+                "[1e-5,1e-5]",
+                "[0.1,1e-5]",
+                "--allclose 0.00001,0.00001, now --allclose 0.1,0.00001",
+            ),
             ("policy.policy", "\"prior\"", "\"auto\"", "--policy prior, now --policy auto"),
         ] {
             let expected_words =

@@ -4,7 +4,7 @@ mod checksums;
 
 use std::{
     collections::BTreeMap,
-    io::{self, Read, Write},
+    io::{self, Read, Seek, Write},
     iter,
     path::{Path, PathBuf},
 };
@@ -131,8 +131,10 @@ impl TensorFile {
         let of_header = |source| TensorFileError::Header { path: path.to_owned(), source };
         let header = Header::read(&file).map_err(of_header)?;
         let end = header.tensors().values().map(|tensor| tensor.bytes.end).max().unwrap_or(0);
+        // The reading of the header moves the cursor on some systems.
+        file.rewind().map_err(failed)?;
         let mut bytes = Vec::new();
-        (&mut file).take(end).read_to_end(&mut bytes).map_err(failed)?;
+        file.take(end).read_to_end(&mut bytes).map_err(failed)?;
         // Another program may have cut it off meanwhile.
         match bytes.len() as u64 == end {
             true => Ok(TensorFile { path: path.to_owned(), header, bytes }),

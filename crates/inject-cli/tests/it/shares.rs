@@ -288,9 +288,9 @@ fn shares_of_the_pairs_are_merged_into_the_study_of_one_process() {
     succeed(dir, &format!("{study} whole"));
     let result = |folder: &str| fs::read_to_string(dir.join(folder).join("corpus.json")).unwrap();
     for of in [1, 2, 7] {
-        let unfinished = |folder: &Path| has_results(&folder.join("corpus.jsonl"));
-        run_shares(dir, of, &format!("{study} {of}-{{}}"), &format!("{of}-{{}}"), &unfinished);
-        let shares = backwards(of, &format!("{of}-{{}}/corpus.jsonl"));
+        let journal = format!("{of}-{{}}/corpus.jsonl");
+        run_shares(dir, of, &format!("{study} {of}-{{}}"), &journal, &has_results);
+        let shares = backwards(of, &journal);
         let ran = succeed(dir, &format!("{study} merged-{of} --merge {shares}"));
         assert!(ran.out.contains("corpus is complete"), "{}", ran.out);
         assert_eq!(result(&format!("merged-{of}")), result("whole"));

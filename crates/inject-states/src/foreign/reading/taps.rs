@@ -38,7 +38,7 @@ pub(super) fn of_names(
     if whole { of_list(columns.len(), n_layers) } else { None }
 }
 
-/// Returns the taps that the metadata of a `.safetensors` file name, `tap` or `taps`.
+/// Returns the taps that the texts beside the arrays name, `tap` or `taps`.
 pub(super) fn of_metadata(archive: &Archive) -> Result<Option<Vec<Tap>>, ForeignProblem> {
     let text = |key| archive.metadata.get(key);
     let taps: Vec<Tap> = match (text("tap"), text("taps")) {
