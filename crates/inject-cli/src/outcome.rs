@@ -31,7 +31,7 @@ Exit status:
   2    wrong usage: an unknown, contradictory or useless option
   3    the work is done, but some position of a prompt is open, ambiguous or failed
   4    the work is done, but a token that fits differs from that of the prompt given
-  101  a fault of the program itself, which asks for a report
+  101  a defect of the program itself
   130  interrupted (SIGINT, Ctrl-C)
   143  terminated (SIGTERM)";
 

@@ -1,10 +1,6 @@
 //! Work divided among processes: whatever the division, the merged result is that of one process.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-};
+use std::{fs, path::Path, process::Child, thread::sleep, time::Duration};
 
 use super::support::{program, refused, run, succeed};
 
@@ -12,14 +8,13 @@ use super::support::{program, refused, run, succeed};
 fn start(dir: &Path, arguments: &str, said: &str) -> Child {
     let mut command = program(dir);
     command.args(arguments.split_whitespace());
-    command.stdout(Stdio::null()).stderr(fs::File::create(dir.join(said)).unwrap());
+    command.stdout(std::process::Stdio::null()).stderr(fs::File::create(dir.join(said)).unwrap());
     command.spawn().unwrap()
 }
 
-/// Runs all shares of a command at once, in processes of their own. One of them is killed when half of its largest file is written, which
-/// leaves results that are `unfinished`, and is run again. One is run twice. `{}` stands for the number of the share, in the name of its
-/// results too.
-fn run_shares(dir: &Path, of: usize, command: &str, results: &str, unfinished: &dyn Fn(&Path) -> bool) {
+/// Runs all shares of a command at once, in processes of their own. One of them is killed as soon as `begun` sees results of it and
+/// is run again, and one is run twice. `{}` stands for the number of the share, in the name of its results too.
+fn run_shares(dir: &Path, of: usize, command: &str, results: &str, begun: &dyn Fn(&Path) -> bool) {
     let arguments = |number: usize| {
         let command = command.replace("{}", &number.to_string());
         format!("{command} --share {number}/{of}")
@@ -28,12 +23,7 @@ fn run_shares(dir: &Path, of: usize, command: &str, results: &str, unfinished: &
     let others = (1..=of).filter(|&number| number != killed);
     let start = |number| (number, start(dir, &arguments(number), &format!("said-{number}")));
     let others: Vec<(usize, Child)> = others.map(start).collect();
-    kill_in_mid_run(
-        dir,
-        &arguments(killed),
-        &dir.join(results.replace("{}", &killed.to_string())),
-        unfinished,
-    );
+    kill_in_mid_run(dir, &arguments(killed), &dir.join(results.replace("{}", &killed.to_string())), begun);
     for (number, mut child) in others {
         assert!(child.wait().unwrap().success(), "share {number} of {of}");
     }
@@ -41,28 +31,25 @@ fn run_shares(dir: &Path, of: usize, command: &str, results: &str, unfinished: &
     succeed(dir, &arguments(1));
 }
 
-/// Runs a process once to learn how long its files become. Then it is started anew, and the system kills it at the first write beyond half of
-/// the largest. Windows has no such limit.
-fn kill_in_mid_run(dir: &Path, arguments: &str, results: &Path, unfinished: &dyn Fn(&Path) -> bool) {
-    if cfg!(windows) {
-        return;
+/// Starts a process and kills it as soon as it has `begun`. One that was over sooner is started anew.
+fn kill_in_mid_run(dir: &Path, arguments: &str, results: &Path, begun: &dyn Fn(&Path) -> bool) {
+    for _ in 0..20 {
+        let mut child = start(dir, arguments, KILLED);
+        while !begun(results) && child.try_wait().unwrap().is_none() {
+            sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        if !child.wait().unwrap().success() {
+            return;
+        }
+        let removed = if results.is_dir() { fs::remove_dir_all(results) } else { fs::remove_file(results) };
+        removed.unwrap();
     }
-    succeed(dir, arguments);
-    let files: Vec<PathBuf> = match results.is_dir() {
-        true => fs::read_dir(results).unwrap().map(|entry| entry.unwrap().path()).collect(),
-        false => vec![results.to_owned()],
-    };
-    let longest = files.iter().map(|file| fs::metadata(file).unwrap().len()).max().unwrap();
-    files.iter().for_each(|file| fs::remove_file(file).unwrap());
-    // The limit is a number of blocks of 512 bytes.
-    let limited = format!("ulimit -c 0; ulimit -f {}; exec \"$0\" \"$@\"", longest / 1024);
-    let program = program(dir);
-    let mut shell = Command::new("sh");
-    shell.arg("-c").arg(limited).arg(program.get_program()).args(arguments.split_whitespace());
-    let status = shell.current_dir(dir).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-    assert_eq!(status.code(), None, "`{arguments}` was not killed");
-    assert!(unfinished(results), "`{arguments}`: {}", results.display());
+    panic!("`{arguments}` was always over before it was killed");
 }
+
+/// The file with the words of the process that is killed.
+const KILLED: &str = "said-by-the-killed";
 
 /// Whether a file of results has a line after its header.
 fn has_results(path: &Path) -> bool {
@@ -102,8 +89,8 @@ fn shares_of_an_extraction_are_merged_into_the_store_of_one_process() {
     let extract = "extract --generate 900 --taps block-2,final-norm --positions all --memory 2 --out";
     succeed(dir, &format!("{extract} whole"));
     for of in [1, 2, 7] {
-        let unfinished = |store: &Path| store.join("checksums.progress.jsonl").exists();
-        run_shares(dir, of, &format!("{extract} {of}-{{}}"), &format!("{of}-{{}}"), &unfinished);
+        let begun = |store: &Path| store.join("checksums.progress.jsonl").exists();
+        run_shares(dir, of, &format!("{extract} {of}-{{}}"), &format!("{of}-{{}}"), &begun);
         let shares = backwards(of, &format!("{of}-{{}}"));
         succeed(dir, &format!("extract --merge {shares} --out merged-{of}"));
         assert_same_store(dir, &format!("merged-{of}"), "whole");
@@ -262,9 +249,11 @@ fn shares_of_the_vocabulary_are_merged_into_the_lenses_of_one_process() {
     for of in [1, 2, 7] {
         // All shares go into one folder, each under a name of its own. A killed one leaves no file, or the whole file.
         let results = format!("{of}/lens-share-{{}}-of-{of}.safetensors");
-        let unfinished =
-            |share: &Path| !share.exists() && share.with_extension("safetensors.partial").exists();
-        run_shares(dir, of, &format!("{lens} {of}"), &results, &unfinished);
+        // It says the cost when it has read everything and begins to compute.
+        let begun = |_: &Path| {
+            fs::read_to_string(dir.join(KILLED)).is_ok_and(|said| said.contains(" tokens of text, "))
+        };
+        run_shares(dir, of, &format!("{lens} {of}"), &results, &begun);
         let shares = backwards(of, &format!("{of}/lens-share-{{}}-of-{of}.safetensors"));
         succeed(dir, &format!("{lens} merged-{of} --merge {shares}"));
         assert_same_store(dir, &format!("merged-{of}"), "whole");
@@ -288,9 +277,9 @@ fn shares_of_the_pairs_are_merged_into_the_study_of_one_process() {
     succeed(dir, &format!("{study} whole"));
     let result = |folder: &str| fs::read_to_string(dir.join(folder).join("corpus.json")).unwrap();
     for of in [1, 2, 7] {
-        let journal = format!("{of}-{{}}/corpus.jsonl");
-        run_shares(dir, of, &format!("{study} {of}-{{}}"), &journal, &has_results);
-        let shares = backwards(of, &journal);
+        let begun = |folder: &Path| has_results(&folder.join("corpus.jsonl"));
+        run_shares(dir, of, &format!("{study} {of}-{{}}"), &format!("{of}-{{}}"), &begun);
+        let shares = backwards(of, &format!("{of}-{{}}/corpus.jsonl"));
         let ran = succeed(dir, &format!("{study} merged-{of} --merge {shares}"));
         assert!(ran.out.contains("corpus is complete"), "{}", ran.out);
         assert_eq!(result(&format!("merged-{of}")), result("whole"));
