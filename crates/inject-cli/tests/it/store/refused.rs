@@ -61,7 +61,11 @@ fn a_file_of_another_job_is_refused_and_left_as_it_is() {
     let cases: [(&str, &str, &[&str]); 8] = [
         (&whole, "", &["tap = \"block-1\", now \"block-3\""]),
         (&whole, "--tap block-1 --policy prior", &["begun with --policy auto, now --policy prior"]),
-        (&whole, "--tap block-1 --max-candidates 9", &["begun with no --max-candidates, now --max-candidates 9"]),
+        (
+            &whole,
+            "--tap block-1 --max-candidates 9",
+            &["begun with no --max-candidates, now --max-candidates 9"],
+        ),
         ("Dear diary", "--tap block-1", &["was not written by this program"]),
         ("Dear diary,\n", "--tap block-1", &["was not written by this program"]),
         (&swapped, "--tap block-1", &["line 3", "prompt 2, expected prompt 1"]),
