@@ -91,15 +91,22 @@ fn every_layout_gives_its_prompt_back() {
         "mask-added.safetensors",
         "left-padded.safetensors",
         "dictionaries.pt",
+        "output-with-cache.pt",
+        "output-with-old-cache.pt",
+        "output-with-tuples.pt",
     ] {
-        let recovered = recovered(file, "--tap block-2 --row 1", 0);
+        let row = if file.starts_with("output") { "" } else { "--row 1" };
+        let recovered = recovered(file, &format!("--tap block-2 {row}"), 0);
         assert_eq!(recovered["token_ids"], Value::from(&SECOND[..]), "{file}");
     }
-    let generated = recovered("generated.pt", "--tap block-2", 0);
-    assert_eq!(
-        generated["token_ids"].as_array().unwrap()[..5],
-        Value::from(&FIRST[..5]).as_array().unwrap()[..]
-    );
+    for file in ["generated.pt", "generated-with-cache.pt"] {
+        let generated = recovered(file, "--tap block-2", 0);
+        assert_eq!(
+            generated["token_ids"].as_array().unwrap()[..5],
+            Value::from(&FIRST[..5]).as_array().unwrap()[..],
+            "{file}"
+        );
+    }
 }
 
 #[test]
