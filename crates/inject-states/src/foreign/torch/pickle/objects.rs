@@ -44,6 +44,12 @@ impl Machine<'_> {
                 self.push(Node::Tensor(tensor.into()))?;
             }
             (Global::Parameter, &[tensor, ..]) => self.stack.push(tensor),
+            (Global::WithAttributes, &[function, _, arguments, ..])
+                if self.nodes[function] == Node::Global(Global::Tensor) =>
+            {
+                self.stack.extend([function, arguments]);
+                self.reduce(at)?;
+            }
             // The entries follow, each set by its key.
             (Global::Dict, _) => self.push(Node::Dict(Vec::new()))?,
             (Global::Tuple, &[items]) => self.stack.push(items),

@@ -38,6 +38,9 @@ pub(in super::super) enum Global {
     Tensor,
     /// `torch._utils._rebuild_parameter`: its first argument is the tensor.
     Parameter,
+    /// `torch._tensor._rebuild_from_type_v2`: a tensor with attributes, as in a static cache. Its arguments are the function that makes the
+    /// tensor, a class, and the arguments of the function.
+    WithAttributes,
     /// A class whose instances are dictionaries.
     Dict,
     /// `torch.Size` and the like: a tuple.
@@ -82,10 +85,11 @@ impl Global {
         Some(match (module, name) {
             ("torch._utils", "_rebuild_tensor_v2") => Global::Tensor,
             ("torch._utils", "_rebuild_parameter") => Global::Parameter,
+            ("torch._tensor", "_rebuild_from_type_v2") => Global::WithAttributes,
             ("collections", "OrderedDict") => Global::Dict,
             ("torch", "Size") => Global::Tuple,
             // What the attributes of a cache are made of.
-            ("torch", "device") | ("__builtin__" | "builtins", "set") => Global::Inert,
+            ("torch", "device" | "Tensor") | ("__builtin__" | "builtins", "set") => Global::Inert,
             ("torch", dtype) if DTYPES.contains(&dtype) => Global::Inert,
             ("torch", storage) => Global::Storage(elements(storage.strip_suffix("Storage")?)?),
             ("transformers.cache_utils", class) if !class.contains('.') => Global::Inert,
