@@ -11,12 +11,12 @@ use inject_sipit::{
     states::foreign::{ColumnChoice, StatesFile},
 };
 
+pub(super) use self::named::tell;
 use self::{
     find::{find, no_tap, time_up, until, where_nearest},
     named::named,
     stack::{check_found, check_guess},
 };
-pub(super) use self::named::tell;
 use super::{Arrangement, Options, rows};
 use crate::{outcome::Failure, output::note};
 

@@ -119,6 +119,20 @@ fn the_prompts_of_sentence_transformers_are_those_of_its_dictionaries() {
 }
 
 #[test]
+fn the_shallowest_of_several_named_taps_is_read() {
+    let ran = invert("tuple.pt", "--json").with_status(0);
+    let json: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&json["tap"], &json["recovered"]["token_ids"]),
+        (&"block-1".into(), &Value::from(&FIRST[..]))
+    );
+    let note = "holds the taps embedding, block-1 to block-3, final-norm: block-1 is read";
+    assert!(ran.err.contains(note), "{}", ran.err);
+    let ran = invert("vllm-prefix.safetensors", "").with_status(0);
+    assert!(ran.err.contains("5 rows of states for 8 token ids"), "{}", ran.err);
+}
+
+#[test]
 fn ids_in_a_list_are_compared() {
     assert_eq!(recovered("listed-ids.pt", "--tap block-2", 0)["equals_prompt"], true);
     assert_eq!(recovered("listed-other-ids.pt", "--tap block-2", 4)["equals_prompt"], false);

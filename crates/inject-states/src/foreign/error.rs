@@ -315,7 +315,7 @@ pub enum ForeignProblem {
     /// Lists of layers, each with one row more than the one before.
     #[error(
         "`{tensor}` has {rows} rows, and each list before it has one row less than the next, as `generate(use_cache=False)` writes its steps: \
-         the last step has the rows of all tokens; read it by `axes` (batch-tap-token) and `row` ({last}), which reads each list as a prompt"
+         the last step has the rows of all tokens; read it by `axes` (batch-tap-token) and by `row` ({last}), which reads each list as a prompt"
     )]
     GrowingSteps {
         /// Name of a tensor of the last step.

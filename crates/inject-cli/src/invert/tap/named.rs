@@ -10,7 +10,9 @@ use crate::{outcome::Failure, output::note};
 
 /// Chooses the column and its tap by their names.
 pub(super) fn named(options: &Options, file: &mut StatesFile) -> Result<(ColumnChoice, Tap), Failure> {
-    if options.input.column.is_none() && options.tap.named().is_none() && file.taps().is_some_and(|taps| taps.len() > 1)
+    if options.input.column.is_none()
+        && options.tap.named().is_none()
+        && file.taps().is_some_and(|taps| taps.len() > 1)
     {
         return shallowest(file);
     }
@@ -55,7 +57,8 @@ pub(super) fn named(options: &Options, file: &mut StatesFile) -> Result<(ColumnC
 
 /// The column of the shallowest block, which costs least. The embeddings come last, and a column that nobody wrote does not count.
 fn shallowest(file: &mut StatesFile) -> Result<(ColumnChoice, Tap), Failure> {
-    let mut columns: Vec<(usize, Tap)> = file.taps().unwrap_or_default().iter().copied().enumerate().collect();
+    let mut columns: Vec<(usize, Tap)> =
+        file.taps().unwrap_or_default().iter().copied().enumerate().collect();
     columns.sort_by_key(|&(column, tap)| (tap == Tap::Embedding, tap, column));
     for (column, tap) in columns {
         let choice = ColumnChoice::Index(column);

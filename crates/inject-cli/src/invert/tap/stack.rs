@@ -59,7 +59,12 @@ pub(super) fn check_found(
 /// Refuses a batch that is as long as the list of all taps: where the shape or the length alone says that a tensor is a stack, or that a list
 /// is one of layers, a column other than `tap` is compared with its name. Two are where the axes of taps and tokens may be the other way
 /// round: then the first row of every column is at one tap, which is the name of at most one.
-pub(super) fn check_guess(options: &Options, model: &Model, file: &mut StatesFile, tap: Tap) -> Result<(), Failure> {
+pub(super) fn check_guess(
+    options: &Options,
+    model: &Model,
+    file: &mut StatesFile,
+    tap: Tap,
+) -> Result<(), Failure> {
     if !file.are_taps_guessed() {
         return Ok(());
     }
