@@ -78,6 +78,7 @@ impl<'a> Survey<'a> {
                 file.choose(0)?;
                 match tap::choose(options, model, &mut file) {
                     Ok((column, tap)) => {
+                        tap::tell(options, &file, tap);
                         first = Some(First { column, tap, dtype: file.dtype(), rows: file.rows() })
                     }
                     Err(failure) => refused = refused.or(Some(failure)),

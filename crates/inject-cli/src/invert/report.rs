@@ -83,6 +83,9 @@ pub(crate) struct Recovered {
     /// The row of the file at each position; absent if the rows were in the order of the prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) order: Option<Vec<usize>>,
+    /// What the text does not show, such as a BOS before another; absent if there is nothing to say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) notes: Vec<String>,
     /// The likeliest cause if the prompt is not recovered; null if it is.
     pub(super) likely_cause: Option<LikelyCause>,
     /// A result for each position of the prompt, in order.
@@ -129,6 +132,7 @@ impl Recovered {
             change: Change::of(&inversion.transformation),
             producer: inversion.producer.and_then(ProducerReport::of),
             order: None,
+            notes: bos_twice(model, &leading).into_iter().collect(),
             likely_cause: None,
             positions,
             seconds,
@@ -150,6 +154,7 @@ impl Recovered {
             change: None,
             producer: None,
             order: None,
+            notes: Vec::new(),
             likely_cause: Some(likely_cause),
             positions: (0..positions).map(PositionReport::open).collect(),
             seconds: None,
@@ -197,6 +202,14 @@ impl Recovered {
     fn states(&self) -> usize {
         self.cost.values().map(|stage| stage.states).sum()
     }
+}
+
+/// Says that BOS was put before a text that had one: the text does not show it.
+fn bos_twice(model: &Model, ids: &[u32]) -> Option<String> {
+    let &[first, second, ..] = ids else { return None };
+    let tokenizer = model.tokenizer().ok()?;
+    let twice = first == second && tokenizer.begins_with_bos(&ids[..2]);
+    twice.then(|| "the prompt begins with BOS twice; the text shows neither".to_owned())
 }
 
 /// Whether settled tokens equal those of a prompt. A single one that differs decides; one that is not settled leaves it unknown, and so do

@@ -120,6 +120,7 @@ fn from_file(options: &Options, model: &Model, path: &Path) -> Result<Given, Fai
         ));
     }
     let chosen = tap::choose(options, model, &mut file)?;
+    tap::tell(options, &file, chosen.1);
     let (target, prompt) = target_of(options, model, &mut file, chosen, None)?;
     tell(&file);
     let rows = match options.input.arrangement() {

@@ -25,7 +25,7 @@ impl Report {
             let rows: Vec<String> = order.iter().map(usize::to_string).collect();
             format!("rows of the file in the order of the prompt: {}", rows.join(" "))
         }));
-        lines.extend(bos_twice(recovered, model));
+        lines.extend(recovered.notes.iter().map(|said| format!("note: {said}")));
         lines.extend(guesses(recovered, model));
         lines.extend(recovered.likely_cause.as_ref().map(|cause| cause.text.clone()));
         lines.push(format!("states: {} of {}", self.tap, self.model));
@@ -106,14 +106,6 @@ impl Recovered {
         });
         lines
     }
-}
-
-/// Says that BOS was put before a text that had one: the text does not show it.
-fn bos_twice(recovered: &Recovered, model: &Model) -> Option<String> {
-    let ids: Vec<u32> = recovered.token_ids.iter().take(2).map_while(|id| *id).collect();
-    let tokenizer = model.tokenizer().ok()?;
-    let twice = ids.len() == 2 && ids[0] == ids[1] && tokenizer.begins_with_bos(&ids);
-    twice.then(|| "note: the prompt begins with BOS twice; the text shows neither".to_owned())
 }
 
 /// The nearest tokens at open positions.
@@ -211,6 +203,7 @@ mod tests {
             change: None,
             producer: None,
             order: None,
+            notes: Vec::new(),
             likely_cause: None,
             positions,
             seconds: Some(1.0),

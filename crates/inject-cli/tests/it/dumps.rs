@@ -91,15 +91,22 @@ fn every_layout_gives_its_prompt_back() {
         "mask-added.safetensors",
         "left-padded.safetensors",
         "dictionaries.pt",
+        "output-with-cache.pt",
+        "output-with-old-cache.pt",
+        "output-with-tuples.pt",
     ] {
-        let recovered = recovered(file, "--tap block-2 --row 1", 0);
+        let row = if file.starts_with("output") { "" } else { "--row 1" };
+        let recovered = recovered(file, &format!("--tap block-2 {row}"), 0);
         assert_eq!(recovered["token_ids"], Value::from(&SECOND[..]), "{file}");
     }
-    let generated = recovered("generated.pt", "--tap block-2", 0);
-    assert_eq!(
-        generated["token_ids"].as_array().unwrap()[..5],
-        Value::from(&FIRST[..5]).as_array().unwrap()[..]
-    );
+    for file in ["generated.pt", "generated-with-cache.pt"] {
+        let generated = recovered(file, "--tap block-2", 0);
+        assert_eq!(
+            generated["token_ids"].as_array().unwrap()[..5],
+            Value::from(&FIRST[..5]).as_array().unwrap()[..],
+            "{file}"
+        );
+    }
 }
 
 #[test]
@@ -109,6 +116,20 @@ fn the_prompts_of_sentence_transformers_are_those_of_its_dictionaries() {
         assert_eq!(second["token_ids"], Value::from(&SECOND[..]), "{options}");
         assert_eq!(second["equals_prompt"], true, "{options}");
     }
+}
+
+#[test]
+fn the_shallowest_of_several_named_taps_is_read() {
+    let ran = invert("tuple.pt", "--json").with_status(0);
+    let json: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&json["tap"], &json["recovered"]["token_ids"]),
+        (&"block-1".into(), &Value::from(&FIRST[..]))
+    );
+    let note = "holds the taps embedding, block-1, block-2, final-norm: block-1 is read";
+    assert!(ran.err.contains(note), "{}", ran.err);
+    let ran = invert("vllm-prefix.safetensors", "").with_status(0);
+    assert!(ran.err.contains("3 rows of states for 8 token ids"), "{}", ran.err);
 }
 
 #[test]

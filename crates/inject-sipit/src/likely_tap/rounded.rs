@@ -12,7 +12,7 @@ use crate::{
     rounding::with_weights_in,
     settings::ComputedIn,
     transformation::Transformation,
-    tuning::ROUNDED_NEARER,
+    tuning::{ROUNDED_NEARER, TAP_CANDIDATES},
 };
 
 /// The tap at which weights rounded in a known way have a token that fits, if the weights given have none.
@@ -45,10 +45,13 @@ pub(super) fn find_rounded(
         let samples = Samples::compute(&decoder, trial.given, Some(nearest.token))?;
         let trial = Trial { decoder: &decoder, first: trial.first.clone(), ..*trial };
         let first = trial.first.as_slice().expect("in standard layout");
-        if let Some((tap, share)) = samples.nearest(first, shown)?
-            && ROUNDED_NEARER * share <= nearest.miss.share
-            && matches!(trial.fits(tap, &Transformation::None, &mut tried)?, Trialled::Fits(_))
-        {
+        let Some((tap, share)) = samples.nearest(first, shown)? else { continue };
+        if ROUNDED_NEARER * share > nearest.miss.share {
+            continue;
+        }
+        let (inverter, candidates) = (trial.inverter(tap)?, TAP_CANDIDATES.min(decoder.config().vocab_size));
+        let fits = trial.fits(&inverter, &Transformation::None, candidates, &mut tried)?;
+        if matches!(fits, Trialled::Fits(_)) {
             return Ok(Some(tap));
         }
     }

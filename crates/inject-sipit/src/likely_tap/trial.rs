@@ -11,12 +11,12 @@ use crate::{
     collisions::norm,
     error::InvertError,
     inverter::{Inverter, watch::now},
-    models::{Decoder, FloatFormat, Progress, Tap, config::NormConfig},
+    models::{Decoder, FloatFormat, NumberFormat, Progress, Tap, config::NormConfig},
     policy::PolicyChoice,
-    settings::{Budget, Scan, Settings, TapCheck},
+    settings::{Budget, ComputedIn, Scan, Settings, TapCheck},
     target::TargetStates,
     transformation::Transformation,
-    tuning::{ALONE_BY_SAMPLE, NEIGHBOURS_SAMPLE, TAP_CANDIDATES},
+    tuning::{ALONE_BY_SAMPLE, NEIGHBOURS_SAMPLE},
 };
 
 /// A first state, and what is known of it, to try taps for.
@@ -62,7 +62,7 @@ pub(super) struct Nearest {
     pub(super) stands_out: bool,
 }
 
-impl Trial<'_> {
+impl<'a> Trial<'a> {
     /// The state at a tap, compared by its direction if `change` says so.
     fn target(&self, tap: Tap, change: &Transformation) -> Result<TargetStates, InvertError> {
         let target = TargetStates::new(self.first.clone(), tap, self.dtype)?;
@@ -96,22 +96,43 @@ impl Trial<'_> {
         Ok(samples.ranked(&state, change)?.into_iter().map(|likely| likely.tap).collect())
     }
 
-    /// Looks for a token whose state at a tap is the one given.
+    /// The states of some tokens at every tap. They are computed as the producer of the given state probably did: at an attention sink the
+    /// error of 16 bits is as long as the step from one tap to the next, and most of it is the same for all tokens.
+    pub(super) fn samples(&self) -> Result<Samples, InvertError> {
+        let stated = match self.settings.computed_in {
+            ComputedIn::Auto => self.target(Tap::Embedding, &Transformation::None)?.grid(),
+            ComputedIn::Format(NumberFormat::Float(format)) => Some(format),
+            ComputedIn::Format(_) => None,
+        };
+        match stated {
+            // A model may overflow in f16, whose error is ten times smaller.
+            Some(FloatFormat::Bf16) => {
+                let producer = self.decoder.clone().computing_in(FloatFormat::Bf16);
+                Samples::compute(&producer, self.given, self.begins)
+            }
+            _ => Samples::compute(self.decoder, self.given, self.begins),
+        }
+    }
+
+    /// An inverter for a tap.
+    pub(super) fn inverter(&self, tap: Tap) -> Result<Inverter<'a>, InvertError> {
+        let settings = self.settings.clone().with_scan(Scan::AsNeeded).with_tap_check(TapCheck::Never);
+        let settings = settings.with_budget(Budget::unlimited());
+        Ok(Inverter::new(self.decoder, tap, settings)?.with_weights_as_given())
+    }
+
+    /// Looks for a token among `candidates` whose state at the tap of an inverter is the one given.
     pub(super) fn fits(
         &self,
-        tap: Tap,
+        inverter: &Inverter<'a>,
         change: &Transformation,
+        candidates: usize,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Trialled, InvertError> {
-        let candidates = TAP_CANDIDATES.min(self.decoder.config().vocab_size);
-        let settings = self
-            .settings
-            .clone()
-            .with_scan(Scan::AsNeeded)
-            .with_tap_check(TapCheck::Never)
-            .with_budget(Budget::unlimited().with_candidates(candidates).with_time(self.left()));
+        let tap = inverter.tap();
+        let budget = Budget::unlimited().with_candidates(candidates).with_time(self.left());
+        let inverter = inverter.with_settings(inverter.settings().clone().with_budget(budget))?;
         let target = self.target(tap, change)?.after(self.decoder, self.given)?;
-        let inverter = Inverter::new(self.decoder, tap, settings)?.with_weights_as_given();
         let choice = PolicyChoice::auto(self.decoder, tap, target.positions(), None, self.begins);
         let inversion = inverter.invert(&target, &mut inverter.searcher(&choice.policy), progress)?;
         let Some((last, kept)) = inversion.positions.last().and_then(|last| Some((last, last.kept?))) else {

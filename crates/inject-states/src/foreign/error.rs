@@ -312,6 +312,19 @@ pub enum ForeignProblem {
         /// The number of its rows.
         rows: usize,
     },
+    /// Lists of layers, each with one row more than the one before.
+    #[error(
+        "`{tensor}` has {rows} rows, and each list before it has one row less than the next, as `generate(use_cache=False)` writes its steps: \
+         the last step has the rows of all tokens; read it by `axes` (batch-tap-token) and by `row` ({last}), which reads each list as a prompt"
+    )]
+    GrowingSteps {
+        /// Name of a tensor of the last step.
+        tensor: String,
+        /// The number of its rows.
+        rows: usize,
+        /// The number of the last step, from 0.
+        last: usize,
+    },
     /// Two columns have different numbers of rows.
     #[error(
         "the number of rows of {tensor} is {found}, expected {expected} as at the first tap; {}",

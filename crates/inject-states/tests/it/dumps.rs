@@ -56,7 +56,7 @@ fn open(name: &str, row: Option<usize>) -> StatesFile {
 #[test]
 fn every_layout_gives_the_rows_ids_and_taps_of_its_prompt() {
     let expected = expected().read;
-    assert_eq!(expected.len(), 34);
+    assert_eq!(expected.len(), 38);
     for (name, prompts) in expected {
         for Prompt { prompt, taps, row, ids, column } in prompts {
             let file = open(&name, row);

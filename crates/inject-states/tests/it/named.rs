@@ -431,6 +431,23 @@ fn lists_of_layers_with_several_rows_each_are_those_of_prompts_or_steps() {
 }
 
 #[test]
+fn the_last_step_of_a_generation_without_a_cache_is_named() {
+    let lists: [(&str, &[usize]); 6] = [
+        ("0.0", &[1, 2, WIDTH]),
+        ("0.1", &[1, 2, WIDTH]),
+        ("1.0", &[1, 3, WIDTH]),
+        ("1.1", &[1, 3, WIDTH]),
+        ("2.0", &[1, 4, WIDTH]),
+        ("2.1", &[1, 4, WIDTH]),
+    ];
+    let options = || ReadOptions::new().model(shape());
+    let problem = read(&lists, options()).unwrap_err();
+    assert!(matches!(problem, ForeignProblem::GrowingSteps { rows: 4, last: 2, .. }), "{problem}");
+    let mut whole = read(&lists, options().axes(Axes::BatchTapToken).row(2)).unwrap();
+    assert_eq!(rows(&mut whole, 1), [6.0, 6.001, 6.002, 6.003]);
+}
+
+#[test]
 fn outputs_beside_the_states_are_set_aside_and_named() {
     let layers: [(&str, &[usize]); 3] = [
         ("hidden_states.0", &[1, 4, WIDTH]),

@@ -270,6 +270,21 @@ mod tests {
         assert_eq!(tensor(b"}X\x04\0\0\0conj\x88s"), Err(PickleProblem::LazyBit { bit: "conj" }));
     }
 
+    /// The tensors of a static key-value cache carry an attribute.
+    #[test]
+    fn a_tensor_with_attributes_is_the_tensor() {
+        let pickle = b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_tensor_v2\nctorch\nTensor\n\
+            ((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x02tQK\0K\x02\x85K\x01\x85\x89NtN}tR.";
+        let pickle = Pickle::read(pickle).unwrap();
+        assert!(
+            matches!(&pickle.nodes[pickle.root], Node::Tensor(tensor) if tensor.shape == [2]),
+            "{pickle:?}"
+        );
+        // Nothing else makes a tensor.
+        let other = b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\n(ctorch\nTensor\nctorch\nTensor\n)NtR.";
+        assert!(matches!(Pickle::read(other), Err(PickleProblem::Malformed { .. })));
+    }
+
     #[test]
     fn containers_are_kept_in_their_order() {
         let pickle = Pickle::read(b"\x80\x02}q\0(X\x01\0\0\0aK\x01X\x01\0\0\0b](K\x02K\x03eu.").unwrap();

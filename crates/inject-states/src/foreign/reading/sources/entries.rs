@@ -88,7 +88,12 @@ pub(super) fn each_of_steps(
     let prompts = prompts_of(&of_layer);
     let mut later = steps.iter().filter(|(step, ..)| *step > 0);
     let several = last > 0 && later.all(|(_, _, array)| array.rows() > 1);
+    // Without a cache each step has the rows of all tokens before it too.
+    let grows = last > 0 && of_layer.windows(2).all(|pair| pair[1].rows() == pair[0].rows() + 1);
     match options.axes {
+        None if grows && several => {
+            Err(ForeignProblem::GrowingSteps { tensor: array.name.clone(), rows: array.rows(), last })
+        }
         Some(Axes::BatchTapToken) if prompts.is_some() => Ok(Each::Prompt),
         _ if prompts.is_some() && beside.prompts()? == prompts && last > 0 => Ok(Each::Prompt),
         None if several => Err(ForeignProblem::StepOfRows { tensor: array.name.clone(), rows: array.rows() }),

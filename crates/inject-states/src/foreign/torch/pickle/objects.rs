@@ -44,15 +44,22 @@ impl Machine<'_> {
                 self.push(Node::Tensor(tensor.into()))?;
             }
             (Global::Parameter, &[tensor, ..]) => self.stack.push(tensor),
+            (Global::WithAttributes, &[function, _, arguments, ..])
+                if self.nodes[function] == Node::Global(Global::Tensor) =>
+            {
+                self.stack.extend([function, arguments]);
+                self.reduce(at)?;
+            }
             // The entries follow, each set by its key.
             (Global::Dict, _) => self.push(Node::Dict(Vec::new()))?,
             (Global::Tuple, &[items]) => self.stack.push(items),
+            // Its attributes follow, and are left out.
+            (Global::Inert, _) => self.push(Node::Other)?,
             _ => return Err(malformed),
         }
         Ok(())
     }
 
-    /// A tensor from `(storage, offset, shape, strides, ...)`.
     /// The bit of a tensor that changes its values when they are read. `torch.save` writes such bits only if they are set.
     fn lazy_bit(&self, arguments: &[usize]) -> Option<&'static str> {
         let Node::Dict(metadata) = &self.nodes[*arguments.get(6)?] else { return None };
@@ -60,6 +67,7 @@ impl Machine<'_> {
         ["neg", "conj"].into_iter().find(|bit| metadata.iter().any(|&(key, _)| is(key, bit)))
     }
 
+    /// A tensor from `(storage, offset, shape, strides, ...)`.
     fn tensor(&self, arguments: &[usize]) -> Option<Tensor> {
         let [storage, offset, shape, strides, ..] = *arguments else { return None };
         let Node::Storage(storage) = &self.nodes[storage] else { return None };

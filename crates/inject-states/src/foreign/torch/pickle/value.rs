@@ -38,10 +38,15 @@ pub(in super::super) enum Global {
     Tensor,
     /// `torch._utils._rebuild_parameter`: its first argument is the tensor.
     Parameter,
+    /// `torch._tensor._rebuild_from_type_v2`: a tensor with attributes, as in a static cache. Its arguments are the function that makes the
+    /// tensor, a class, and the arguments of the function.
+    WithAttributes,
     /// A class whose instances are dictionaries.
     Dict,
     /// `torch.Size` and the like: a tuple.
     Tuple,
+    /// A class whose instances hold no states, such as the key-value cache in an output of transformers. Its tensors are left out.
+    Inert,
     Storage(Elements),
 }
 
@@ -80,20 +85,32 @@ impl Global {
         Some(match (module, name) {
             ("torch._utils", "_rebuild_tensor_v2") => Global::Tensor,
             ("torch._utils", "_rebuild_parameter") => Global::Parameter,
+            ("torch._tensor", "_rebuild_from_type_v2") => Global::WithAttributes,
             ("collections", "OrderedDict") => Global::Dict,
             ("torch", "Size") => Global::Tuple,
+            // What the attributes of a cache are made of.
+            ("torch", "device" | "Tensor") | ("__builtin__" | "builtins", "set") => Global::Inert,
+            ("torch", dtype) if DTYPES.contains(&dtype) => Global::Inert,
             ("torch", storage) => Global::Storage(elements(storage.strip_suffix("Storage")?)?),
-            // A model of transformers returns a dictionary of its results.
-            (module, class)
-                if module.starts_with("transformers.")
-                    && class.contains("Output")
-                    && !class.contains('.') =>
-            {
-                Global::Dict
-            }
+            ("transformers.cache_utils", class) if !class.contains('.') => Global::Inert,
+            (module, class) if is_of_transformers(module) && !class.contains('.') => match class {
+                // A model of transformers returns a dictionary of its results.
+                class if class.contains("Output") => Global::Dict,
+                // Some models bring a cache of their own.
+                class if class.ends_with("Cache") => Global::Inert,
+                _ => return None,
+            },
             _ => return None,
         })
     }
+}
+
+/// The types of numbers that PyTorch names without making a storage.
+const DTYPES: [&str; 6] = ["float16", "bfloat16", "float32", "float64", "int64", "bool"];
+
+/// Whether a module is one of transformers, or one that it loaded with a checkpoint.
+fn is_of_transformers(module: &str) -> bool {
+    module.starts_with("transformers.") || module.starts_with("transformers_modules.")
 }
 
 /// Returns the numbers in a storage, by the name of its class without `Storage`.
