@@ -41,6 +41,11 @@ pub enum Note {
         /// The `quant_method`.
         method: String,
     },
+    /// Tensors are stored in FP8 and have no scales, as after a cast. They are read as they are, as in transformers.
+    Float8WithoutScales {
+        /// The number of these tensors.
+        count: usize,
+    },
     /// The checkpoint has no head.
     NoHead,
     /// The config ties the head to the embedding, and another head is stored.
@@ -102,6 +107,11 @@ pub enum Note {
         /// The paths of these modules.
         modules: Vec<String>,
     },
+    /// An adapter changes the embedding or the head, which the model ties. Each changes by itself, as while PEFT runs the adapter.
+    ChangedApart {
+        /// The paths of the changed ones.
+        modules: Vec<String>,
+    },
     /// An adapter lies beside the model and is not applied.
     AdapterBeside {
         /// The model that it was made for, if it names one.
@@ -160,6 +170,10 @@ impl fmt::Display for Note {
                 f,
                 "config.json: quantization_config ({method}) quantises no weights: they are read as they are stored"
             ),
+            Note::Float8WithoutScales { count } => {
+                let (s, are) = if *count == 1 { ("", "is") } else { ("s", "are") };
+                write!(f, "{count} tensor{s} in FP8 without scales {are} read as plain numbers, as in transformers")
+            }
             Note::NoHead => {
                 f.write_str("the checkpoint has no head: states are computed, the model's expectation of the next token is not")
             }
@@ -213,6 +227,12 @@ impl fmt::Display for Note {
                 }
                 f.write_str(" are passed over, as in PEFT, because adapter_config.json does not select these modules")
             }
+            Note::ChangedApart { modules } => write!(
+                f,
+                "the adapter changes {} by itself, although the model ties embedding and head, as PEFT computes with it; PEFT's \
+                 `merge_and_unload` would change both",
+                modules.iter().map(|module| format!("`{module}`")).collect::<Vec<_>>().join(" and ")
+            ),
             Note::AdapterBeside { base } => {
                 f.write_str("an adapter lies in the folder and is not applied")?;
                 base.as_ref().map_or(Ok(()), |base| write!(f, " (it was made for `{base}`)"))

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 pub use self::error::AdapterError;
 use self::{of_model::OfModel, part::Part, selection::Selection, settings::Settings};
 use super::{Checkpoint, Gguf, Instead, file_hash, pytorch, read_text, safetensors};
-use crate::{error::ModelError, note::Note};
+use crate::{error::ModelError, families::Names, note::Note};
 
 /// The names of the file of weights, the first that exists.
 const WEIGHT_FILES: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
@@ -39,6 +39,8 @@ pub(crate) struct Adapter {
     of_model: BTreeMap<String, OfModel>,
     /// Paths of modules that have factors and are not selected.
     unselected: Vec<String>,
+    /// Whether the change of a tied embedding is that of the head too.
+    ensures_tying: bool,
 }
 
 /// A change to a module: its scale, and the names of its two factors in the file.
@@ -122,7 +124,10 @@ impl Adapter {
             Some(module) if changes.is_empty() => {
                 Err(AdapterError::NothingSelected { module: module.clone() })
             }
-            _ => Ok(Adapter { folder: folder.to_owned(), checkpoint, changes, of_model, unselected }),
+            _ => {
+                let (folder, ensures_tying) = (folder.to_owned(), settings.ensures_tying);
+                Ok(Adapter { folder, checkpoint, changes, of_model, unselected, ensures_tying })
+            }
         }
     }
 
@@ -131,9 +136,16 @@ impl Adapter {
         self.changes.iter().map(|(path, change)| (path.as_str(), change.module))
     }
 
+    /// Whether the change of a tied embedding is that of the head too (`ensure_weight_tying`).
+    pub(crate) fn ensures_tying(&self) -> bool {
+        self.ensures_tying
+    }
+
     /// Notes the modules with factors that do not change.
-    pub(crate) fn note(&self) -> Option<Note> {
-        let modules = self.unselected.clone();
+    pub(crate) fn note(&self, names: &Names) -> Option<Note> {
+        // PEFT writes the factors of a tied embedding under the name of the head too.
+        let is_tied = |path: &str| self.ensures_tying && names.is_head(&format!("{path}.weight"));
+        let modules: Vec<String> = self.unselected.iter().filter(|path| !is_tied(path)).cloned().collect();
         (!modules.is_empty()).then_some(Note::UnselectedModules { modules })
     }
 

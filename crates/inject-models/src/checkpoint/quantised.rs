@@ -48,7 +48,8 @@ impl fmt::Display for Method {
     }
 }
 
-/// Passes a checkpoint on if its weights are plain numbers, or become plain numbers here. A config that quantises no weights is noted.
+/// Passes a checkpoint on if its weights are plain numbers, or become plain numbers here. A config that quantises no weights is noted, and so
+/// are numbers in FP8 without scales.
 ///
 /// This is the one place where readers of quantised weights are tried.
 ///
@@ -59,6 +60,11 @@ pub(crate) fn dequantised(
     mut checkpoint: Checkpoint,
     announced: Option<&Map<String, Value>>,
 ) -> Result<(Checkpoint, Option<Note>), ModelError> {
+    if announced.is_none_or(|config| of_config(config).is_none())
+        && let count @ 1.. = restored::float8_without_scales(&mut checkpoint)
+    {
+        return Ok((checkpoint, Some(Note::Float8WithoutScales { count })));
+    }
     let restored = restored::restore(&mut checkpoint, &announced.map(block_sizes).unwrap_or_default())? > 0;
     let of_config = announced.and_then(of_config).filter(|method| !(restored && method.is_restored()));
     let method = match (of_config, of_tensors(&checkpoint)) {

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use safetensors::Dtype;
 
-pub(super) use self::float8::{FP8, leave_out_activations};
+pub(super) use self::float8::{FP8, float8_without_scales, leave_out_activations};
 use self::{
     bitsandbytes::{EightBits, FourBits},
     float8::Float8,
@@ -88,7 +88,7 @@ impl Restored {
         match &self.method {
             Method::FourBits(method) => method.scales(checkpoint),
             Method::EightBits(method) => checkpoint.floats(&method.scales),
-            Method::Float8(method) => checkpoint.floats(&method.scales),
+            Method::Float8(method) => method.scales(checkpoint),
         }
     }
 }

@@ -39,7 +39,8 @@ impl Decoder {
     ///
     /// Fails if the adapter changes a module that this decoder does not have, or one of another shape.
     pub(crate) fn merged(mut self, adapter: &Adapter, family: Family) -> Result<Self, ModelError> {
-        if self.config.head == Head::Tied && !self.stays_tied(adapter)? {
+        let separated = !self.separated_by(adapter, family.names()).is_empty();
+        if self.config.head == Head::Tied && (separated || !self.stays_tied(adapter)?) {
             self.head = Some(self.embedding.clone());
             self.config.head = Head::Untied;
         }
@@ -59,6 +60,19 @@ impl Decoder {
         Ok(self)
     }
 
+    /// The modules of an adapter that change one of embedding and head where these are the same matrix.
+    ///
+    /// PEFT computes with the change of each apart, unless it has `ensure_weight_tying`.
+    pub(crate) fn separated_by(&self, adapter: &Adapter, names: &Names) -> Vec<String> {
+        if self.config.head != Head::Tied || adapter.ensures_tying() {
+            return Vec::new();
+        }
+        let separated = adapter.modules().filter(|&(path, module)| {
+            matches!(self.target(names, path, module), Some(Target::Embedding | Target::Head))
+        });
+        separated.map(|(path, _)| path.to_owned()).collect()
+    }
+
     /// The map that a module is, if the decoder has it.
     fn target(&self, names: &Names, path: &str, module: Module) -> Option<Target> {
         let weight = format!("{path}.weight");
@@ -69,7 +83,7 @@ impl Decoder {
                     names.prefixes.iter().any(|prefix| weight == format!("{prefix}{}", names.embedding));
                 is_embedding.then_some(Target::Embedding)
             }
-            Module::Linear if weight == names.head || weight == Names::HEAD_OF_CLASSES => Some(Target::Head),
+            Module::Linear if names.is_head(&weight) => Some(Target::Head),
             Module::Linear => stems.filter_map(|stem| in_block(names, stem)).find(|target| match target {
                 Target::InBlock { block, .. } => *block < self.blocks.len(),
                 Target::Embedding | Target::Head => true,
@@ -136,9 +150,6 @@ impl Decoder {
         let (d_model, vocab_size) = (self.config.d_model, self.config.vocab_size);
         let (device, dtype) = (self.device(), self.dtype());
         match target {
-            Target::Embedding | Target::Head if self.config.head == Head::Tied => {
-                Err(adapter.error(AdapterError::Tied { module: path.to_owned() }))
-            }
             Target::Embedding => {
                 let factors = adapter.factors(path, vocab_size, d_model)?;
                 let embedding = self.embedding.param(&device, dtype);
@@ -187,8 +198,7 @@ impl Decoder {
 /// Whether a module is outside of the decoder: a part for images, for example.
 fn ignored(names: &Names, path: &str) -> bool {
     let weight = format!("{path}.weight");
-    let is_head = weight == names.head || weight == Names::HEAD_OF_CLASSES;
-    !is_head && names.ignored.iter().any(|pattern| pattern.matches(&weight))
+    !names.is_head(&weight) && names.ignored.iter().any(|pattern| pattern.matches(&weight))
 }
 
 /// The linear map that has this name without the prefix of all names.

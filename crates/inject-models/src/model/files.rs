@@ -65,7 +65,8 @@ impl ModelFiles {
             None => Self::open_folder(origin),
         };
         let (mut files, adapter) = ModelError::both(files, adapter)?;
-        files.notes.extend(adapter.as_ref().and_then(Adapter::note));
+        let names = files.description.family.names();
+        files.notes.extend(adapter.as_ref().and_then(|adapter| adapter.note(names)));
         files.adapter = adapter;
         files.notes.splice(0..0, note);
         Ok(files)
@@ -180,6 +181,8 @@ impl ModelFiles {
         // Its files take memory that the merging of an adapter can use.
         drop(checkpoint);
         if let Some(adapter) = adapter {
+            let modules = decoder.separated_by(&adapter, family.names());
+            notes.extend((!modules.is_empty()).then_some(Note::ChangedApart { modules }));
             decoder = decoder.merged(&adapter, family)?;
         }
         if wanted != precision.compute {

@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use inject_models::{FloatFormat, Logits, Model, ModelError, Tap, TokenBatch, host::to_host};
+use inject_models::{FloatFormat, Logits, Model, ModelError, Note, Tap, TokenBatch, host::to_host};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
 use crate::{
     fixture,
     malformed::{Checkpoint, Stored},
+    parity,
 };
 
 pub(crate) const CASES: [&str; 7] =
     ["nf4", "nf4-nested", "fp4", "int8", "fp8-channel", "fp8-tensor", "fp8-block"];
+
+/// Those with states.
+const PARITY: [&str; 3] = ["gpt2-nf4", "gpt-neox-int8", "phi3-fp8"];
 
 const WEIGHT: &str = "model.layers.0.mlp.up_proj.weight";
 
@@ -51,6 +55,22 @@ fn weights_are_those_that_the_library_restores_bit_for_bit() {
         assert_eq!(expected.len(), 7, "{case}");
         for (name, expected) in &expected {
             assert!(&found[name] == expected, "{case}: {name}");
+        }
+    }
+}
+
+/// `parity.py` computes these states with the numbers that the libraries restore.
+#[test]
+fn states_at_every_tap_are_those_of_the_libraries() {
+    for device in inject_testing::compiled() {
+        for case in PARITY {
+            let case = format!("quantised/{case}");
+            for format in [FloatFormat::F32, FloatFormat::F64] {
+                if format == FloatFormat::F32 || inject_testing::computes_in_f64(&device) {
+                    let decoder = fixture::load(&case, format, &device).decoder;
+                    parity::check_decoder(&case, "golden", format, &device, &decoder);
+                }
+            }
         }
     }
 }
@@ -172,24 +192,43 @@ fn a_missing_scale_is_refused_by_its_name_and_that_of_the_method() {
     }
 }
 
-/// A file without any scales, whatever the config says.
+/// A cast to FP8 leaves no scales. transformers reads what it leaves, unless the config announces a quantisation.
 #[test]
-fn numbers_of_8_bits_without_scales_are_called_fp8() {
-    for (dtype, name) in [(Dtype::F8_E4M3, WEIGHT), (Dtype::F8_E5M2, "model.embed_tokens.weight")] {
-        let checkpoint = Checkpoint::copy_of("llama").with_tensors(|tensors| {
-            let stored = tensors.get_mut(name).unwrap();
-            *stored = Stored { dtype, shape: stored.shape.clone(), bytes: vec![0; stored.bytes.len() / 4] };
-        });
-        checkpoint.error("model.safetensors", &[&format!("`{name}_scale` is missing"), "FP8, 8 bits"]);
+fn numbers_of_8_bits_without_scales_are_read_as_they_are_unless_the_config_says_otherwise() {
+    for (case, dtype, name) in [
+        ("llama", Dtype::F8_E4M3, WEIGHT),
+        ("llama", Dtype::F8_E5M2, "model.embed_tokens.weight"),
+        ("gpt2", Dtype::F8_E4M3, "transformer.h.0.mlp.c_fc.bias"),
+    ] {
+        let cast = || {
+            Checkpoint::copy_of(case).with_tensors(|tensors| {
+                let stored = tensors.get_mut(name).unwrap();
+                // 1.5 and -1.5.
+                let codes = if dtype == Dtype::F8_E4M3 { [0x3c, 0xbc] } else { [0x3e, 0xbe] };
+                let bytes = codes.into_iter().cycle().take(stored.bytes.len() / 4).collect();
+                *stored = Stored { dtype, shape: stored.shape.clone(), bytes };
+            })
+        };
+        let model = cast().load().unwrap();
+        assert_eq!(model.notes(), [Note::Float8WithoutScales { count: 1 }], "{name}");
+        let found = &parameters(&model)[name];
+        assert!(found.chunks(2).all(|pair| pair == [1.5, -1.5]), "{name}");
+        if case == "llama" {
+            let fp8 = json!({"quant_method": "fp8"});
+            let says = [&*format!("`{name}_scale` is missing"), "FP8, 8 bits"];
+            cast().with_key("quantization_config", fp8).error("model.safetensors", &says);
+        }
     }
-    // A bias has no scales.
-    let name = "transformer.h.0.mlp.c_fc.bias";
-    let checkpoint = Checkpoint::copy_of("gpt2").with_tensors(|tensors| {
-        let stored = tensors.get_mut(name).unwrap();
-        let bytes = vec![0; stored.bytes.len() / 4];
-        *stored = Stored { dtype: Dtype::F8_E4M3, shape: stored.shape.clone(), bytes };
+}
+
+#[test]
+fn some_numbers_of_8_bits_without_scales_beside_others_with_them_are_refused() {
+    let scale = format!("{WEIGHT}_scale");
+    let checkpoint = copy_of("fp8-channel").with_tensors(|tensors| {
+        tensors.remove(&scale).unwrap();
     });
-    checkpoint.error("model.safetensors", &[&format!("`{name}` is stored as F8_E4M3 (FP8)")]);
+    let says = [&*format!("`{scale}` is missing"), "FP8, 8 bits"];
+    checkpoint.without_key("quantization_config").error("model.safetensors", &says);
 }
 
 #[test]
