@@ -62,6 +62,11 @@ impl Restored {
         }
     }
 
+    /// Whether the codes are numbers that were cast, in the layout that they had.
+    pub(super) fn is_cast(&self) -> bool {
+        matches!(&self.method, Method::Float8(method) if method.is_cast())
+    }
+
     /// Passes the values to `sink` in pieces of `piece` values, each with the number of its first value.
     pub(super) fn stream(
         &self,

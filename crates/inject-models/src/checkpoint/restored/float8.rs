@@ -110,7 +110,7 @@ pub(super) fn float8(checkpoint: &mut Checkpoint, blocks: &[[usize; 2]]) -> Resu
 /// # Source
 ///
 /// Hugging Face transformers 5.24, `core_model_loading.py`.
-pub(super) fn float8_without_scales(checkpoint: &mut Checkpoint) -> usize {
+pub(in crate::checkpoint) fn float8_without_scales(checkpoint: &mut Checkpoint) -> usize {
     let is_scale = |name: &String| name.ends_with("_scale") || name.ends_with("_scale_inv");
     if checkpoint.tensors.keys().any(is_scale) {
         return 0;
@@ -177,6 +177,11 @@ impl Float8 {
             Scales::Stored(scales) => scales.shape.iter().product(),
             Scales::None => 1,
         }
+    }
+
+    /// Whether the numbers have no scales.
+    pub(super) fn is_cast(&self) -> bool {
+        matches!(self.scales, Scales::None)
     }
 
     /// Reads the scales of the whole matrix.
