@@ -107,6 +107,11 @@ pub enum Note {
         /// The paths of these modules.
         modules: Vec<String>,
     },
+    /// The folder of an adapter has folders of other ones in it, which are not used.
+    OtherAdapters {
+        /// Names of these folders.
+        folders: Vec<String>,
+    },
     /// An adapter changes the embedding or the head, which the model ties. Each changes by itself, as while PEFT runs the adapter.
     ChangedApart {
         /// The paths of the changed ones.
@@ -227,6 +232,11 @@ impl fmt::Display for Note {
                 }
                 f.write_str(" are passed over, as in PEFT, because adapter_config.json does not select these modules")
             }
+            Note::OtherAdapters { folders } => write!(
+                f,
+                "the adapter in the folder itself (`default`, as PEFT calls it) is used, and not those in folders of their own: {}",
+                folders.join(", ")
+            ),
             Note::ChangedApart { modules } => write!(
                 f,
                 "the adapter changes {} by itself, although the model ties embedding and head, as PEFT computes with it; PEFT's \

@@ -39,8 +39,7 @@ impl Decoder {
     ///
     /// Fails if the adapter changes a module that this decoder does not have, or one of another shape.
     pub(crate) fn merged(mut self, adapter: &Adapter, family: Family) -> Result<Self, ModelError> {
-        let separated = !self.separated_by(adapter, family.names()).is_empty();
-        if self.config.head == Head::Tied && (separated || !self.stays_tied(adapter)?) {
+        if self.config.head == Head::Tied && !self.stays_tied(adapter, family.names())? {
             self.head = Some(self.embedding.clone());
             self.config.head = Head::Untied;
         }
@@ -60,29 +59,12 @@ impl Decoder {
         Ok(self)
     }
 
-    /// The modules of an adapter that change one of embedding and head where these are the same matrix.
-    ///
-    /// PEFT computes with the change of each apart, unless it has `ensure_weight_tying`.
-    pub(crate) fn separated_by(&self, adapter: &Adapter, names: &Names) -> Vec<String> {
-        if self.config.head != Head::Tied || adapter.ensures_tying() {
-            return Vec::new();
-        }
-        let separated = adapter.modules().filter(|&(path, module)| {
-            matches!(self.target(names, path, module), Some(Target::Embedding | Target::Head))
-        });
-        separated.map(|(path, _)| path.to_owned()).collect()
-    }
-
     /// The map that a module is, if the decoder has it.
     fn target(&self, names: &Names, path: &str, module: Module) -> Option<Target> {
         let weight = format!("{path}.weight");
         let stems = names.prefixes.iter().filter_map(|prefix| path.strip_prefix(prefix));
         match module {
-            Module::Embedding => {
-                let is_embedding =
-                    names.prefixes.iter().any(|prefix| weight == format!("{prefix}{}", names.embedding));
-                is_embedding.then_some(Target::Embedding)
-            }
+            Module::Embedding => names.is_embedding(&weight).then_some(Target::Embedding),
             Module::Linear if names.is_head(&weight) => Some(Target::Head),
             Module::Linear => stems.filter_map(|stem| in_block(names, stem)).find(|target| match target {
                 Target::InBlock { block, .. } => *block < self.blocks.len(),
@@ -91,8 +73,11 @@ impl Decoder {
         }
     }
 
-    /// Returns whether embedding and head are the same matrix after they are replaced. PEFT replaces each separately.
-    fn stays_tied(&self, adapter: &Adapter) -> Result<bool, ModelError> {
+    /// Returns whether embedding and head are the same matrix after they are changed and replaced. PEFT replaces each separately.
+    fn stays_tied(&self, adapter: &Adapter, names: &Names) -> Result<bool, ModelError> {
+        if !adapter.changes_apart(names).is_empty() {
+            return Ok(false);
+        }
         let shape = [self.config.vocab_size, self.config.d_model];
         let mut replaced = adapter.replaced().map(|(_, tensor)| adapter.matrix(tensor, shape));
         Ok(match (replaced.next().transpose()?, replaced.next().transpose()?) {

@@ -35,6 +35,11 @@ impl Names {
     /// The head's name in transformers 5, in whose classes every head is the module `lm_head`.
     pub(crate) const HEAD_OF_CLASSES: &str = "lm_head.weight";
 
+    /// Whether a name is that of the embedding.
+    pub(crate) fn is_embedding(&self, name: &str) -> bool {
+        self.prefixes.iter().any(|prefix| name.strip_prefix(prefix) == Some(self.embedding))
+    }
+
     /// Whether a name is that of the head.
     pub(crate) fn is_head(&self, name: &str) -> bool {
         name == self.head || name == Names::HEAD_OF_CLASSES

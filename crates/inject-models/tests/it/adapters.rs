@@ -7,7 +7,8 @@ use std::{error::Error, fs, path::Path};
 
 use burn::tensor::Device;
 use inject_models::{
-    FloatFormat, Logits, Model, ModelError, Note, Origin, Tap, TokenBatch, checkpoint::AdapterError,
+    FloatFormat, Logits, Model, ModelError, ModelFiles, Note, Origin, Tap, TokenBatch,
+    checkpoint::AdapterError,
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
@@ -82,9 +83,28 @@ fn tied_matrices_are_separated_by_an_adapter_that_does_not_ensure_that_they_are_
     let modules = vec!["lm_head".to_owned(), "model.embed_tokens".to_owned()];
     assert_eq!(apart.notes(), [Note::ChangedApart { modules }]);
     assert!(apart.decoder.own_head().is_some());
+    let files = ModelFiles::open(origin("llama3-scaling")).unwrap();
+    let bytes = files.bytes_in_memory(FloatFormat::F32, &device());
+    assert_eq!(bytes, 4 * apart.decoder.config().n_parameters() as u64);
     let tied = load("qwen2");
     assert_eq!(tied.notes(), []);
     assert!(tied.decoder.own_head().is_none());
+}
+
+/// PEFT writes the adapter `default` into the folder itself, and all others into folders of their own.
+#[test]
+fn adapters_in_folders_beside_the_one_that_is_used_are_noted() {
+    let adapter = Copy::new();
+    for name in ["second", "first"] {
+        fs::create_dir(adapter.path(name)).unwrap();
+        fs::copy(adapter.path("adapter_config.json"), adapter.path(name).join("adapter_config.json"))
+            .unwrap();
+    }
+    let origin = Origin::of_folder(&fixture::folder("llama")).with_adapter(adapter.0.path());
+    let model = Model::load(origin, FloatFormat::F32, &device()).unwrap();
+    let folders = ["first", "second"].map(str::to_owned).to_vec();
+    assert_eq!(model.notes(), [Note::OtherAdapters { folders }]);
+    assert!(model.notes()[0].to_string().contains("`default`"));
 }
 
 #[test]

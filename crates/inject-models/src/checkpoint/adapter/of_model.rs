@@ -73,7 +73,7 @@ impl Adapter {
             {
                 continue;
             }
-            if found.replaces && (names.is_head(&name) || is_embedding(names, &name)) {
+            if found.replaces && (names.is_head(&name) || names.is_embedding(&name)) {
                 remaining.insert(name, found);
                 continue;
             }
@@ -96,10 +96,6 @@ fn own_name(model: &Checkpoint, names: &Names, name: &str) -> Option<String> {
     let embeddings = names.prefixes.iter().map(|prefix| format!("{prefix}{}", names.embedding));
     let tables = heads.chain(embeddings).filter(|_| names.is_head(name));
     [name.to_owned()].into_iter().chain(others).chain(tables).find(|name| model.contains(name))
-}
-
-fn is_embedding(names: &Names, name: &str) -> bool {
-    names.prefixes.iter().any(|prefix| name.strip_prefix(prefix) == Some(names.embedding))
 }
 
 /// Whether a tensor has no part in the states: that of a head of a task, of a part for images, or a buffer.
