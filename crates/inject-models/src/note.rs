@@ -239,8 +239,8 @@ impl fmt::Display for Note {
             ),
             Note::ChangedApart { modules } => write!(
                 f,
-                "the adapter changes {} by itself, although the model ties embedding and head, as PEFT computes with it; PEFT's \
-                 `merge_and_unload` would change both",
+                "the model ties embedding and head, and the adapter's changes of {} are kept apart, as PEFT computes with them; its \
+                 `merge_and_unload` adds all of them to both",
                 modules.iter().map(|module| format!("`{module}`")).collect::<Vec<_>>().join(" and ")
             ),
             Note::AdapterBeside { base } => {
