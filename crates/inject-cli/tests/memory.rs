@@ -1,4 +1,5 @@
-//! The memory that extractions, inversions and searches take, against their budgets, and that of shares, against their prompts.
+//! The memory that extractions, inversions and searches take, against their budgets, that of shares, against their prompts, and that of
+//! loading quantised weights, against these in f32.
 //!
 //! This is a program of its own with one test, because its allocator counts the bytes of the whole process.
 
@@ -60,7 +61,101 @@ fn work_stays_within_its_memory_budget() -> Result<(), Box<dyn Error>> {
     long_prompts()?;
     shares(&model)?;
     inversions(&model)?;
+    quantised_weights()?;
     searches()
+}
+
+/// A file of weights that are quantised by every method, and their number. All values are zero.
+struct QuantisedFile {
+    header: serde_json::Map<String, serde_json::Value>,
+    bytes: Vec<u8>,
+    numbers: usize,
+}
+
+impl QuantisedFile {
+    fn push(&mut self, name: &str, dtype: &str, shape: &[usize], bytes: &[u8]) {
+        let end = self.bytes.len() + bytes.len();
+        let entry =
+            serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": [self.bytes.len(), end]});
+        self.header.insert(name.to_owned(), entry);
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn zeros(&mut self, name: &str, dtype: &str, shape: &[usize], size: usize) {
+        let bytes = vec![0; shape.iter().product::<usize>() * size];
+        self.push(name, dtype, shape, &bytes);
+    }
+
+    fn linear(&mut self, stem: &str, [rows, columns]: [usize; 2], method: &str) {
+        let weight = format!("{stem}.weight");
+        self.numbers += rows * columns;
+        match method {
+            "int8" => {
+                self.zeros(&weight, "I8", &[rows, columns], 1);
+                self.zeros(&format!("{stem}.SCB"), "F32", &[rows], 4);
+            }
+            "fp8" => {
+                self.zeros(&weight, "F8_E4M3", &[rows, columns], 1);
+                self.zeros(&format!("{weight}_scale"), "F32", &[rows, 1], 4);
+            }
+            _ => {
+                let numbers = rows * columns;
+                self.zeros(&weight, "U8", &[numbers / 2, 1], 1);
+                self.zeros(&format!("{weight}.absmax"), "F32", &[numbers / 64], 4);
+                self.zeros(&format!("{weight}.quant_map"), "F32", &[16], 4);
+                let state =
+                    serde_json::json!({"blocksize": 64, "dtype": "float32", "shape": [rows, columns]});
+                let state = state.to_string();
+                let name = format!("{weight}.quant_state.bitsandbytes__nf4");
+                self.push(&name, "U8", &[state.len()], state.as_bytes());
+            }
+        }
+    }
+
+    fn plain(&mut self, name: &str, shape: &[usize]) {
+        self.numbers += shape.iter().product::<usize>();
+        self.zeros(name, "F32", shape, 4);
+    }
+}
+
+/// Widening takes no more than 1.3 times the memory of the weights in f32, the scales included.
+fn quantised_weights() -> Result<(), Box<dyn Error>> {
+    const LAYERS: usize = 4;
+    const D_MODEL: usize = 512;
+    const D_FF: usize = 1536;
+    const VOCAB: usize = 1024;
+    for method in ["int8", "fp8", "nf4"] {
+        let mut file = QuantisedFile { header: serde_json::Map::new(), bytes: Vec::new(), numbers: 0 };
+        file.plain("model.embed_tokens.weight", &[VOCAB, D_MODEL]);
+        file.plain("model.norm.weight", &[D_MODEL]);
+        for layer in 0..LAYERS {
+            let stem = |name: &str| format!("model.layers.{layer}.{name}");
+            for norm in ["input_layernorm", "post_attention_layernorm"] {
+                file.plain(&stem(&format!("{norm}.weight")), &[D_MODEL]);
+            }
+            for name in ["q", "k", "v", "o"] {
+                file.linear(&stem(&format!("self_attn.{name}_proj")), [D_MODEL, D_MODEL], method);
+            }
+            file.linear(&stem("mlp.gate_proj"), [D_FF, D_MODEL], method);
+            file.linear(&stem("mlp.up_proj"), [D_FF, D_MODEL], method);
+            file.linear(&stem("mlp.down_proj"), [D_MODEL, D_FF], method);
+        }
+        let folder = tempfile::tempdir()?;
+        let config = serde_json::json!({
+            "model_type": "llama", "hidden_size": D_MODEL, "intermediate_size": D_FF, "num_hidden_layers": LAYERS,
+            "num_attention_heads": 8, "vocab_size": VOCAB, "tie_word_embeddings": true, "max_position_embeddings": 64,
+        });
+        std::fs::write(folder.path().join("config.json"), config.to_string())?;
+        let header = serde_json::Value::Object(file.header).to_string();
+        let whole = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &file.bytes].concat();
+        std::fs::write(folder.path().join("model.safetensors"), whole)?;
+        let widened = file.numbers * size_of::<f32>();
+        drop(file.bytes);
+        let load = || Model::load(Origin::of_folder(folder.path()), FloatFormat::F32, &Device::flex());
+        let model = check_with_result(widened * 13 / 10, method, || Ok((load()?, 0)))?;
+        assert_eq!(model.decoder.config().n_parameters(), file.numbers);
+    }
+    Ok(())
 }
 
 fn extractions(model: &Model) -> Result<(), Box<dyn Error>> {

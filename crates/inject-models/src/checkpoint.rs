@@ -260,6 +260,7 @@ impl Checkpoint {
     /// Returns the layout of the matrix of a linear map: that of the family, unless the file has its own.
     fn layout(&self, name: &str, of_family: Stored) -> Stored {
         match self.tensors.get(name).map(|entry| &entry.stored) {
+            Some(StoredAs::Restored(restored)) if restored.is_cast() => of_family,
             // Both transpose the matrices of GPT-2.
             Some(StoredAs::Gguf(_) | StoredAs::Restored(_)) => Stored::OutIn,
             _ => of_family,

@@ -347,8 +347,9 @@ pub enum ModelError {
     },
     /// A text is to be encoded for a model without a tokenizer.
     #[error(
-        "{} holds no tokenizer.json{}: give token ids instead of text, or another tokenizer (`--tokenizer`)",
+        "{} holds no {}{}: give token ids instead of text, or another tokenizer (`--tokenizer`)",
         folder.display(),
+        if folder.is_file() { "tokenizer (`tokenizer.ggml.model`)" } else { "tokenizer.json" },
         if *tiktoken { ", and its tokenizer.model is a list of ranks (tiktoken), which is not read" } else { "" }
     )]
     NoTokenizer {

@@ -9,6 +9,7 @@ mod float;
 use std::{fmt, str::FromStr};
 
 use self::code::Code;
+pub(crate) use self::code::INT8_STEP;
 pub use self::float::{FloatFormat, Unrepresentable};
 
 /// A number format.
@@ -109,6 +110,26 @@ impl NumberFormat {
         match self.rounding() {
             Rounding::Each(float) => values.iter_mut().for_each(|value| *value = float.round(*value)),
             Rounding::Together(code) => code.round(values),
+        }
+    }
+
+    /// Rounds weights that share a scale, as the programs do that hold weights in the format. It is [`NumberFormat::round`], except that
+    /// bitsandbytes reads weights as f16 before it rounds them to INT8.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use inject_models::NumberFormat;
+    ///
+    /// let mut weights = [0.6, -1.4, 0.26];
+    /// NumberFormat::Int8.round_weights(&mut weights);
+    /// let scale: f64 = 1.400_390_625; // 1.4 in f16
+    /// assert_eq!(weights.map(|weight| (weight / scale * 127.0).round()), [54.0, -127.0, 24.0]);
+    /// ```
+    pub fn round_weights(self, weights: &mut [f64]) {
+        match self {
+            NumberFormat::Int8 => code::round_row_in_int8(weights),
+            format => format.round(weights),
         }
     }
 

@@ -41,6 +41,11 @@ pub enum Note {
         /// The value of `quant_method` in the config.
         method: String,
     },
+    /// Tensors are stored in FP8 and have no scales, as after a cast. They are read as they are, as in transformers.
+    Float8WithoutScales {
+        /// The number of these tensors.
+        count: usize,
+    },
     /// The checkpoint has no head.
     NoHead,
     /// The config ties the head to the embedding, and another head is stored.
@@ -102,6 +107,16 @@ pub enum Note {
         /// The paths of these modules.
         modules: Vec<String>,
     },
+    /// The folder of an adapter has folders of other ones in it, which are not used.
+    OtherAdapters {
+        /// Names of these folders.
+        folders: Vec<String>,
+    },
+    /// An adapter changes the embedding or the head, which the model ties. Each changes by itself, as while PEFT runs the adapter.
+    ChangedApart {
+        /// The paths of the changed ones.
+        modules: Vec<String>,
+    },
     /// An adapter lies beside the model and is not applied.
     AdapterBeside {
         /// The model that it was made for, if it names one.
@@ -160,6 +175,10 @@ impl fmt::Display for Note {
                 f,
                 "config.json: quantization_config ({method}) quantises no weights: they are read as they are stored"
             ),
+            Note::Float8WithoutScales { count } => {
+                let (s, are) = if *count == 1 { ("", "is") } else { ("s", "are") };
+                write!(f, "{count} tensor{s} in FP8 without scales {are} read as plain numbers, as in transformers")
+            }
             Note::NoHead => {
                 f.write_str("the checkpoint has no head: states are computed, the model's expectation of the next token is not")
             }
@@ -213,6 +232,17 @@ impl fmt::Display for Note {
                 }
                 f.write_str(" are passed over, as in PEFT, because adapter_config.json does not select these modules")
             }
+            Note::OtherAdapters { folders } => write!(
+                f,
+                "the adapter in the folder itself (`default`, as PEFT calls it) is used, and not those in folders of their own: {}",
+                folders.join(", ")
+            ),
+            Note::ChangedApart { modules } => write!(
+                f,
+                "the model ties embedding and head, and the adapter's changes of {} are kept apart, as PEFT computes with them; its \
+                 `merge_and_unload` adds all of them to both",
+                modules.iter().map(|module| format!("`{module}`")).collect::<Vec<_>>().join(" and ")
+            ),
             Note::AdapterBeside { base } => {
                 f.write_str("an adapter lies in the folder and is not applied")?;
                 base.as_ref().map_or(Ok(()), |base| write!(f, " (it was made for `{base}`)"))

@@ -14,7 +14,9 @@ pub(crate) fn with_weights_in(
 ) -> Result<Decoder, InvertError> {
     match format {
         NumberFormat::Float(_) => Ok(decoder.clone().with_weights_in(format)?),
-        format => map_weights_by_scale(decoder, format, &mut |weights| format.round(weights), progress),
+        format => {
+            map_weights_by_scale(decoder, format, &mut |weights| format.round_weights(weights), progress)
+        }
     }
 }
 

@@ -28,4 +28,5 @@ mod store;
 mod studies;
 mod support;
 mod training;
+mod whole_models;
 mod without_tokenizer;

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 pub use self::error::AdapterError;
 use self::{of_model::OfModel, part::Part, selection::Selection, settings::Settings};
 use super::{Checkpoint, Gguf, Instead, file_hash, pytorch, read_text, safetensors};
-use crate::{error::ModelError, note::Note};
+use crate::{error::ModelError, families::Names, note::Note};
 
 /// The names of the file of weights, the first that exists.
 const WEIGHT_FILES: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
@@ -39,6 +39,10 @@ pub(crate) struct Adapter {
     of_model: BTreeMap<String, OfModel>,
     /// Paths of modules that have factors and are not selected.
     unselected: Vec<String>,
+    /// Whether the change of a tied embedding is that of the head too.
+    ensures_tying: bool,
+    /// The folders of other adapters within that of this one.
+    others: Vec<String>,
 }
 
 /// A change to a module: its scale, and the names of its two factors in the file.
@@ -122,7 +126,11 @@ impl Adapter {
             Some(module) if changes.is_empty() => {
                 Err(AdapterError::NothingSelected { module: module.clone() })
             }
-            _ => Ok(Adapter { folder: folder.to_owned(), checkpoint, changes, of_model, unselected }),
+            _ => {
+                let (folder, ensures_tying) = (folder.to_owned(), settings.ensures_tying);
+                let others = folders_of_adapters(&folder);
+                Ok(Adapter { folder, checkpoint, changes, of_model, unselected, ensures_tying, others })
+            }
         }
     }
 
@@ -131,10 +139,29 @@ impl Adapter {
         self.changes.iter().map(|(path, change)| (path.as_str(), change.module))
     }
 
-    /// Notes the modules with factors that do not change.
-    pub(crate) fn note(&self) -> Option<Note> {
-        let modules = self.unselected.clone();
-        (!modules.is_empty()).then_some(Note::UnselectedModules { modules })
+    /// The modules that are the embedding or the head. Where the model ties the two, each changes by itself, as PEFT computes with an adapter.
+    /// There are none if the change of one is that of both (`ensure_weight_tying`).
+    pub(crate) fn changes_apart(&self, names: &Names) -> Vec<String> {
+        let is_apart = |&(path, module): &(&str, Module)| {
+            let weight = format!("{path}.weight");
+            !self.ensures_tying
+                && match module {
+                    Module::Embedding => names.is_embedding(&weight),
+                    Module::Linear => names.is_head(&weight),
+                }
+        };
+        self.modules().filter(is_apart).map(|(path, _)| path.to_owned()).collect()
+    }
+
+    /// Notes the modules with factors that do not change, and the adapters that are not used.
+    pub(crate) fn notes(&self, names: &Names) -> impl Iterator<Item = Note> {
+        // PEFT writes the factors of a tied embedding under the name of the head too.
+        let is_tied = |path: &str| self.ensures_tying && names.is_head(&format!("{path}.weight"));
+        let modules: Vec<String> = self.unselected.iter().filter(|path| !is_tied(path)).cloned().collect();
+        let unselected = (!modules.is_empty()).then_some(Note::UnselectedModules { modules });
+        let folders = self.others.clone();
+        let others = (!folders.is_empty()).then_some(Note::OtherAdapters { folders });
+        unselected.into_iter().chain(others)
     }
 
     /// Reads the factors of the change to a map from `d_in` to `d_out` numbers. The table of embeddings is one from ids.
@@ -243,14 +270,20 @@ fn other_contents(place: &Path) -> Option<AdapterError> {
     {
         return Some(AdapterError::Instead(found));
     }
-    let entries = fs::read_dir(place).into_iter().flatten().flatten();
-    let adapters = entries.filter(|entry| entry.path().join(SETTINGS).is_file());
-    let mut folders: Vec<String> =
-        adapters.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    folders.sort();
+    let folders = folders_of_adapters(place);
     match folders.is_empty() {
         false => Some(AdapterError::Folders { folders }),
         true if !place.exists() => Some(AdapterError::Missing),
         true => place.join("config.json").is_file().then_some(AdapterError::Model),
     }
+}
+
+/// The folders within a folder that hold adapters, as PEFT writes all adapters of a model but `default`.
+fn folders_of_adapters(place: &Path) -> Vec<String> {
+    let entries = fs::read_dir(place).into_iter().flatten().flatten();
+    let adapters = entries.filter(|entry| entry.path().join(SETTINGS).is_file());
+    let mut folders: Vec<String> =
+        adapters.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    folders.sort();
+    folders
 }

@@ -48,7 +48,8 @@ impl fmt::Display for Method {
     }
 }
 
-/// Passes a checkpoint on if its weights are plain numbers, or become plain numbers here. A config that quantises no weights is noted.
+/// Passes a checkpoint on if its weights are plain numbers, or become plain numbers here. A config that quantises no weights is noted, and so
+/// are numbers in FP8 without scales.
 ///
 /// This is the one place where readers of quantised weights are tried.
 ///
@@ -58,7 +59,13 @@ impl fmt::Display for Method {
 pub(crate) fn dequantised(
     mut checkpoint: Checkpoint,
     announced: Option<&Map<String, Value>>,
-) -> Result<(Checkpoint, Option<Note>), ModelError> {
+) -> Result<(Checkpoint, Vec<Note>), ModelError> {
+    let count = match announced.and_then(of_config) {
+        None => restored::float8_without_scales(&mut checkpoint),
+        Some(_) => 0,
+    };
+    let mut notes: Vec<Note> =
+        (count > 0).then_some(Note::Float8WithoutScales { count }).into_iter().collect();
     let restored = restored::restore(&mut checkpoint, &announced.map(block_sizes).unwrap_or_default())? > 0;
     let of_config = announced.and_then(of_config).filter(|method| !(restored && method.is_restored()));
     let method = match (of_config, of_tensors(&checkpoint)) {
@@ -75,8 +82,8 @@ pub(crate) fn dequantised(
         if of_nothing.is_some() {
             restored::leave_out_activations(&mut checkpoint);
         }
-        let note = of_nothing.map(|method| Note::NothingQuantised { method: method.to_owned() });
-        return Ok((checkpoint, note));
+        notes.extend(of_nothing.map(|method| Note::NothingQuantised { method: method.to_owned() }));
+        return Ok((checkpoint, notes));
     };
     let (path, method) = (checkpoint.path.clone(), found.to_string());
     // A method that can be restored is left only if the config alone names it.

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use safetensors::Dtype;
 
-pub(super) use self::float8::{FP8, leave_out_activations};
+pub(super) use self::float8::{FP8, float8_without_scales, leave_out_activations};
 use self::{
     bitsandbytes::{EightBits, FourBits},
     float8::Float8,
@@ -62,6 +62,11 @@ impl Restored {
         }
     }
 
+    /// Whether the codes are numbers that were cast, in the layout that they had.
+    pub(super) fn is_cast(&self) -> bool {
+        matches!(&self.method, Method::Float8(method) if method.is_cast())
+    }
+
     /// Passes the values to `sink` in pieces of `piece` values, each with the number of its first value.
     pub(super) fn stream(
         &self,
@@ -88,7 +93,7 @@ impl Restored {
         match &self.method {
             Method::FourBits(method) => method.scales(checkpoint),
             Method::EightBits(method) => checkpoint.floats(&method.scales),
-            Method::Float8(method) => checkpoint.floats(&method.scales),
+            Method::Float8(method) => method.scales(checkpoint),
         }
     }
 }

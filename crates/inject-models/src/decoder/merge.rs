@@ -39,7 +39,7 @@ impl Decoder {
     ///
     /// Fails if the adapter changes a module that this decoder does not have, or one of another shape.
     pub(crate) fn merged(mut self, adapter: &Adapter, family: Family) -> Result<Self, ModelError> {
-        if self.config.head == Head::Tied && !self.stays_tied(adapter)? {
+        if self.config.head == Head::Tied && !self.stays_tied(adapter, family.names())? {
             self.head = Some(self.embedding.clone());
             self.config.head = Head::Untied;
         }
@@ -64,12 +64,8 @@ impl Decoder {
         let weight = format!("{path}.weight");
         let stems = names.prefixes.iter().filter_map(|prefix| path.strip_prefix(prefix));
         match module {
-            Module::Embedding => {
-                let is_embedding =
-                    names.prefixes.iter().any(|prefix| weight == format!("{prefix}{}", names.embedding));
-                is_embedding.then_some(Target::Embedding)
-            }
-            Module::Linear if weight == names.head || weight == Names::HEAD_OF_CLASSES => Some(Target::Head),
+            Module::Embedding => names.is_embedding(&weight).then_some(Target::Embedding),
+            Module::Linear if names.is_head(&weight) => Some(Target::Head),
             Module::Linear => stems.filter_map(|stem| in_block(names, stem)).find(|target| match target {
                 Target::InBlock { block, .. } => *block < self.blocks.len(),
                 Target::Embedding | Target::Head => true,
@@ -77,8 +73,11 @@ impl Decoder {
         }
     }
 
-    /// Returns whether embedding and head are the same matrix after they are replaced. PEFT replaces each separately.
-    fn stays_tied(&self, adapter: &Adapter) -> Result<bool, ModelError> {
+    /// Returns whether embedding and head are the same matrix after they are changed and replaced. PEFT replaces each separately.
+    fn stays_tied(&self, adapter: &Adapter, names: &Names) -> Result<bool, ModelError> {
+        if !adapter.changes_apart(names).is_empty() {
+            return Ok(false);
+        }
         let shape = [self.config.vocab_size, self.config.d_model];
         let mut replaced = adapter.replaced().map(|(_, tensor)| adapter.matrix(tensor, shape));
         Ok(match (replaced.next().transpose()?, replaced.next().transpose()?) {
@@ -136,9 +135,6 @@ impl Decoder {
         let (d_model, vocab_size) = (self.config.d_model, self.config.vocab_size);
         let (device, dtype) = (self.device(), self.dtype());
         match target {
-            Target::Embedding | Target::Head if self.config.head == Head::Tied => {
-                Err(adapter.error(AdapterError::Tied { module: path.to_owned() }))
-            }
             Target::Embedding => {
                 let factors = adapter.factors(path, vocab_size, d_model)?;
                 let embedding = self.embedding.param(&device, dtype);
@@ -187,8 +183,7 @@ impl Decoder {
 /// Whether a module is outside of the decoder: a part for images, for example.
 fn ignored(names: &Names, path: &str) -> bool {
     let weight = format!("{path}.weight");
-    let is_head = weight == names.head || weight == Names::HEAD_OF_CLASSES;
-    !is_head && names.ignored.iter().any(|pattern| pattern.matches(&weight))
+    !names.is_head(&weight) && names.ignored.iter().any(|pattern| pattern.matches(&weight))
 }
 
 /// The linear map that has this name without the prefix of all names.

@@ -64,7 +64,7 @@ impl Decoder {
     pub fn with_weights_in(self, format: impl Into<NumberFormat>) -> Result<Self, ModelError> {
         match format.into() {
             NumberFormat::Float(format) => self.round_parameters(format),
-            format => self.map_weights_by_scale(format, &mut |weights| format.round(weights)),
+            format => self.map_weights_by_scale(format, &mut |weights| format.round_weights(weights)),
         }
     }
 

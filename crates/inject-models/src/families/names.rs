@@ -35,6 +35,16 @@ impl Names {
     /// The head's name in transformers 5, in whose classes every head is the module `lm_head`.
     pub(crate) const HEAD_OF_CLASSES: &str = "lm_head.weight";
 
+    /// Whether a name is that of the embedding.
+    pub(crate) fn is_embedding(&self, name: &str) -> bool {
+        self.prefixes.iter().any(|prefix| name.strip_prefix(prefix) == Some(self.embedding))
+    }
+
+    /// Whether a name is that of the head.
+    pub(crate) fn is_head(&self, name: &str) -> bool {
+        name == self.head || name == Names::HEAD_OF_CLASSES
+    }
+
     /// The full name of a tensor that is called `stem` within a block.
     pub(crate) fn in_block(&self, prefix: &str, block: usize, stem: &str) -> String {
         format!("{prefix}{}{block}.{stem}", self.block)

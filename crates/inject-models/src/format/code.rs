@@ -2,13 +2,21 @@
 
 use super::FloatFormat;
 
+/// 1/127, as bitsandbytes writes it.
+pub(crate) const INT8_STEP: f32 = 7.874_016e-3;
+
 /// The values that a number can take, as shares of the scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Code {
     /// Whole multiples of the reciprocal of this number, from -1 to 1.
     Even(u8),
-    /// A list, in ascending order.
-    Listed(&'static [f64]),
+    /// A list, in ascending order. Everything is computed in f32, and of two values that are equally near the lower one is taken.
+    ///
+    /// # Source
+    ///
+    /// bitsandbytes 0.50.2, `backends/default/ops.py` (`quantize_4bit`). The bounds of NF4 in `csrc/kernels.cu` are the same numbers. Those
+    /// of FP4 are decimals there, up to 14 steps of f32 beside these.
+    Listed(&'static [f32]),
     /// The same multiples as of `Even`. The step is kept in f16.
     EvenInHalf(u8),
     /// Whole multiples of a step: so many to the number of the largest magnitude, and one less to the other side of zero. The step is kept in
@@ -26,20 +34,20 @@ impl Code {
     /// QLoRA (arXiv 2305.14314), appendix E.
     pub(super) const NF4: Code = Code::Listed(&[
         -1.0,
-        -0.696_192_800_998_687_7,
-        -0.525_073_051_452_636_7,
-        -0.394_917_488_098_144_53,
-        -0.284_441_381_692_886_35,
-        -0.184_773_430_228_233_34,
-        -0.091_050_036_251_544_95,
+        -0.696_192_8,
+        -0.525_073_05,
+        -0.394_917_5,
+        -0.284_441_38,
+        -0.184_773_43,
+        -0.091_050_036,
         0.0,
-        0.079_580_299_556_255_34,
-        0.160_930_201_411_247_25,
-        0.246_112_301_945_686_34,
-        0.337_915_241_718_292_24,
-        0.440_709_829_330_444_34,
-        0.562_617_003_917_694_1,
-        0.722_956_836_223_602_3,
+        0.079_580_3,
+        0.160_930_2,
+        0.246_112_3,
+        0.337_915_24,
+        0.440_709_83,
+        0.562_617,
+        0.722_956_84,
         1.0,
     ]);
 
@@ -83,7 +91,15 @@ impl Code {
                 });
             }
             Code::Listed(listed) => {
-                values.iter_mut().for_each(|value| *value = nearest(listed, *value / scale) * scale);
+                let scale = scale as f32;
+                let inverse = 1.0 / scale.max(1e-38);
+                let bounds: Vec<f32> =
+                    listed.windows(2).map(|pair| f32::midpoint(pair[0], pair[1])).collect();
+                for value in values {
+                    let share = (*value as f32 * inverse).clamp(-1.0, 1.0);
+                    let nearest = listed[bounds.partition_point(|bound| *bound < share)];
+                    *value = f64::from(nearest * scale);
+                }
             }
             Code::EvenInHalf(steps) => {
                 in_steps(values, 0.0, scale / f64::from(steps), f32::round);
@@ -108,7 +124,11 @@ impl Code {
         match self {
             Code::Even(steps) => 0.5 / f64::from(steps) * largest,
             Code::Listed(values) => {
-                values.windows(2).map(|pair| (pair[1] - pair[0]) / 2.0).fold(0.0, f64::max) * largest
+                let half_gap =
+                    values.windows(2).map(|pair| f64::from(pair[1] - pair[0]) / 2.0).fold(0.0, f64::max);
+                // Of the number, the scale's reciprocal, the share and the product.
+                let roundings = 4.0 * FloatFormat::F32.rounding_error(1.0);
+                (half_gap + roundings) * largest
             }
             Code::EvenInHalf(steps) => {
                 let (steps, step) = (f64::from(steps), largest / f64::from(steps));
@@ -127,13 +147,23 @@ impl Code {
     }
 }
 
-/// The value of an ascending list that is nearest.
-fn nearest(values: &[f64], share: f64) -> f64 {
-    let above = values.partition_point(|value| *value < share).min(values.len() - 1);
-    let below = above.saturating_sub(1);
-    match share - values[below] < values[above] - share {
-        true => values[below],
-        false => values[above],
+/// Replaces the weights of one output by the nearest in INT8, as bitsandbytes does: it reads the weights as f16, and computes in f32.
+///
+/// # Source
+///
+/// bitsandbytes 0.50.2, `nn/modules.py` (`Int8Params._quantize`), `backends/default/ops.py` (`int8_vectorwise_quant`) and `_ops.py`
+/// (`int8_vectorwise_dequant`).
+pub(super) fn round_row_in_int8(weights: &mut [f64]) {
+    let in_half = |weight: f64| FloatFormat::F16.round(weight) as f32;
+    let scale = weights.iter().fold(0.0, |scale: f32, &weight| in_half(weight).abs().max(scale));
+    if scale == 0.0 {
+        return weights.fill(0.0);
+    }
+    // In this order, as torch divides a number by a tensor.
+    let inverse = 1.0 / scale * 127.0;
+    for weight in weights {
+        let code = (in_half(*weight) * inverse).round_ties_even();
+        *weight = f64::from(code * scale * INT8_STEP);
     }
 }
 
@@ -259,12 +289,13 @@ mod tests {
                     Code::Even(steps) => {
                         (-i32::from(steps)..=i32::from(steps)).map(|i| f64::from(i) / f64::from(steps)).collect()
                     }
-                    Code::Listed(values) => values.to_vec(),
+                    Code::Listed(values) => values.iter().copied().map(f64::from).collect(),
                     _ => unreachable!("steps in f16 have a test of their own"),
                 };
                 for (weight, rounded) in weights.iter().zip(&rounded) {
                     let nearest = values.iter().map(|value| (value * largest - weight).abs()).fold(f64::INFINITY, f64::min);
-                    prop_assert!((rounded - weight).abs() <= nearest + 1e-12);
+                    // Lists are computed in f32: see `half_step`.
+                    prop_assert!((rounded - weight).abs() <= nearest + 4.0 * largest * FloatFormat::F32.rounding_error(1.0));
                 }
                 let mut again = rounded.clone();
                 code.round(&mut again);

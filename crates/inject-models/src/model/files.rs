@@ -65,7 +65,8 @@ impl ModelFiles {
             None => Self::open_folder(origin),
         };
         let (mut files, adapter) = ModelError::both(files, adapter)?;
-        files.notes.extend(adapter.as_ref().and_then(Adapter::note));
+        let names = files.description.family.names();
+        files.notes.extend(adapter.iter().flat_map(|adapter| adapter.notes(names)));
         files.adapter = adapter;
         files.notes.splice(0..0, note);
         Ok(files)
@@ -145,7 +146,14 @@ impl ModelFiles {
         };
         let Description { family, config, .. } = &self.description;
         let weights = Weights::new(&self.checkpoint, *family, device, Precision::new(hold, compute));
-        weights.bytes_in_memory(config.n_layers(), self.adapter.as_ref())
+        // A head that an adapter separates from the embedding.
+        let of_adapter = self.adapter.as_ref().map(|adapter| adapter.changes_apart(family.names()));
+        let is_separated = of_adapter.is_some_and(|modules| !modules.is_empty());
+        let separated = match (config.head, weights.stored_head()) {
+            (Head::Tied, None) if is_separated => config.vocab_size * config.d_model * compute.bytes(),
+            _ => 0,
+        };
+        weights.bytes_in_memory(config.n_layers(), self.adapter.as_ref()) + separated as u64
     }
 
     /// Reads the weights, as [`Model::load`] does.
@@ -180,6 +188,9 @@ impl ModelFiles {
         // Its files take memory that the merging of an adapter can use.
         drop(checkpoint);
         if let Some(adapter) = adapter {
+            let modules = adapter.changes_apart(family.names());
+            let ties = decoder.config().head == Head::Tied;
+            notes.extend((ties && !modules.is_empty()).then_some(Note::ChangedApart { modules }));
             decoder = decoder.merged(&adapter, family)?;
         }
         if wanted != precision.compute {

@@ -7,7 +7,8 @@ use std::{error::Error, fs, path::Path};
 
 use burn::tensor::Device;
 use inject_models::{
-    FloatFormat, Logits, Model, ModelError, Origin, Tap, TokenBatch, checkpoint::AdapterError,
+    FloatFormat, Logits, Model, ModelError, ModelFiles, Note, Origin, Tap, TokenBatch,
+    checkpoint::AdapterError,
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use crate::fixture::{self, distance, golden, values};
 
 /// Folders of adapters, each named after its model.
-const CASES: [&str; 4] = ["llama", "gpt2", "gpt-neox", "phi4"];
+const CASES: [&str; 6] = ["llama", "gpt2", "gpt-neox", "phi4", "llama3-scaling", "qwen2"];
 
 fn origin(case: &str) -> Origin {
     Origin::of_folder(&fixture::folder(case)).with_adapter(&fixture::folder("adapters").join(case))
@@ -72,6 +73,38 @@ fn check(case: &str, format: FloatFormat, device: &Device) {
         let tolerance = fixture::norm(&head) * (fixture::tolerance(format, noise, state) + rounding);
         assert!(distance(found, expected) <= tolerance, "{case} in {format}: logits of row {row}");
     }
+}
+
+/// Of two tied matrices each changes by itself, as in PEFT while it runs the adapter, unless they stay tied (`ensure_weight_tying`).
+#[test]
+fn tied_matrices_are_separated_by_an_adapter_that_does_not_ensure_that_they_are_tied() {
+    let load = |case| Model::load(origin(case), FloatFormat::F32, &device()).unwrap();
+    let apart = load("llama3-scaling");
+    let modules = vec!["lm_head".to_owned(), "model.embed_tokens".to_owned()];
+    assert_eq!(apart.notes(), [Note::ChangedApart { modules }]);
+    assert!(apart.decoder.own_head().is_some());
+    let files = ModelFiles::open(origin("llama3-scaling")).unwrap();
+    let bytes = files.bytes_in_memory(FloatFormat::F32, &device());
+    assert_eq!(bytes, 4 * apart.decoder.config().n_parameters() as u64);
+    let tied = load("qwen2");
+    assert_eq!(tied.notes(), []);
+    assert!(tied.decoder.own_head().is_none());
+}
+
+/// PEFT writes the adapter `default` into the folder itself, and all others into folders of their own.
+#[test]
+fn adapters_in_folders_beside_the_one_that_is_used_are_noted() {
+    let adapter = Copy::new();
+    for name in ["second", "first"] {
+        fs::create_dir(adapter.path(name)).unwrap();
+        fs::copy(adapter.path("adapter_config.json"), adapter.path(name).join("adapter_config.json"))
+            .unwrap();
+    }
+    let origin = Origin::of_folder(&fixture::folder("llama")).with_adapter(adapter.0.path());
+    let model = Model::load(origin, FloatFormat::F32, &device()).unwrap();
+    let folders = ["first", "second"].map(str::to_owned).to_vec();
+    assert_eq!(model.notes(), [Note::OtherAdapters { folders }]);
+    assert!(model.notes()[0].to_string().contains("`default`"));
 }
 
 #[test]

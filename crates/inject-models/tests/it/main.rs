@@ -9,6 +9,7 @@
 
 mod adapters;
 mod decoder;
+mod documented;
 mod fixture;
 mod gguf;
 #[cfg(feature = "gradient")]

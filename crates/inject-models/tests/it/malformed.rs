@@ -214,7 +214,7 @@ impl Checkpoint {
     }
 }
 
-fn owned(view: &TensorView<'_>) -> Stored {
+pub(crate) fn owned(view: &TensorView<'_>) -> Stored {
     Stored { dtype: view.dtype(), shape: view.shape().to_vec(), bytes: view.data().to_vec() }
 }
 

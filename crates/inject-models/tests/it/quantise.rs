@@ -6,8 +6,9 @@ use burn::{
 };
 use half::{bf16, f16};
 use inject_models::{Decoder, FloatFormat, Matrix, ModelError, NumberFormat, host::to_host};
+use safetensors::SafeTensors;
 
-use crate::fixture::load;
+use crate::fixture::{folder, load};
 
 /// The place, the shape and the values of a matrix.
 type Values = (Matrix, [usize; 2], Vec<f64>);
@@ -50,29 +51,59 @@ fn sixteen_bits_hold_every_parameter_rounded_to_nearest() {
     }
 }
 
+/// `rounded.safetensors` has matrices, many of whose numbers are at or beside the bounds between codes.
 #[test]
-fn integers_scale_each_output_and_blocks_go_along_the_inputs() {
+fn weights_are_rounded_to_the_numbers_of_bitsandbytes_bit_for_bit() {
+    let bytes = std::fs::read(folder("quantised").join("rounded.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let numbers = |name: &str| -> Vec<f32> {
+        let view = file.tensor(name).unwrap();
+        view.data().as_chunks::<4>().0.iter().map(|raw| f32::from_le_bytes(*raw)).collect()
+    };
+    for format in [NumberFormat::Nf4, NumberFormat::Fp4, NumberFormat::Int8] {
+        let mut rounded: Vec<f64> = numbers("weights").into_iter().map(f64::from).collect();
+        rounded.chunks_mut(NumberFormat::WEIGHTS_PER_SCALE).for_each(|row| format.round_weights(row));
+        let expected = numbers(format.name());
+        let other = rounded.iter().zip(&expected).filter(|(found, expected)| **found as f32 != **expected);
+        assert_eq!(other.count(), 0, "{format}: of {} numbers", expected.len());
+    }
+}
+
+/// The expected numbers are those that the checkpoints of bitsandbytes are restored to.
+#[test]
+fn a_rounded_decoder_is_that_of_the_checkpoint_that_bitsandbytes_makes() {
+    let device = inject_testing::any_device();
+    let of_first_block = |decoder: &Decoder| -> Vec<Values> {
+        matrices(decoder).into_iter().filter(|(matrix, ..)| matrix.in_block()).take(4).collect()
+    };
+    for (case, format) in [("nf4", NumberFormat::Nf4), ("int8", NumberFormat::Int8)] {
+        let restored = of_first_block(&load(&format!("quantised/{case}"), FloatFormat::F32, &device).decoder);
+        let plain = load("llama", FloatFormat::F32, &device).decoder;
+        assert!(of_first_block(&plain.with_weights_in(format).unwrap()) == restored, "{format}");
+    }
+}
+
+#[test]
+fn integers_of_four_bits_have_even_steps_in_blocks_along_the_inputs() {
     for decoder in inject_testing::on_each(|device| load("llama", FloatFormat::F32, device).decoder) {
-        for (format, steps) in [(NumberFormat::Int8, 127.0), (NumberFormat::Int4, 7.0)] {
-            let quantised = decoder.clone().with_weights_in(format).unwrap();
-            for ((matrix, [d_in, d_out], before), (_, _, after)) in
-                matrices(&decoder).into_iter().zip(matrices(&quantised))
-            {
-                if !matrix.in_block() {
-                    assert_eq!(before, after, "{matrix:?}");
-                    continue;
-                }
-                // Output by output, as transformers stores it.
-                let place = |flat: usize| (flat % d_in) * d_out + flat / d_in;
-                let block = if format == NumberFormat::Int8 { d_in } else { NumberFormat::WEIGHTS_PER_SCALE };
-                for begin in (0..d_in * d_out).step_by(block) {
-                    let members: Vec<usize> = (begin..(begin + block).min(d_in * d_out)).map(place).collect();
-                    let largest = members.iter().map(|&at| before[at].abs()).fold(0.0, f64::max);
-                    for at in members {
-                        let expected = (before[at] / largest * steps).round_ties_even() / steps * largest;
-                        // One rounding to f32.
-                        assert!((after[at] - expected).abs() <= 1e-7 * largest, "{format}, {matrix:?}");
-                    }
+        let quantised = decoder.clone().with_weights_in(NumberFormat::Int4).unwrap();
+        for ((matrix, [d_in, d_out], before), (_, _, after)) in
+            matrices(&decoder).into_iter().zip(matrices(&quantised))
+        {
+            if !matrix.in_block() {
+                assert_eq!(before, after, "{matrix:?}");
+                continue;
+            }
+            // Output by output, as transformers stores it.
+            let place = |flat: usize| (flat % d_in) * d_out + flat / d_in;
+            for begin in (0..d_in * d_out).step_by(NumberFormat::WEIGHTS_PER_SCALE) {
+                let end = (begin + NumberFormat::WEIGHTS_PER_SCALE).min(d_in * d_out);
+                let members: Vec<usize> = (begin..end).map(place).collect();
+                let largest = members.iter().map(|&at| before[at].abs()).fold(0.0, f64::max);
+                for at in members {
+                    let expected = (before[at] / largest * 7.0).round_ties_even() / 7.0 * largest;
+                    // One rounding to f32.
+                    assert!((after[at] - expected).abs() <= 1e-7 * largest, "{matrix:?}");
                 }
             }
         }

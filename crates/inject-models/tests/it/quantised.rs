@@ -1,18 +1,24 @@
 //! Quantised checkpoints against what the libraries that wrote them restore.
 
+mod families;
+
 use std::collections::BTreeMap;
 
-use inject_models::{FloatFormat, Logits, Model, ModelError, Tap, TokenBatch, host::to_host};
+use inject_models::{FloatFormat, Logits, Model, ModelError, Note, Tap, TokenBatch, host::to_host};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
 use crate::{
     fixture,
     malformed::{Checkpoint, Stored},
+    parity,
 };
 
 pub(crate) const CASES: [&str; 7] =
     ["nf4", "nf4-nested", "fp4", "int8", "fp8-channel", "fp8-tensor", "fp8-block"];
+
+/// Those with states.
+const PARITY: [&str; 3] = ["gpt2-nf4", "gpt-neox-int8", "phi3-fp8"];
 
 const WEIGHT: &str = "model.layers.0.mlp.up_proj.weight";
 
@@ -51,6 +57,22 @@ fn weights_are_those_that_the_library_restores_bit_for_bit() {
         assert_eq!(expected.len(), 7, "{case}");
         for (name, expected) in &expected {
             assert!(&found[name] == expected, "{case}: {name}");
+        }
+    }
+}
+
+/// `parity.py` computes these states with the numbers that the libraries restore.
+#[test]
+fn states_at_every_tap_are_those_of_the_libraries() {
+    for device in inject_testing::compiled() {
+        for case in PARITY {
+            let case = format!("quantised/{case}");
+            for format in [FloatFormat::F32, FloatFormat::F64] {
+                if format == FloatFormat::F32 || inject_testing::computes_in_f64(&device) {
+                    let decoder = fixture::load(&case, format, &device).decoder;
+                    parity::check_decoder(&case, "golden", format, &device, &decoder);
+                }
+            }
         }
     }
 }
@@ -172,24 +194,61 @@ fn a_missing_scale_is_refused_by_its_name_and_that_of_the_method() {
     }
 }
 
-/// A file without any scales, whatever the config says.
+/// A cast to FP8 leaves no scales. transformers reads what it leaves, unless the config announces a quantisation.
 #[test]
-fn numbers_of_8_bits_without_scales_are_called_fp8() {
-    for (dtype, name) in [(Dtype::F8_E4M3, WEIGHT), (Dtype::F8_E5M2, "model.embed_tokens.weight")] {
-        let checkpoint = Checkpoint::copy_of("llama").with_tensors(|tensors| {
-            let stored = tensors.get_mut(name).unwrap();
-            *stored = Stored { dtype, shape: stored.shape.clone(), bytes: vec![0; stored.bytes.len() / 4] };
-        });
-        checkpoint.error("model.safetensors", &[&format!("`{name}_scale` is missing"), "FP8, 8 bits"]);
+fn numbers_of_8_bits_without_scales_are_read_as_they_are_unless_the_config_says_otherwise() {
+    for (case, dtype, name) in [
+        ("llama", Dtype::F8_E4M3, WEIGHT),
+        ("llama", Dtype::F8_E5M2, "model.embed_tokens.weight"),
+        ("gpt2", Dtype::F8_E4M3, "transformer.h.0.mlp.c_fc.bias"),
+    ] {
+        let cast = || {
+            Checkpoint::copy_of(case).with_tensors(|tensors| {
+                let stored = tensors.get_mut(name).unwrap();
+                // 1.5 and -1.5.
+                let codes = if dtype == Dtype::F8_E4M3 { [0x3c, 0xbc] } else { [0x3e, 0xbe] };
+                let bytes = codes.into_iter().cycle().take(stored.bytes.len() / 4).collect();
+                *stored = Stored { dtype, shape: stored.shape.clone(), bytes };
+            })
+        };
+        let model = cast().load().unwrap();
+        assert_eq!(model.notes(), [Note::Float8WithoutScales { count: 1 }], "{name}");
+        let found = &parameters(&model)[name];
+        assert!(found.chunks(2).all(|pair| pair == [1.5, -1.5]), "{name}");
+        if case == "llama" {
+            let fp8 = json!({"quant_method": "fp8"});
+            let says = [&*format!("`{name}_scale` is missing"), "FP8, 8 bits"];
+            cast().with_key("quantization_config", fp8).error("model.safetensors", &says);
+        }
     }
-    // A bias has no scales.
-    let name = "transformer.h.0.mlp.c_fc.bias";
-    let checkpoint = Checkpoint::copy_of("gpt2").with_tensors(|tensors| {
-        let stored = tensors.get_mut(name).unwrap();
-        let bytes = vec![0; stored.bytes.len() / 4];
-        *stored = Stored { dtype: Dtype::F8_E4M3, shape: stored.shape.clone(), bytes };
+}
+
+/// A cast leaves the matrices of GPT-2 as they lie, transposed.
+#[test]
+fn a_model_that_was_cast_to_fp8_has_the_states_of_its_numbers() {
+    let cast = |dtype: Dtype, one: &[u8]| {
+        Checkpoint::copy_of("gpt2").with_tensors(|tensors| {
+            for stored in tensors.values_mut().filter(|stored| stored.shape.len() == 2) {
+                let numbers = stored.bytes.as_chunks::<4>().0.iter().map(|raw| f32::from_le_bytes(*raw));
+                let bytes = numbers
+                    .flat_map(|number| one.iter().map(move |byte| if number > 0.0 { *byte } else { 0 }));
+                *stored = Stored { dtype, shape: stored.shape.clone(), bytes: bytes.collect() };
+            }
+        })
+    };
+    let found = cast(Dtype::F8_E4M3, &[0x38]).load().unwrap();
+    let expected = cast(Dtype::F32, &1_f32.to_le_bytes()).load().unwrap();
+    assert!(computed(&found) == computed(&expected));
+}
+
+#[test]
+fn some_numbers_of_8_bits_without_scales_beside_others_with_them_are_refused() {
+    let scale = format!("{WEIGHT}_scale");
+    let checkpoint = copy_of("fp8-channel").with_tensors(|tensors| {
+        tensors.remove(&scale).unwrap();
     });
-    checkpoint.error("model.safetensors", &[&format!("`{name}` is stored as F8_E4M3 (FP8)")]);
+    let says = [&*format!("`{scale}` is missing"), "FP8, 8 bits"];
+    checkpoint.without_key("quantization_config").error("model.safetensors", &says);
 }
 
 #[test]
@@ -274,43 +333,6 @@ fn a_code_that_is_not_a_number_is_refused() {
     checkpoint.error("model.safetensors", &[WEIGHT, "holds NaN at element 33"]);
 }
 
-/// Every linear map of Gemma 2 in whole numbers of 8 bits, and the numbers that these stand for.
-fn gemma2_in_eight_bits() -> (Checkpoint, Checkpoint) {
-    let mut restored = BTreeMap::new();
-    let quantised = Checkpoint::copy_of("gemma2").with_tensors(|tensors| {
-        let names: Vec<String> =
-            tensors.keys().filter(|name| name.ends_with("_proj.weight")).cloned().collect();
-        assert_eq!(names.len(), 28);
-        for name in names {
-            let weight = tensors.get_mut(&name).unwrap();
-            let columns = weight.shape[1];
-            let values: Vec<f32> =
-                weight.bytes.as_chunks::<4>().0.iter().map(|raw| f32::from_le_bytes(*raw)).collect();
-            let rows = values.chunks(columns);
-            let scales: Vec<f32> =
-                rows.clone().map(|row| row.iter().fold(0.0, |most, value| value.abs().max(most))).collect();
-            let codes = rows
-                .zip(&scales)
-                .flat_map(|(row, &scale)| row.iter().map(move |value| (value / scale * 127.0).round() as i8));
-            let codes: Vec<i8> = codes.collect();
-            // 1/127, as the library writes it.
-            let value = |(i, &code): (usize, &i8)| f32::from(code) * scales[i / columns] * 7.874_016e-3;
-            let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            let values: Vec<f32> = codes.iter().enumerate().map(value).collect();
-            restored.insert(name.clone(), bytes(&values));
-            let shape = vec![scales.len()];
-            let beside = Stored { dtype: Dtype::F32, shape, bytes: bytes(&scales) };
-            weight.dtype = Dtype::I8;
-            weight.bytes = codes.iter().map(|code| code.cast_unsigned()).collect();
-            tensors.insert(name.replace(".weight", ".SCB"), beside);
-        }
-    });
-    let plain = Checkpoint::copy_of("gemma2").with_tensors(|tensors| {
-        restored.into_iter().for_each(|(name, bytes)| tensors.get_mut(&name).unwrap().bytes = bytes);
-    });
-    (quantised, plain)
-}
-
 /// The states at every tap and the logits of one prompt.
 pub(crate) fn computed(model: &Model) -> Vec<f32> {
     let ids: Vec<u32> = (0..24).map(|i| (i * 37 + 5) % 97).collect();
@@ -318,18 +340,4 @@ pub(crate) fn computed(model: &Model) -> Vec<f32> {
     let forward = model.decoder.forward(&TokenBatch::new(&[ids]).unwrap(), &taps, Logits::All).unwrap();
     let states = taps.iter().flat_map(|tap| to_host::<f32, 3>(forward.states[tap].clone()).unwrap());
     states.chain(to_host::<f32, 3>(forward.logits.clone().unwrap()).unwrap()).collect()
-}
-
-#[test]
-fn soft_caps_bend_the_scores_and_logits_of_a_quantised_model() {
-    let (quantised, plain) = gemma2_in_eight_bits();
-    let found = computed(&quantised.load().unwrap());
-    assert!(found == computed(&plain.load().unwrap()));
-    for cap in ["attn_logit_softcapping", "final_logit_softcapping"] {
-        let (quantised, plain) = gemma2_in_eight_bits();
-        let without = computed(&quantised.with_key(cap, Value::Null).load().unwrap());
-        assert!(without == computed(&plain.with_key(cap, Value::Null).load().unwrap()), "{cap}");
-        let furthest = found.iter().zip(&without).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(furthest > 1e-3, "{cap}: {furthest}");
-    }
 }

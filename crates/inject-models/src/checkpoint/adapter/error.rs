@@ -125,14 +125,6 @@ pub enum AdapterError {
         /// The family of the model.
         family: String,
     },
-    /// The change would reach the embedding and the head at once, while the adapter was trained on one of them.
-    #[error(
-        "it changes `{module}`, and the matrix is both embedding and head of this model: such a change is not merged"
-    )]
-    Tied {
-        /// Path of the module within the model.
-        module: String,
-    },
 }
 
 impl AdapterError {

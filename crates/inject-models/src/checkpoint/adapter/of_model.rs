@@ -73,7 +73,7 @@ impl Adapter {
             {
                 continue;
             }
-            if found.replaces && (is_head(names, &name) || is_embedding(names, &name)) {
+            if found.replaces && (names.is_head(&name) || names.is_embedding(&name)) {
                 remaining.insert(name, found);
                 continue;
             }
@@ -94,20 +94,12 @@ fn own_name(model: &Checkpoint, names: &Names, name: &str) -> Option<String> {
     let others = stems.flat_map(|stem| names.prefixes.iter().map(move |prefix| format!("{prefix}{stem}")));
     let heads = [names.head, Names::HEAD_OF_CLASSES].map(str::to_owned).into_iter();
     let embeddings = names.prefixes.iter().map(|prefix| format!("{prefix}{}", names.embedding));
-    let tables = heads.chain(embeddings).filter(|_| is_head(names, name));
+    let tables = heads.chain(embeddings).filter(|_| names.is_head(name));
     [name.to_owned()].into_iter().chain(others).chain(tables).find(|name| model.contains(name))
-}
-
-fn is_head(names: &Names, name: &str) -> bool {
-    name == names.head || name == Names::HEAD_OF_CLASSES
-}
-
-fn is_embedding(names: &Names, name: &str) -> bool {
-    names.prefixes.iter().any(|prefix| name.strip_prefix(prefix) == Some(names.embedding))
 }
 
 /// Whether a tensor has no part in the states: that of a head of a task, of a part for images, or a buffer.
 fn is_ignored(names: &Names, name: &str) -> bool {
-    let of_family = names.ignored.iter().filter(|_| !is_head(names, name));
+    let of_family = names.ignored.iter().filter(|_| !names.is_head(name));
     Ignored::IN_EVERY_FAMILY.iter().chain(of_family).any(|pattern| pattern.matches(name))
 }

@@ -32,6 +32,8 @@ pub(super) struct Settings {
     ranks: Vec<(Pattern, usize)>,
     alphas: Vec<(Pattern, f64)>,
     scaling: Scaling,
+    /// Whether the change of a tied embedding is that of the head too.
+    pub(super) ensures_tying: bool,
 }
 
 /// The number by which `lora_alpha` is divided to give the scale of a change.
@@ -86,6 +88,7 @@ impl Settings {
             ranks: compiled("rank_pattern", rank_pattern, rank, &mut faults),
             alphas: compiled("alpha_pattern", alpha_pattern, alpha, &mut faults),
             scaling,
+            ensures_tying: map.get("ensure_weight_tying") == Some(&Value::Bool(true)),
         };
         faults.extend(map.iter().filter_map(|(key, value)| refused(key, value)));
         match faults.len() {

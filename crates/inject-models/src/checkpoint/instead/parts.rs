@@ -8,8 +8,9 @@ struct Kind {
     advice: &'static str,
 }
 
-/// The kinds, the surest first: DeepSpeed with and without its script, accelerate, XLA, Megatron, and PyTorch's own.
-const KINDS: [Kind; 7] = [
+/// The kinds, the surest first: DeepSpeed with and without its script, accelerate, XLA, Megatron, PyTorch's own, verl, and those of programs that
+/// number the processes.
+const KINDS: [Kind; 9] = [
     Kind {
         is_of: |name| name == "zero_to_fp32.py",
         advice: "join them with it (`python zero_to_fp32.py . OUT`)",
@@ -40,7 +41,22 @@ const KINDS: [Kind; 7] = [
         is_of: |name| name.ends_with(".distcp"),
         advice: "join them with PyTorch (`python -m torch.distributed.checkpoint.format_utils dcp_to_torch . pytorch_model.bin`)",
     },
+    Kind {
+        is_of: |name| name.contains("_world_size_") && is_of_rank(name),
+        advice: "join them with verl (`python -m verl.model_merger merge --backend fsdp --local_dir . --target_dir OUT`)",
+    },
+    Kind {
+        is_of: is_of_rank,
+        advice: "load them with the program and as many processes as saved them, and save the whole model",
+    },
 ];
+
+/// Whether the name of a file with weights has the number of a process in it, as in `model_rank_0.pt`.
+fn is_of_rank(name: &str) -> bool {
+    let is_weights = [".pt", ".pth", ".bin", ".ckpt", ".safetensors"].iter().any(|end| name.ends_with(end));
+    let number = name.split_once("rank").map(|(_, rest)| rest.trim_start_matches(['_', '-']));
+    is_weights && number.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
 
 /// Beginnings of the names of files that hold the state of a training and no weights. The last two lie beside parts, of Lightning and
 /// of Megatron.

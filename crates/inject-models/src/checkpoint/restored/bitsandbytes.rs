@@ -12,7 +12,7 @@ use super::{Method, Quantised, Restored, for_each_run, is_stored_as, round};
 use crate::{
     checkpoint::{Checkpoint, Damage, Entry, StoredAs},
     error::ModelError,
-    format::FloatFormat,
+    format::{FloatFormat, INT8_STEP},
 };
 
 /// The names of the methods.
@@ -233,12 +233,10 @@ impl FourBits {
 
 /// Restores numbers of rows of `width`. The first has the number `first`.
 pub(super) fn restore_eight(scales: &[f32], codes: &[u8], first: usize, width: usize, values: &mut [f32]) {
-    /// 1/127, as the library writes it.
-    const STEP: f32 = 7.874_016e-3;
     for_each_run(first, width, codes, values, |row, codes, values| {
         let scale = scales[row];
         for (value, code) in values.iter_mut().zip(codes) {
-            *value = f32::from(code.cast_signed()) * scale * STEP;
+            *value = f32::from(code.cast_signed()) * scale * INT8_STEP;
         }
     });
 }

@@ -28,11 +28,18 @@ pub(in crate::checkpoint) const FP8: &str = "FP8, 8 bits";
 #[derive(Clone, Debug)]
 pub(super) struct Float8 {
     numbers: Numbers,
-    pub(super) scales: Entry,
+    scales: Scales,
     /// The rows and columns that share a scale, and the scales in a row.
     block: [usize; 2],
     scales_in_row: usize,
     format: FloatFormat,
+}
+
+#[derive(Clone, Debug)]
+enum Scales {
+    Stored(Entry),
+    /// The numbers are read as they are.
+    None,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,16 +63,11 @@ const OF_ACTIVATIONS: [&str; 7] = [
 
 /// Folds the weights in FP8. `blocks` are the rows and columns that share a scale, if the config says so.
 pub(super) fn float8(checkpoint: &mut Checkpoint, blocks: &[[usize; 2]]) -> Result<usize, ModelError> {
-    let numbers = |entry: &Entry| {
-        let is = |dtype| is_stored_as(entry, dtype);
-        let known = is(Dtype::F8_E4M3).then_some(Numbers::E4M3);
-        known.or_else(|| is(Dtype::F8_E5M2).then_some(Numbers::E5M2))
-    };
     let found: Vec<(String, Numbers)> = checkpoint
         .tensors
         .iter()
         .filter(|(name, entry)| name.ends_with(".weight") && checkpoint.is_safetensors(entry))
-        .filter_map(|(name, entry)| Some((name.clone(), numbers(entry)?)))
+        .filter_map(|(name, entry)| Some((name.clone(), Numbers::of_entry(entry)?)))
         .collect();
     for (weight, numbers) in &found {
         let inverse = format!("{weight}_scale_inv");
@@ -91,19 +93,40 @@ pub(super) fn float8(checkpoint: &mut Checkpoint, blocks: &[[usize; 2]]) -> Resu
             );
             return Err(checkpoint.unfit(&scales, &name, &expected));
         };
+        let scales = Scales::Stored(scales);
         let method = Float8 { numbers: *numbers, scales, block, scales_in_row, format };
-        let entry = Entry {
-            file: codes.file,
-            shape: codes.shape.clone(),
-            begin: codes.begin,
-            stored: StoredAs::Restored(Box::new(Restored { codes, method: Method::Float8(method) })),
-        };
-        checkpoint.tensors.insert(weight.clone(), entry);
+        checkpoint.tensors.insert(weight.clone(), method.entry(codes));
     }
     if !found.is_empty() {
         leave_out_activations(checkpoint);
     }
     Ok(found.len())
+}
+
+/// Replaces tensors in FP8 without any scales by entries that are read as they are. Returns their number.
+///
+/// A cast to FP8 leaves such files. transformers reads them as other numbers, unless the config announces a quantisation.
+///
+/// # Source
+///
+/// Hugging Face transformers 5.24, `core_model_loading.py`.
+pub(in crate::checkpoint) fn float8_without_scales(checkpoint: &mut Checkpoint) -> usize {
+    let is_scale = |name: &String| name.ends_with("_scale") || name.ends_with("_scale_inv");
+    if checkpoint.tensors.keys().any(is_scale) {
+        return 0;
+    }
+    let tensors = checkpoint.tensors.iter().filter(|(_, entry)| checkpoint.is_safetensors(entry));
+    let of_tensor =
+        |(name, entry): (&String, &Entry)| Some((name.clone(), entry.clone(), Numbers::of_entry(entry)?));
+    let found: Vec<(String, Entry, Numbers)> = tensors.filter_map(of_tensor).collect();
+    let count = found.len();
+    for (name, codes, numbers) in found {
+        let block = [usize::MAX; 2];
+        let method =
+            Float8 { numbers, scales: Scales::None, block, scales_in_row: 1, format: FloatFormat::F32 };
+        checkpoint.tensors.insert(name, method.entry(codes));
+    }
+    count
 }
 
 /// Leaves out the scales for activations and caches.
@@ -149,8 +172,34 @@ fn grid(weight: &[usize], scales: &[usize], said: &[[usize; 2]]) -> Option<([usi
 
 impl Float8 {
     /// The number of scales of the whole matrix.
-    pub(super) fn scales(&self) -> usize {
-        self.scales.shape.iter().product()
+    pub(super) fn n_scales(&self) -> usize {
+        match &self.scales {
+            Scales::Stored(scales) => scales.shape.iter().product(),
+            Scales::None => 1,
+        }
+    }
+
+    /// Whether the numbers have no scales.
+    pub(super) fn is_cast(&self) -> bool {
+        matches!(self.scales, Scales::None)
+    }
+
+    /// Reads the scales of the whole matrix.
+    pub(super) fn scales(&self, checkpoint: &Checkpoint) -> Result<Vec<f32>, ModelError> {
+        match &self.scales {
+            Scales::Stored(scales) => checkpoint.floats(scales),
+            Scales::None => Ok(vec![1.0]),
+        }
+    }
+
+    /// The entry of a tensor whose codes these are.
+    fn entry(self, codes: Entry) -> Entry {
+        Entry {
+            file: codes.file,
+            shape: codes.shape.clone(),
+            begin: codes.begin,
+            stored: StoredAs::Restored(Box::new(Restored { codes, method: Method::Float8(self) })),
+        }
     }
 
     /// Restores numbers of rows of `width`. The first has the number `first`.
@@ -183,6 +232,13 @@ impl Float8 {
 }
 
 impl Numbers {
+    /// Those of a tensor, if it is in FP8.
+    fn of_entry(entry: &Entry) -> Option<Self> {
+        let is = |dtype| is_stored_as(entry, dtype);
+        let known = is(Dtype::F8_E4M3).then_some(Numbers::E4M3);
+        known.or_else(|| is(Dtype::F8_E5M2).then_some(Numbers::E5M2))
+    }
+
     /// The numbers of all bytes.
     fn table(self) -> &'static [f32; 256] {
         static E4M3: LazyLock<[f32; 256]> =

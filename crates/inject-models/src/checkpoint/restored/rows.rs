@@ -24,7 +24,7 @@ impl Restored {
         let scales = match &self.method {
             Method::FourBits(method) => method.blocks(numbers),
             Method::EightBits(method) => method.scales.shape.iter().product(),
-            Method::Float8(method) => method.scales(),
+            Method::Float8(method) => method.n_scales(),
         };
         scales * size_of::<f32>()
     }

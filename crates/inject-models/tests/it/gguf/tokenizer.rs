@@ -72,4 +72,6 @@ fn the_hash_of_a_tokenizer_is_that_of_its_metadata() {
     assert_ne!(hash("llama"), hash("gpt2"));
     let error = load("phi3").tokenizer().unwrap_err();
     assert!(matches!(error, ModelError::NoTokenizer { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("phi3.gguf holds no tokenizer (`tokenizer.ggml.model`): give token ids"), "{text}");
 }

@@ -177,6 +177,15 @@ fn a_model_in_the_parts_of_its_training_is_named() {
         (&["rank0-of-2-pytorch_model.bin"], "consolidate_sharded_ckpts"),
         (&["mp_rank_00/"], "Megatron"),
         (&["__0_0.distcp", ".metadata"], "format_utils dcp_to_torch . pytorch_model.bin"),
+        (
+            &[
+                "extra_state_world_size_2_rank_0.pt",
+                "model_world_size_2_rank_0.pt",
+                "model_world_size_2_rank_1.pt",
+            ],
+            "verl.model_merger",
+        ),
+        (&["model-rank0.pt", "model-rank1.pt"], "as many processes as saved them"),
         // Of Lightning.
         (&["__0_0.distcp", "meta.pt"], "format_utils dcp_to_torch . pytorch_model.bin"),
     ] {
