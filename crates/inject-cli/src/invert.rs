@@ -23,6 +23,9 @@ mod tap;
 mod target;
 mod watched;
 
+#[doc(hidden)]
+pub use self::chat_template::text_before;
+
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};

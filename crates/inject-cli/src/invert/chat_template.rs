@@ -8,7 +8,7 @@ use std::{
 use inject_sipit::models::{Bos, Model};
 use minijinja::{Environment, Error, ErrorKind, Value, context, value::Kwargs};
 use serde::Serialize;
-use serde_json::{Value as Json, ser::Formatter};
+use serde_json::{Map, Value as Json, ser::Formatter};
 
 use super::{
     beginning::Beginning,
@@ -47,9 +47,20 @@ struct Template {
 /// `path` is a Jinja template, or a JSON file with the field `chat_template`, as tokenizer_config.json. The file, or the
 /// tokenizer_config.json beside it, may say what BOS and EOS are. Otherwise BOS is the token with which the model's texts begin.
 pub(super) fn tokens_before(model: &Model, path: &Path, system: Option<&str>) -> Result<Beginning, Failure> {
+    let first = model.first_token().and_then(|id| model.tokenizer().ok()?.token(id));
+    let before = text_before(path, system, first)?;
+    // The template writes BOS itself.
+    Beginning::of_text(model, &before, Bos::No).or_else(|_| Beginning::of_text(model, &before, Bos::Auto))
+}
+
+/// The text before that of the user. `first` is the token with which the model's texts begin.
+///
+/// # Errors
+///
+/// [`Failure`] if the template or a file beside it cannot be read, or the template cannot be rendered within the limits.
+pub fn text_before(path: &Path, system: Option<&str>, first: Option<String>) -> Result<String, Failure> {
     let Template { text, bos_token, eos_token } = read(path)?;
-    let first = || model.first_token().and_then(|id| model.tokenizer().ok()?.token(id));
-    let bos_token = bos_token.or_else(first).unwrap_or_else(|| UNKNOWN_BOS.to_owned());
+    let bos_token = bos_token.or(first).unwrap_or_else(|| UNKNOWN_BOS.to_owned());
     let eos_token = eos_token.unwrap_or_else(|| UNKNOWN_EOS.to_owned());
     let system = system.map(str::to_owned);
     let rendered = watched(move || {
@@ -72,8 +83,7 @@ pub(super) fn tokens_before(model: &Model, path: &Path, system: Option<&str>) ->
             )));
         }
     }
-    // The template writes BOS itself.
-    Beginning::of_text(model, &before, Bos::No).or_else(|_| Beginning::of_text(model, &before, Bos::Auto))
+    Ok(before)
 }
 
 /// The words for an error, with what to do where the template may be right.
@@ -107,16 +117,28 @@ fn read(path: &Path) -> Result<Template, Failure> {
             "{shown}: the template has {length} bytes, expected at most {LONGEST_TEMPLATE}"
         ))),
         _ => {
-            let beside = || {
-                let text = text_file::read(&path.with_file_name("tokenizer_config.json"), LONGEST).ok()?;
-                serde_json::from_str(&text).ok()
-            };
-            let files: Vec<Json> = tokens.into_iter().chain(beside()).collect();
+            let files: Vec<Json> = tokens.into_iter().chain(settings_beside(path)?).collect();
             let [bos_token, eos_token] = ["bos_token", "eos_token"]
                 .map(|name| files.iter().find_map(|settings| spelling(&settings[name])));
             Ok(Template { text: template, bos_token, eos_token })
         }
     }
+}
+
+/// The tokenizer_config.json beside a template, if there is one.
+fn settings_beside(template: &Path) -> Result<Option<Json>, Failure> {
+    let path = template.with_file_name("tokenizer_config.json");
+    // A link that leads nowhere is a file that cannot be read.
+    if !path.exists() && !path.is_symlink() {
+        return Ok(None);
+    }
+    let beside = |problem: String| {
+        Failure::new(format!("{problem}, and it says how tokens of {} are spelled", template.display()))
+    };
+    let text = text_file::read(&path, LONGEST).map_err(|failure| beside(failure.to_string()))?;
+    let settings: Map<String, Json> = serde_json::from_str(&text)
+        .map_err(|error| beside(format!("{}: expected an object of JSON: {error}", path.display())))?;
+    Ok(Some(settings.into()))
 }
 
 /// How a token is spelled: it is a text, or has the text as its content.
@@ -322,6 +344,26 @@ mod tests {
         // Processors have a file of the template alone.
         std::fs::write(place("chat_template.json"), r#"{ "chat_template": "x" }"#).unwrap();
         assert_eq!(spelled("chat_template.json"), both);
+    }
+
+    #[test]
+    fn a_damaged_file_beside_a_template_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let template = folder.path().join("chat_template.jinja");
+        std::fs::write(&template, "{{ bos_token }}{{ messages[0].content }}").unwrap();
+        let before = || text_before(&template, None, Some("<a>".to_owned()));
+        assert_eq!(before().unwrap(), "<a>");
+        for damaged in [r#"{ "bos_token": "<b"#, "[]", "", "\u{0}"] {
+            std::fs::write(folder.path().join("tokenizer_config.json"), damaged).unwrap();
+            let error = before().unwrap_err().to_string();
+            for part in
+                ["tokenizer_config.json: expected an object of JSON: ", "chat_template.jinja are spelled"]
+            {
+                assert!(error.contains(part), "{damaged:?}: {error}");
+            }
+        }
+        std::fs::write(folder.path().join("tokenizer_config.json"), b"\xff").unwrap();
+        assert!(before().unwrap_err().to_string().contains("tokenizer_config.json is not UTF-8, and"));
     }
 
     #[test]
