@@ -46,11 +46,13 @@ for target in (HERE / "fuzz_targets").glob("*.rs"):
     for choice, path in CHOSEN.get(target.stem, []):
         (corpus / f"{path.parent.name}-{path.name}-{choice}").write_bytes(bytes([choice]) + path.read_bytes())
 
-# The files that stand beside tokenizers in fixtures.
+# The files that stand beside tokenizers in fixtures. The vocabulary of a case is another target's.
 KINDS = ["tokenizer_config.json", "added_tokens.json", "special_tokens_map.json", "config.json"]
 cases = json.loads((MODELS / "tokenizer-json/ids.json").read_text())["cases"] + json.loads((MODELS / "byte-level/beside.json").read_text())
 for number, case in enumerate(cases):
-    for name, content in case["files"].items():
+    for name in KINDS:
+        if (content := case["files"].get(name)) is None:
+            continue
         text = content if isinstance(content, str) else json.dumps(content)
         for kind in range(3):
             choice = len(KINDS) * kind + KINDS.index(name)

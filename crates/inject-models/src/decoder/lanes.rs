@@ -174,4 +174,32 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_function_is_called_before_each_block_and_each_part_of_a_long_prompt() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        use burn::tensor::Device;
+
+        use crate::{config::DecoderConfig, decoder::Logits, tap::Tap, tokens::TokenBatch};
+
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        fn count() {
+            CALLS.fetch_add(1, Ordering::SeqCst);
+        }
+
+        let text = include_str!("../../tests/fixtures/llama/config.json");
+        let decoder = DecoderConfig::parse(text).unwrap().init(0.2, &Device::flex()).with_check(count);
+        let n_layers = decoder.config().n_layers();
+        let calls = |length: u32, tap: Tap| {
+            CALLS.store(0, Ordering::SeqCst);
+            let prompt: Vec<u32> = (0..length).map(|at| at % 97).collect();
+            decoder.forward(&TokenBatch::new(&[prompt]).unwrap(), &[tap], Logits::None).unwrap();
+            CALLS.load(Ordering::SeqCst)
+        };
+        assert!(calls(2, Tap::FinalNorm) >= n_layers);
+        assert_eq!(calls(2, Tap::Embedding), 0);
+        // Scores are computed 128 positions at a time.
+        assert!(calls(1280, Tap::Block(1)) >= 1 + 10);
+    }
 }
