@@ -157,7 +157,12 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use burn::tensor::Device;
+
     use super::*;
+    use crate::{config::DecoderConfig, decoder::Logits, tap::Tap, tokens::TokenBatch};
 
     #[test]
     fn groups_cover_every_row_once() {
@@ -177,12 +182,6 @@ mod tests {
 
     #[test]
     fn a_function_is_called_before_each_block_and_each_part_of_a_long_prompt() {
-        use std::sync::atomic::{AtomicUsize, Ordering};
-
-        use burn::tensor::Device;
-
-        use crate::{config::DecoderConfig, decoder::Logits, tap::Tap, tokens::TokenBatch};
-
         static CALLS: AtomicUsize = AtomicUsize::new(0);
         fn count() {
             CALLS.fetch_add(1, Ordering::SeqCst);

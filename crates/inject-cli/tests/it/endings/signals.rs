@@ -72,8 +72,9 @@ fn a_signal_ends_an_extraction_after_a_block_and_the_same_command_continues() {
 fn a_signal_ends_a_pass_over_a_batch_of_the_default_size() {
     let dir = tempfile::tempdir().unwrap();
     // A block of a store has up to 1,024 prompts, whose passes take many seconds.
-    let prompt = |number: u32| (0..256).map(|at| (number * 31 + at * 17) % 2048).map(|id| id.to_string());
-    let lines: Vec<String> = (0..2000).map(|number| prompt(number).collect::<Vec<_>>().join(",")).collect();
+    let id = |number: u32, at: u32| ((number * 31 + at * 17) % 2048).to_string();
+    let line = |number| (0..256).map(|at| id(number, at)).collect::<Vec<_>>().join(",");
+    let lines: Vec<String> = (0..2000).map(line).collect();
     fs::write(dir.path().join("ids.txt"), lines.join("\n")).unwrap();
     let extract = "extract --prompt-ids ids.txt --taps final-norm --positions all --out";
     for (signal, status) in [("INT", 130), ("TERM", 143)] {
