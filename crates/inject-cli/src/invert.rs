@@ -23,9 +23,6 @@ mod tap;
 mod target;
 mod watched;
 
-#[doc(hidden)]
-pub use self::chat_template::text_before;
-
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -45,6 +42,8 @@ use crate::{
 };
 
 use self::beginning::Beginning;
+#[doc(hidden)]
+pub use self::chat_template::text_before;
 pub(crate) use self::report::{StageReport, VerdictName, stages};
 #[cfg(test)]
 pub(crate) use self::{record::Record, report::Report, tally::Tally};
