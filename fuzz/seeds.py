@@ -1,6 +1,6 @@
-"""Writes the seeds that stand for a kind of file or of attack: python3 seeds.py. Needs torch for the pickles.
+"""Writes the seeds that stand for a kind of file or of attack: python3 seeds.py.
 
-The seeds of stores, lenses and journals are written by the ignored tests `hostile_files::write_seeds` of their crates."""
+The seeds of stores, lenses, calibrations, journals and results are written by the ignored tests `hostile_files::write_seeds` of their crates."""
 
 import gzip
 import io
@@ -131,6 +131,112 @@ for name, change in tokenizers.items():
 seed("tokenizer", "deep.json", '{"normalizer":' * 10_000)
 
 
+
+
+# A file after the byte that chooses which file of several it stands for.
+def chosen(target, choice, name, content):
+    if not isinstance(content, (bytes, str)):
+        content = json.dumps(content)
+    seed(target, name, bytes([choice]) + (content.encode() if isinstance(content, str) else content))
+
+
+# Byte-level BPE in two files: 0 is vocab.json, 1 is merges.txt.
+vocabularies = {"empty": {}, "list": [1], "text": {"a": "b"}, "negative": {"a": -1}, "huge": {"a": 2**32 - 1}, "beyond": {"a": 2**32},
+                "twice": '{"a": 1, "a": 2}', "same-id": {"a": 1, "b": 1}, "deep": "[" * 10_000}
+for name, content in vocabularies.items():
+    chosen("byte_level", 0, f"vocab-{name}.json", content)
+merges = {"empty": "", "version": "#version: 0.2\n", "three": "a b c\n", "one": "a\n", "unknown": "zz yy\n", "spaces": "  \n \n",
+          "no-utf8": b"\xff \xfe\n", "twice": "h e\nh e\n", "no-end": "h e", "return": "h e\r\n"}
+for name, content in merges.items():
+    chosen("byte_level", 1, f"merges-{name}.txt", content)
+
+# The files beside a tokenizer: 0 is tokenizer_config.json, 1 added_tokens.json, 2 special_tokens_map.json, 3 config.json. Four more stand
+# beside vocab.json, and four more beside tokenizer.model.
+token = {"content": "<a>", "lstrip": True, "rstrip": False, "normalized": False, "single_word": True, "special": True}
+settings = {
+    "decoder": {"added_tokens_decoder": {"3": token, "4294967295": token}},
+    "decoder-list": {"added_tokens_decoder": [token]},
+    "decoder-negative": {"added_tokens_decoder": {"-1": token}},
+    "same-content": {"added_tokens_decoder": {"3": token, "4": token}},
+    "empty-content": {"added_tokens_decoder": {"3": token | {"content": ""}}},
+    "class": {"tokenizer_class": "LlamaTokenizerFast", "add_prefix_space": False, "legacy": True, "add_bos_token": True, "bos_token": "<s>"},
+    "gemma": {"tokenizer_class": "GemmaTokenizer", "unk_token": None, "bos_token": token, "extra_special_tokens": {"image": "<i>"}},
+    "mistral": {"fix_mistral_regex": True, "tokenizer_class": 3, "auto_map": {"AutoTokenizer": ["a.B", None]}},
+    "versions": {"fast_tokenizer_files": ["tokenizer.4.0.0.json", "../tokenizer.json", "tokenizer..json", 3]},
+    "list": [1, 2], "deep": '{"a":' * 10_000, "null": None,
+}
+for name, content in settings.items():
+    for kind in range(3):
+        chosen("tokenizer_settings", 4 * kind, f"settings-{name}-{kind}.json", content)
+for name, content in {"plain": {"<a>": 98, "<b>": 99}, "huge": {"<a>": 2**32 - 1}, "text": {"<a>": "b"}, "same": {"<a>": 5, "<b>": 5}}.items():
+    chosen("tokenizer_settings", 1, f"added-{name}.json", content)
+for name, content in {"plain": {"bos_token": "<s>", "additional_special_tokens": ["<x>", token, 3]}, "list": ["<s>"], "number": {"bos_token": 3}}.items():
+    chosen("tokenizer_settings", 2, f"special-{name}.json", content)
+for name, content in {"qwen": {"model_type": "qwen2"}, "mistral": {"model_type": "mistral", "transformers_version": "4.57.3"}}.items():
+    chosen("tokenizer_settings", 3, f"config-{name}.json", content)
+
+# Adapters: 0 is adapter_config.json, 1 adapter_model.safetensors, 2 adapter_model.bin.
+lora = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"], "bias": "none"}
+adapters = {
+    "plain": {}, "rank-zero": {"r": 0}, "rank-huge": {"r": 2**63}, "rank-negative": {"r": -1}, "alpha-huge": {"lora_alpha": 1e308},
+    "expression": {"target_modules": ".*\\.(q|down)_proj$"}, "expression-counts": {"target_modules": "x(?:a{900}){100}"},
+    "patterns": {"rank_pattern": {"^model.layers.0.*q_proj": 2}, "alpha_pattern": {"x1(?:a{900}){100}": 3}},
+    "patterns-many": {"alpha_pattern": {f"x{i}\\w{{80}}": 1 for i in range(300)}},
+    "layers": {"layers_to_transform": [0, 2**40], "layers_pattern": "layers"}, "saved": {"modules_to_save": ["lm_head", "\\w{80}"]},
+    "excluded": {"exclude_modules": "(a*)*b"}, "dora": {"use_dora": True}, "rslora": {"use_rslora": True}, "other": {"peft_type": "IA3"},
+}
+for name, change in adapters.items():
+    chosen("adapter", 0, f"settings-{name}.json", lora | change)
+chosen("adapter", 0, "settings-deep.json", '{"a":' * 10_000)
+for name, content in headers.items():
+    chosen("adapter", 1, f"weights-{name}.safetensors", content)
+
+# Quantised models: an even number is the config of one, the next number its weights.
+model = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 1,
+         "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-5, "vocab_size": 97, "tie_word_embeddings": True}
+fp8 = {"quant_method": "fp8", "weight_block_size": [8, 8]}
+methods = {
+    "blocks-zero": fp8 | {"weight_block_size": [0, 0]}, "blocks-huge": fp8 | {"weight_block_size": [2**63, 2**63]},
+    "blocks-text": fp8 | {"weight_block_size": "8x8"}, "unknown": {"quant_method": "x"}, "null": None, "list": [1],
+    "groups": {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"num_bits": 2**40, "type": "float", "block_structure": [15, 20]}}}},
+    "four-bits": {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True, "bnb_4bit_quant_storage": "bfloat16"},
+    "eight-bits": {"quant_method": "bitsandbytes", "load_in_8bit": True, "llm_int8_skip_modules": ["lm_head"]},
+}
+for name, method in methods.items():
+    for choice in [0, 6, 12]:
+        chosen("quantised", choice, f"config-{name}-{choice}.json", model | {"quantization_config": method})
+for name, content in headers.items():
+    chosen("quantised", 1, f"weights-{name}.safetensors", content)
+
+# Chat templates: 0 is a template, 1 a tokenizer_config.json with one, 2 a tokenizer_config.json beside one.
+chatml = ("{%- for message in messages %}\n    {{- '<|im_start|>' + message['role'] + '\\n' + message['content'].strip() + '<|im_end|>\\n' }}\n"
+          "{%- endfor %}\n{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+templates = {
+    "chatml": chatml, "bos": "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}", "no-user": "nothing",
+    "json": "{{ messages | tojson(indent=2) }}{{ messages[-1]['content'] }}", "date": "{{ strftime_now('%d') }}", "refuses": "{{ raise_exception('no') }}",
+    "generation": "{% generation %}a{%- endgeneration -%}{{ messages[0].content }}", "open": "{% for a in messages %}{{ a", "filter": "{{ 'a' | indent(3) | upper | replace('A', 'b') }}",
+    "set": "{% set ns = namespace(n=0) %}{% for m in messages if m.role == 'user' %}{% set ns.n = ns.n + loop.index0 %}{% endfor %}{{ ns.n }}{{ messages[0].content }}",
+    "macro": "{% macro f(x, y=2) %}{{ x * y }}{% endmacro %}{{ f('ab') }}{{ f(3) }}{{ messages[0].content[::-1] }}{{ messages[0].content.split('u') | length }}",
+    "slice": "{{ messages[0].content[1:3] }}{{ range(3) | list }}{{ {'a': 1}.items() | list }}{% if messages is defined and 'a' in 'abc' %}x{% endif %}",
+    "deep": "{{ " + "(" * 500 + "1", "recursion": "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}", "power": "{{ 9 ** 9 ** 9 }}{{ 1 // 0 }}",
+}
+for name, content in templates.items():
+    chosen("chat_template", 0, f"{name}.jinja", content)
+for name, content in {"plain": {"chat_template": chatml, "bos_token": "<s>"}, "named": {"chat_template": [{"name": "default", "template": chatml}]},
+                      "others": {"chat_template": {"rag": "x"}}, "none": {}, "null": {"chat_template": None}, "list": []}.items():
+    chosen("chat_template", 1, f"settings-{name}.json", content)
+for name, content in {"plain": {"bos_token": {"content": "<a>"}, "eos_token": "<b>"}, "list": [], "number": {"bos_token": 3}}.items():
+    chosen("chat_template", 2, f"beside-{name}.json", content)
+
+# The sidecar of vLLM-Hook.
+sidecar = {"config": {}, "batch_size": 2, "hs_mode": "all_tokens", "seq_lens": [8, 5]}
+for name, change in {"plain": {}, "last": {"hs_mode": "last_token"}, "huge": {"seq_lens": [2**64 - 1, 2**64 - 1]}, "negative": {"seq_lens": [-1]},
+                     "empty": {"seq_lens": []}, "zeros": {"seq_lens": [0, 0]}, "many": {"seq_lens": [1] * 10_000}, "text": {"seq_lens": "8"},
+                     "mode": {"hs_mode": 3}, "null": {"seq_lens": None, "hs_mode": None}, "longer": {"seq_lens": [9, 9]}}.items():
+    seed("vllm_sidecar", f"{name}.json", sidecar | change)
+for name, content in {"deep": "[" * 10_000, "list": "[]", "half": '{"seq_lens": [8', "nothing": ""}.items():
+    seed("vllm_sidecar", f"{name}.json", content)
+
 # .npy: headers that lie.
 def npy(dictionary, data=b"", version=(1, 0), length=None):
     text = dictionary.encode()
@@ -158,12 +264,25 @@ def npz(*members):
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, content in members:
-            packed.writestr(name, content)
+            # With the same time whenever it is written.
+            packed.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
     return archive.getvalue()
 
 
+# Compressed files: 0, 1 and 2 are .npy.gz, .npz.gz and .pt.gz; three more are compressed by the reader.
+def packed(content):
+    return gzip.compress(content, mtime=0)
+
+
+whole = packed(npy(good, bytes(8)))
+files = {"whole": whole, "half": whole[:20], "two": whole + whole, "more": whole + b"x", "no-gzip": npy(good, bytes(8)), "empty": b"",
+         "announces-much": whole[:-4] + b"\xff" * 4, "announces-little": whole[:-4] + bytes(4), "bomb": packed(bytes(16 << 20)),
+         "wrong-sum": whole[:-8] + bytes(4) + whole[-4:]}
+for name, content in files.items():
+    chosen("foreign_packed", 0, f"{name}.npy.gz", content)
 for name, content in arrays.items():
     seed("foreign_npz", f"{name}.npz", npz(("states.npy", content)))
+    chosen("foreign_packed", 4, f"{name}.npz", npz(("states.npy", content)))
 seed("foreign_npz", "no-members.npz", npz())
 seed("foreign_npz", "upwards.npz", npz(("../states.npy", npy(good, bytes(4)))))
 seed("foreign_npz", "two-of-a-name.npz", npz(("states.npy", npy(good, bytes(4))), ("states.npy", npy(good, bytes(4)))))

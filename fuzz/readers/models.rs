@@ -3,38 +3,43 @@
 use std::{
     fs::{self, File},
     path::Path,
+    sync::OnceLock,
 };
 #[cfg(feature = "hub")]
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use burn::tensor::Device;
+#[cfg(feature = "hub")]
+use inject_models::hub::{HubOptions, HubRepo, fetch};
 use inject_models::{
     Bos, DecoderConfig, FloatFormat, Model, Origin,
     checkpoint::{Header, ShardIndex},
-};
-#[cfg(feature = "hub")]
-use inject_models::{
-    hub::{HubOptions, HubRepo, fetch},
+    random_checkpoint::RandomCheckpoint,
     silent,
 };
+use tempfile::TempDir;
 
 /// The readers, each with the name of its target and of its folder of seeds.
 pub const READERS: &[(&str, fn(&[u8]))] = &[
+    ("adapter", adapter),
+    ("byte_level", byte_level),
     ("config", config),
     ("gguf", gguf),
     #[cfg(feature = "hub")]
     ("hub_answers", hub_answers),
     ("pytorch_weights", pytorch_weights),
+    ("quantised", quantised),
     ("safetensors_header", safetensors_header),
     ("safetensors_weights", safetensors_weights),
     ("sentence_piece", sentence_piece),
     ("shard_index", shard_index),
     ("tokenizer", tokenizer),
+    ("tokenizer_settings", tokenizer_settings),
 ];
 
 const CONFIG: &[u8] = include_bytes!("../../crates/inject-states/tests/fixtures/tiny/config.json");
@@ -89,16 +94,108 @@ pub fn sentence_piece(bytes: &[u8]) {
 }
 
 fn encode_with(name: &str, bytes: &[u8]) {
-    let files = [("config.json", CONFIG), ("model.safetensors", WEIGHTS), (name, bytes)];
-    load(&files, |model| {
-        // A list of ranks counts as no tokenizer.
-        let Ok(tokenizer) = model.tokenizer() else { return };
-        for text in ["", "ab ba", "The cat\u{e9}\u{1f600} sat\n\t0123 on\u{0} "] {
-            for bos in [Bos::Auto, Bos::Yes, Bos::No] {
-                let _ = tokenizer.encode(text, bos).and_then(|ids| tokenizer.decode(&ids));
-            }
+    load(&[("config.json", CONFIG), ("model.safetensors", WEIGHTS), (name, bytes)], |model| encode(&model));
+}
+
+fn encode(model: &Model) {
+    // A list of ranks counts as no tokenizer.
+    let Ok(tokenizer) = model.tokenizer() else { return };
+    for text in ["", "ab ba", "The cat\u{e9}\u{1f600} sat\n\t0123 on\u{0} "] {
+        for bos in [Bos::Auto, Bos::Yes, Bos::No] {
+            let _ = tokenizer.encode(text, bos).and_then(|ids| tokenizer.decode(&ids));
         }
+    }
+}
+
+const VOCAB: &[u8] = include_bytes!("../../crates/inject-models/tests/fixtures/byte-level/vocab.json");
+const MERGES: &[u8] = include_bytes!("../../crates/inject-models/tests/fixtures/byte-level/merges.txt");
+
+/// `vocab.json` and `merges.txt`. The first byte chooses the one that is replaced.
+pub fn byte_level(bytes: &[u8]) {
+    let Some((choice, bytes)) = bytes.split_first() else { return };
+    match choice % 2 {
+        0 => encode_of(&[("vocab.json", bytes), ("merges.txt", MERGES)]),
+        _ => encode_of(&[("vocab.json", VOCAB), ("merges.txt", bytes)]),
+    }
+}
+
+/// The files beside a tokenizer. The first byte chooses the file, and the kind of tokenizer.
+pub fn tokenizer_settings(bytes: &[u8]) {
+    const NAMES: [&str; 4] =
+        ["tokenizer_config.json", "added_tokens.json", "special_tokens_map.json", "config.json"];
+    const JSON: &[u8] = include_bytes!("../../crates/inject-models/tests/fixtures/byte-level/tokenizer.json");
+    const PIECES: &[u8] =
+        include_bytes!("../../crates/inject-models/tests/fixtures/sentence-piece/llama.model");
+    let Some((choice, bytes)) = bytes.split_first() else { return };
+    let (choice, beside) = (usize::from(*choice), (NAMES[usize::from(*choice) % NAMES.len()], bytes));
+    match choice / NAMES.len() % 3 {
+        0 => encode_of(&[("tokenizer.json", JSON), beside]),
+        1 => encode_of(&[("vocab.json", VOCAB), ("merges.txt", MERGES), beside]),
+        _ => encode_of(&[("tokenizer.model", PIECES), beside]),
+    }
+}
+
+/// Encodes texts with the tokenizer in these files.
+fn encode_of(files: &[(&str, &[u8])]) {
+    /// A model with more tokens than the tokenizers of the fixtures.
+    static MODEL: OnceLock<Model> = OnceLock::new();
+    let model = MODEL.get_or_init(|| {
+        let text = std::str::from_utf8(CONFIG).unwrap().replace("\"vocab_size\": 97", "\"vocab_size\": 512");
+        let weights = RandomCheckpoint::of_config(&text, FloatFormat::F32, 1).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        for file in weights.files() {
+            let mut out = File::create(folder.path().join(file.name())).unwrap();
+            file.write_to(&mut out, &mut silent).unwrap();
+        }
+        Model::load(Origin::of_folder(folder.path()), FloatFormat::F32, &Device::flex()).unwrap()
     });
+    let folder = folder_with(files);
+    if let Ok(model) = model.clone().with_tokenizer(folder.path()) {
+        encode(&model);
+    }
+}
+
+/// The settings, the weights or the pickled weights of an adapter. The first byte chooses the file.
+pub fn adapter(bytes: &[u8]) {
+    const MODEL: [(&str, &[u8]); 2] = [
+        ("config.json", include_bytes!("../../crates/inject-models/tests/fixtures/llama/config.json")),
+        (
+            "model.safetensors",
+            include_bytes!("../../crates/inject-models/tests/fixtures/llama/model.safetensors"),
+        ),
+    ];
+    const SETTINGS: &[u8] =
+        include_bytes!("../../crates/inject-models/tests/fixtures/adapters/llama/adapter_config.json");
+    const FACTORS: &[u8] =
+        include_bytes!("../../crates/inject-models/tests/fixtures/adapters/llama/adapter_model.safetensors");
+    static FOLDER: OnceLock<TempDir> = OnceLock::new();
+    let Some((choice, bytes)) = bytes.split_first() else { return };
+    let model = FOLDER.get_or_init(|| folder_with(&MODEL));
+    let adapter = match choice % 3 {
+        0 => folder_with(&[("adapter_config.json", bytes), ("adapter_model.safetensors", FACTORS)]),
+        1 => folder_with(&[("adapter_config.json", SETTINGS), ("adapter_model.safetensors", bytes)]),
+        _ => folder_with(&[("adapter_config.json", SETTINGS), ("adapter_model.bin", bytes)]),
+    };
+    let origin = Origin::of_folder(model.path()).with_adapter(adapter.path());
+    let _ = Model::load(origin, FloatFormat::F32, &Device::flex());
+}
+
+/// The codes of a quantised model, or its config. The first byte chooses the model and the file.
+pub fn quantised(bytes: &[u8]) {
+    macro_rules! models {
+        ($($name:literal),*) => {
+            [$((
+                include_bytes!(concat!("../../crates/inject-models/tests/fixtures/quantised/", $name, "/config.json")).as_slice(),
+                include_bytes!(concat!("../../crates/inject-models/tests/fixtures/quantised/", $name, "/model.safetensors")).as_slice(),
+            )),*]
+        };
+    }
+    const MODELS: [(&[u8], &[u8]); 7] =
+        models!("nf4", "nf4-nested", "fp4", "int8", "fp8-channel", "fp8-tensor", "fp8-block");
+    let Some((choice, bytes)) = bytes.split_first() else { return };
+    let (config, weights) = MODELS[usize::from(choice / 2) % MODELS.len()];
+    let (config, weights) = if choice % 2 == 0 { (bytes, weights) } else { (config, bytes) };
+    load(&[("config.json", config), ("model.safetensors", weights)], |_| ());
 }
 
 /// Reads a `model.safetensors.index.json`.
@@ -111,11 +208,16 @@ pub fn shard_index(bytes: &[u8]) {
     }
 }
 
-fn load(files: &[(&str, &[u8])], then: impl FnOnce(Model)) {
+fn folder_with(files: &[(&str, &[u8])]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
         fs::write(folder.path().join(name), bytes).unwrap();
     }
+    folder
+}
+
+fn load(files: &[(&str, &[u8])], then: impl FnOnce(Model)) {
+    let folder = folder_with(files);
     if let Ok(model) = Model::load(Origin::of_folder(folder.path()), FloatFormat::F32, &Device::flex()) {
         then(model);
     }

@@ -2,22 +2,28 @@
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
 
+use burn::tensor::Device;
+use flate2::{Compression, write::GzEncoder};
 use inject_states::{
+    Extraction, Share,
     durable::JsonLines,
+    extract_share_to_store,
     foreign::{Axes, ColumnChoice, ReadOptions, StatesFile},
-    models::Tap,
+    models::{FloatFormat, Model, Origin, Tap, silent},
     prompts::{Prompts, read_ids},
-    store::{Block, Opened, Positions, Store, StoreSpec, StoreWriter},
+    store::{self, Block, Opened, Positions, Store, StoreSpec, StoreWriter},
 };
 
 /// The readers, each with the name of its target and of its folder of seeds.
 pub const READERS: &[(&str, fn(&[u8]))] = &[
     ("foreign_npy", foreign_npy),
     ("foreign_npz", foreign_npz),
+    ("foreign_packed", foreign_packed),
     ("foreign_safetensors", foreign_safetensors),
     ("foreign_torch", foreign_torch),
     ("json_lines", json_lines),
@@ -28,6 +34,8 @@ pub const READERS: &[(&str, fn(&[u8]))] = &[
     ("prompts_parquet", prompts_parquet),
     ("prompts_text", prompts_text),
     ("store", store),
+    ("store_shares", store_shares),
+    ("vllm_sidecar", vllm_sidecar),
 ];
 
 /// Most values that are read of one file: a header can announce that rows of no numbers fill any number of rows.
@@ -58,6 +66,35 @@ pub fn foreign_npz(bytes: &[u8]) {
 /// States in a file that `torch.save` wrote.
 pub fn foreign_torch(bytes: &[u8]) {
     in_file("states.pt", bytes, foreign);
+}
+
+/// States in a compressed file. The first byte chooses the ending, and whether the file is compressed already.
+pub fn foreign_packed(bytes: &[u8]) {
+    const NAMES: [&str; 3] = ["states.npy.gz", "states.npz.gz", "states.pt.gz"];
+    let Some((&choice, bytes)) = bytes.split_first() else { return };
+    let packed = match usize::from(choice) / NAMES.len() % 2 {
+        0 => bytes.to_vec(),
+        _ => {
+            let mut out = GzEncoder::new(Vec::new(), Compression::none());
+            out.write_all(bytes).unwrap();
+            out.finish().unwrap()
+        }
+    };
+    in_file(NAMES[usize::from(choice) % NAMES.len()], &packed, foreign);
+}
+
+/// The sidecar of states that vLLM-Hook wrote.
+pub fn vllm_sidecar(bytes: &[u8]) {
+    const STATES: &[u8] =
+        include_bytes!("../../crates/inject-states/tests/fixtures/dumps/vllm-hook.safetensors");
+    in_file("states.safetensors", STATES, |path| {
+        fs::write(path.with_extension("json"), bytes).unwrap();
+        foreign(path);
+        if let Ok(file) = StatesFile::open(path) {
+            assert!(file.prompts() > 0);
+            file.fingerprint().unwrap();
+        }
+    });
 }
 
 fn foreign(path: &Path) {
@@ -205,6 +242,52 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     paths.iter().map(|path| (name(path), fs::read(path).unwrap())).collect()
 }
 
+/// The files of the stores of two shares.
+pub fn shares() -> Vec<Vec<(String, Vec<u8>)>> {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../inject-states/tests/fixtures/tiny");
+    let model = Model::load(Origin::of_folder(model.as_ref()), FloatFormat::F32, &Device::flex()).unwrap();
+    let extraction = Extraction::new(TAPS.to_vec(), Positions::All).unwrap().with_memory_budget(1);
+    let spec = StoreSpec::of(&model, &extraction).unwrap();
+    let prompts = [vec![1, 2, 3], vec![4], vec![5, 6], vec![7, 8]];
+    let of_share = |number| {
+        let (folder, share) = (tempfile::tempdir().unwrap(), Share::new(number, 2).unwrap());
+        let (decoder, spec) = (&model.decoder, spec.clone());
+        extract_share_to_store(share, &extraction, decoder, &prompts, folder.path(), spec, &mut silent)
+            .unwrap()
+            .unwrap();
+        files(folder.path())
+    };
+    vec![of_share(0), of_share(1)]
+}
+
+/// The stores of two shares, of which one file is replaced, and their merger. The first byte chooses the file.
+pub fn store_shares(bytes: &[u8]) {
+    static SHARES: OnceLock<Vec<Vec<(String, Vec<u8>)>>> = OnceLock::new();
+    let shares = SHARES.get_or_init(shares);
+    let Some((&choice, replacement)) = bytes.split_first() else { return };
+    let (folder, mut choice) = (tempfile::tempdir().unwrap(), usize::from(choice));
+    choice %= shares.iter().map(Vec::len).sum::<usize>();
+    let mut opened = Vec::new();
+    for (number, files) in shares.iter().enumerate() {
+        let place = folder.path().join(number.to_string());
+        fs::create_dir(&place).unwrap();
+        write_replaced(&place, files, choice, replacement);
+        choice = choice.wrapping_sub(files.len());
+        opened.extend(Store::open_unverified(&place));
+    }
+    if let Ok(merged) = store::merge(&opened, &folder.path().join("merged"), &mut silent) {
+        assert_eq!(merged.manifest().prompt_count, 4, "the merger of some of the prompts");
+    }
+}
+
+/// Writes the files of a store, with another content for the one of this number.
+fn write_replaced(folder: &Path, files: &[(String, Vec<u8>)], choice: usize, replacement: &[u8]) {
+    for (number, (name, content)) in files.iter().enumerate() {
+        let content = if number == choice { replacement } else { content };
+        fs::write(folder.join(name), content).unwrap();
+    }
+}
+
 /// A store of which one file is replaced. The first byte chooses the file.
 pub fn store(bytes: &[u8]) {
     static STORES: OnceLock<Vec<Vec<(String, Vec<u8>)>>> = OnceLock::new();
@@ -222,10 +305,7 @@ pub fn store(bytes: &[u8]) {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    for (number, (name, content)) in files.iter().enumerate() {
-        let content = if number == choice { replacement } else { content };
-        fs::write(folder.path().join(name), content).unwrap();
-    }
+    write_replaced(folder.path(), files, choice, replacement);
     if let Ok(store) = Store::open(folder.path()) {
         let rows = store.rows();
         assert_eq!(rows.prompt.len(), rows.position.len());

@@ -1,14 +1,15 @@
-//! Readers of the journals of studies.
+//! Readers of the journals and the results of studies.
 
 use std::fs;
 
 use inject_studies::{
-    StudyName,
+    StudyName, between_models,
+    corpus::CorpusStudy,
     journal::{Description, Journal, study_of},
 };
 
 /// The readers, each with the name of its target and of its folder of seeds.
-pub const READERS: &[(&str, fn(&[u8]))] = &[("journal", journal)];
+pub const READERS: &[(&str, fn(&[u8]))] = &[("corpus_result", corpus_result), ("journal", journal)];
 
 /// The description of the study that the journals are of.
 pub fn about() -> Description {
@@ -31,5 +32,14 @@ pub fn journal(bytes: &[u8]) {
             }
         }
         journal.push(3, 0.25).unwrap();
+    }
+}
+
+/// The `corpus.json` of one model, compared with itself.
+pub fn corpus_result(bytes: &[u8]) {
+    if let Ok(study) = serde_json::from_slice::<CorpusStudy>(bytes) {
+        let compared = between_models(&study, &study);
+        assert!(compared.taps.len() <= study.taps.len());
+        serde_json::to_string(&compared).unwrap();
     }
 }

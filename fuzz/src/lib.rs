@@ -1,5 +1,8 @@
 //! The readers under fuzz. The tests of each crate give the same functions the files of `seeds/`.
 
+#[cfg(feature = "cli")]
+#[path = "../readers/cli.rs"]
+pub mod cli;
 #[path = "../readers/models.rs"]
 pub mod models;
 #[path = "../readers/sipit.rs"]

@@ -1,6 +1,6 @@
 //! Signals that ask the program to stop.
 //!
-//! A signal sets a flag. The next report of progress, or the wait for a download or a pipe, sees it and unwinds to the program's entry,
+//! A signal sets a flag. The next report of progress, the next block of a pass, or the wait for a download or a pipe, sees it and unwinds to the program's entry,
 //! so files are closed, locks are dropped, and no line is left half-written. A second signal ends the program at once, and where nothing is
 //! being written so does the first.
 
@@ -73,11 +73,11 @@ pub(crate) fn advising<T>(advice: &'static str, part: impl FnOnce() -> T) -> T {
     done
 }
 
-/// A part of the work during which a signal ends the program at once, and not only at the next report of progress. It must write no file.
+/// A part of the work during which a signal ends the program at once, and not only where the work looks for it. It must write no file.
 pub(crate) fn at_once<T>(part: impl FnOnce() -> T) -> T {
     check();
     let (running, over) = channel::<()>();
-    // Where the system allows no thread, a report of progress sees the signal.
+    // Where the system allows no thread, the work sees the signal where it looks for it.
     let watch = thread::Builder::new().spawn(move || {
         while let Err(RecvTimeoutError::Timeout) = over.recv_timeout(LOOK) {
             if let Some(number) = signal() {

@@ -42,6 +42,8 @@ use crate::{
 };
 
 use self::beginning::Beginning;
+#[doc(hidden)]
+pub use self::chat_template::text_before;
 pub(crate) use self::report::{StageReport, VerdictName, stages};
 #[cfg(test)]
 pub(crate) use self::{record::Record, report::Report, tally::Tally};

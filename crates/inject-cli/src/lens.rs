@@ -17,7 +17,7 @@ use crate::{
     number::{self, counted},
     options::{
         LoadedModel, ModelOptions, OutputFolder, TapsOption,
-        prompts::{open_prompts, read_ids},
+        prompts::{TextOptions, read_ids},
         room,
     },
     outcome::{Failure, Outcome},
@@ -50,7 +50,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     merge: Vec<PathBuf>,
     #[command(flatten)]
-    text: TextOptions,
+    text: PromptOptions,
     #[command(flatten)]
     model: ModelOptions,
 }
@@ -58,13 +58,12 @@ pub(crate) struct Options {
 /// The text that lenses are fitted to.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Prompts")]
-struct TextOptions {
+struct PromptOptions {
     /// A file of prompts: .txt (one a line), .jsonl, .json, .csv or .parquet (each with the field `text`) [default: generated text]
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
-    /// The field or column of the prompts. Dots name nested fields: messages.0.content. A conversation is read as its texts [default: text]
-    #[arg(long, value_name = "NAME")]
-    field: Option<String>,
+    #[command(flatten)]
+    texts: TextOptions,
     /// A file of prompts as token ids, one prompt a line: 1,2,3 or [1,2,3] or {"ids": [1,2,3]}; the model needs no tokenizer
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompts", "bos"])]
     prompt_ids: Option<PathBuf>,
@@ -177,16 +176,14 @@ fn builder(options: &Options, model: &LoadedModel) -> Result<LensBuilder, Failur
     Ok(LensBuilder::new(options.taps.of(model)?, prefixes, text, first))
 }
 
-impl TextOptions {
+impl PromptOptions {
     /// The prompts as ids, cut to the longest length.
     fn prompts(&self, model: &LoadedModel) -> Result<Vec<Vec<u32>>, Failure> {
         let count = self.count.get();
         let mut prompts: Vec<Vec<u32>> = match (&self.prompt_ids, &self.prompts) {
             (Some(path), _) => read_ids(path)?.into_iter().take(count).collect(),
             (None, None) => self.encoded(model, Generator::new(0x1e45).take(count).map(Ok))?,
-            (None, Some(path)) => {
-                self.encoded(model, open_prompts(path, self.field.as_deref())?.take(count))?
-            }
+            (None, Some(path)) => self.encoded(model, self.texts.open(path)?.take(count))?,
         };
         prompts.iter_mut().for_each(|ids| ids.truncate(self.longest.get()));
         room::check_longest(&model.decoder, 1, 0, prompts.iter().map(Vec::len), None)?;

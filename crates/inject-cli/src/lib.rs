@@ -45,6 +45,8 @@ mod without_effect;
 pub mod plot;
 pub mod report;
 
+#[doc(hidden)]
+pub use self::invert::text_before;
 pub use self::{
     command::{Cli, main, run},
     outcome::{Failure, Outcome},

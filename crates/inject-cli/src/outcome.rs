@@ -159,7 +159,11 @@ impl From<InvertError> for Failure {
 
 impl From<PromptError> for Failure {
     fn from(error: PromptError) -> Self {
-        Failure::new(chain(&error)).rephrased(&[("by `field`", "by --field")])
+        let advice = match error.problem.is_limit_of_texts() {
+            true => "; --max-prompt-bytes sets the limit of a prompt",
+            false => "",
+        };
+        Failure::new(chain(&error) + advice).rephrased(&[("by `field`", "by --field")])
     }
 }
 

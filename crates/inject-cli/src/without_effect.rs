@@ -33,7 +33,7 @@ const fn rule(
 }
 
 const RULES: &[Rule] = &[
-    rule("", These("field skip"), "--prompts", |given| given.has("prompts")),
+    rule("", These("field max_prompt_bytes skip"), "--prompts", |given| given.has("prompts")),
     rule("extract", These("prompt_seed"), "--generate", |given| given.has("generate")),
     rule(
         "collisions exhaustive margins precision stress",

@@ -224,6 +224,7 @@ impl Decoder {
         let blocks = &self.blocks[..depth];
         let mut walk = self.paging.walk(blocks);
         for (i, block) in blocks.iter().enumerate() {
+            self.lanes.check();
             walk.reached(i);
             let sight = sights.of(&block.attention.config);
             states = block.forward(states, rows, &sight, cache.block(i), self.lanes);

@@ -74,7 +74,7 @@ mod values;
 mod zip_entries;
 
 pub use self::{
-    error::{ForeignError, ForeignProblem},
+    error::{ForeignError, ForeignProblem, SidecarProblem},
     layout::{Axes, UnknownAxes},
     npy::write_npy,
     options::{ModelShape, ReadOptions},

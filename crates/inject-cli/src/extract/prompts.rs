@@ -15,7 +15,7 @@ use inject_sipit::{
 use crate::{
     options::{
         LoadedModel,
-        prompts::{open_ids, open_prompts},
+        prompts::{TextOptions, open_ids},
     },
     outcome::Failure,
 };
@@ -29,9 +29,8 @@ pub(super) struct Source {
     /// A file of prompts: .txt (one a line), .jsonl, .json, .csv or .parquet (each with the field `text`)
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
-    /// The field or column of the prompts. Dots name nested fields: messages.0.content. A conversation is read as its texts [default: text]
-    #[arg(long, value_name = "NAME")]
-    field: Option<String>,
+    #[command(flatten)]
+    texts: TextOptions,
     /// A file of prompts as token ids, one prompt a line: 1,2,3 or [1,2,3] or {"ids": [1,2,3]}; the model needs no tokenizer
     #[arg(long, value_name = "FILE")]
     prompt_ids: Option<PathBuf>,
@@ -77,9 +76,7 @@ impl Source {
 
     fn texts(&self) -> Result<Texts<'_>, Failure> {
         Ok(match (&self.prompts, self.generate) {
-            (Some(path), _) => {
-                Box::new(open_prompts(path, self.field.as_deref())?.map(|text| text.map_err(Failure::from)))
-            }
+            (Some(path), _) => Box::new(self.texts.open(path)?.map(|text| text.map_err(Failure::from))),
             (None, Some(count)) => Box::new(Generator::new(self.prompt_seed).take(count).map(Ok)),
             (None, None) => Box::new(self.text.iter().cloned().map(Ok)),
         })

@@ -27,9 +27,20 @@ const AS_TEXT: &str = "give the text before that of the user with --prefix inste
 /// `path` is a Jinja template, or a JSON file with the field `chat_template`, as tokenizer_config.json. The file, or the
 /// tokenizer_config.json beside it, may say what BOS and EOS are. Otherwise BOS is the token with which the model's texts begin.
 pub(super) fn tokens_before(model: &Model, path: &Path, system: Option<&str>) -> Result<Beginning, Failure> {
+    let first = model.first_token().and_then(|id| model.tokenizer().ok()?.token(id));
+    let before = text_before(path, system, first)?;
+    // The template writes BOS itself.
+    Beginning::of_text(model, &before, Bos::No).or_else(|_| Beginning::of_text(model, &before, Bos::Auto))
+}
+
+/// The text before that of the user. `first` is the token with which the model's texts begin.
+///
+/// # Errors
+///
+/// [`Failure`] if the template or a file beside it cannot be read, or the template cannot be rendered within the limits.
+pub fn text_before(path: &Path, system: Option<&str>, first: Option<String>) -> Result<String, Failure> {
     let Template { text, bos_token, eos_token } = Template::read(path)?;
-    let first = || model.first_token().and_then(|id| model.tokenizer().ok()?.token(id));
-    let bos_token = bos_token.or_else(first).unwrap_or_else(|| UNKNOWN_BOS.to_owned());
+    let bos_token = bos_token.or(first).unwrap_or_else(|| UNKNOWN_BOS.to_owned());
     let eos_token = eos_token.unwrap_or_else(|| UNKNOWN_EOS.to_owned());
     let system = system.map(str::to_owned);
     let rendered = watched(move || {
@@ -52,8 +63,7 @@ pub(super) fn tokens_before(model: &Model, path: &Path, system: Option<&str>) ->
             )));
         }
     }
-    // The template writes BOS itself.
-    Beginning::of_text(model, &before, Bos::No).or_else(|_| Beginning::of_text(model, &before, Bos::Auto))
+    Ok(before)
 }
 
 /// The words for an error, with what to do where the template may be right.

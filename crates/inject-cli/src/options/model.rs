@@ -20,6 +20,7 @@ use super::{cache, room};
 use crate::{
     bundled::Bundled,
     device::DeviceKind,
+    interrupt,
     outcome::{Failure, one_line},
     output::note,
 };
@@ -180,7 +181,8 @@ impl ModelOptions {
         }
         let mut model = files.load(precision, &device)?;
         tell(&model);
-        model.decoder = room::within_memory(model.decoder).with_lanes(self.device.lanes());
+        let decoder = room::within_memory(model.decoder).with_lanes(self.device.lanes());
+        model.decoder = decoder.with_check(interrupt::check);
         let weight_hash = match bundled {
             // Nothing is read from its files after this, so they are removed at once, however the program ends.
             Some(_files) => OnceCell::from(model.weight_hash()?),

@@ -11,7 +11,7 @@ use inject_sipit::{
     states::prompts::{PromptError, check_rereadable},
 };
 
-pub(crate) use self::file::{open_ids, open_prompts, read_ids};
+pub(crate) use self::file::{TextOptions, open_ids, read_ids};
 use super::room;
 use crate::{number, outcome::Failure, output::note, random_tokens::RandomTokens};
 
@@ -22,9 +22,8 @@ pub(crate) struct PromptOptions {
     /// A file of prompts: .txt (one a line), .jsonl, .json, .csv or .parquet (each with the field `text`) [default: generated text]
     #[arg(long, value_name = "FILE")]
     pub(crate) prompts: Option<PathBuf>,
-    /// The field or column of the prompts. Dots name nested fields: messages.0.content. A conversation is read as its texts [default: text]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) field: Option<String>,
+    #[command(flatten)]
+    texts: TextOptions,
     /// A file of prompts as token ids, one prompt a line: 1,2,3 or [1,2,3] or {"ids": [1,2,3]}; the model needs no tokenizer
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompts", "bos"])]
     pub(crate) prompt_ids: Option<PathBuf>,
@@ -52,7 +51,7 @@ impl PromptOptions {
     pub(crate) fn generated(seed: u64) -> Self {
         PromptOptions {
             prompts: None,
-            field: None,
+            texts: TextOptions::DEFAULT,
             prompt_ids: None,
             skip: 0,
             bos: Bos::Auto,
@@ -202,7 +201,7 @@ impl PromptOptions {
     ) -> Result<Box<dyn Iterator<Item = Result<String, PromptError>>>, Failure> {
         Ok(match &self.prompts {
             None => Box::new(Generator::new(self.prompt_seed).take(most).map(Ok)),
-            Some(path) => Box::new(open_prompts(path, self.field.as_deref())?.skip(self.skip)),
+            Some(path) => Box::new(self.texts.open(path)?.skip(self.skip)),
         })
     }
 

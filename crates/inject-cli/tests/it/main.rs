@@ -10,6 +10,7 @@ mod endings;
 mod error_chains;
 mod files;
 mod golden;
+mod hostile_files;
 mod layering;
 mod packages;
 #[cfg(unix)]

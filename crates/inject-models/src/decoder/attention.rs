@@ -115,7 +115,7 @@ impl Attention {
         }
         let mixed = Lanes::over(parts, |part| match &sight.hidden {
             None => self.one_query(part),
-            Some(hidden) => self.many_queries(part, hidden),
+            Some(hidden) => self.many_queries(part, hidden, lanes),
         });
         Tensor::cat(mixed, 1)
     }
@@ -128,7 +128,7 @@ impl Attention {
     /// # Shapes
     ///
     /// `[batch * run, heads * group * d_head]`.
-    fn many_queries(&self, part: Projected, hidden: &Hidden) -> Tensor<2> {
+    fn many_queries(&self, part: Projected, hidden: &Hidden, lanes: Lanes) -> Tensor<2> {
         let AttentionConfig { d_head, score_scale, score_cap, span, .. } = self.config;
         let Projected { heads, queries, keys, values } = part;
         let group = self.config.group();
@@ -136,6 +136,7 @@ impl Attention {
         let held = keys.dims()[2] - positions;
         let device = keys.device();
         let piece = |begin: usize| {
+            lanes.check();
             let len = SCORES_TOGETHER.min(positions - begin);
             let end = held + begin + len;
             let first = span.keys(held + begin).start;

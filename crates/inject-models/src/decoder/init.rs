@@ -53,7 +53,7 @@ impl Decoder {
         };
         weights.finish()?;
         let paging = Paging::of_all(blocks.len());
-        Ok(Decoder { embedding, positions, blocks, final_norm, head, config, lanes: Lanes(1), paging })
+        Ok(Decoder { embedding, positions, blocks, final_norm, head, config, lanes: Lanes::ONE, paging })
     }
 }
 
@@ -153,7 +153,7 @@ impl DecoderConfig {
                 Head::Untied => Some(Table::Tensor(init.normal([self.vocab_size, self.d_model], std))),
             },
             config: self.clone(),
-            lanes: Lanes(1),
+            lanes: Lanes::ONE,
             paging: Paging::of_all(self.n_layers()),
         }
     }

@@ -51,7 +51,7 @@ impl<'a> Pass<'a> {
     fn new(decoder: &'a Decoder, len: usize) -> Self {
         let device = decoder.device();
         let in_place = rowwise::is_in_memory_on(&device, decoder.dtype());
-        let grouped = decoder.lanes.0 > 1;
+        let grouped = decoder.lanes() > 1;
         Pass { decoder, len, jobs: 2 * rayon::current_num_threads(), grouped, in_place }
     }
 
@@ -117,7 +117,7 @@ impl<'a> Pass<'a> {
     /// The numbers that products have beside their factors and results. In 16 bits the matrix is widened for each group of rows. In
     /// others a product of few rows is computed in pieces, which are copied for their sum.
     fn product(&self, [inputs, outputs]: [usize; 2]) -> usize {
-        let groups = if self.grouped { self.decoder.lanes.0 } else { 1 };
+        let groups = if self.grouped { self.decoder.lanes() } else { 1 };
         if is_narrow(self.decoder.dtype()) {
             return self.jobs.min(groups.max(self.len / LANE_MOST_ROWS)) * inputs * outputs;
         }

@@ -7,7 +7,6 @@ use burn::tensor::Tensor;
 use super::{
     Decoder, PrefixCache,
     cache::{Cache, KeysValues},
-    lanes::Lanes,
     rows::Rows,
     sight::Sights,
 };
@@ -56,10 +55,11 @@ impl Decoder {
         let mut sights = Sights::new(&rows, self.device(), self.dtype());
         let mut walk = self.paging.walk(blocks);
         for ((i, (block, held)), input) in blocks.iter().zip(&cache.blocks).enumerate().rev().zip(states) {
+            self.lanes.check();
             let sight = sights.of(&block.attention.config);
             covectors = gradient(input, covectors, |states| {
                 // In one lane: each lane would widen the matrices for itself.
-                block.forward(states, &rows, &sight, Cache::<KeysValues>::Read(held), Lanes(1))
+                block.forward(states, &rows, &sight, Cache::<KeysValues>::Read(held), self.lanes.single())
             })?;
             walk.left(i);
         }

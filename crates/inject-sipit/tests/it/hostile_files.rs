@@ -15,5 +15,7 @@ fn every_reader_survives_its_corpus() {
 #[test]
 #[ignore = "writes files into the repository"]
 fn write_seeds() {
-    corpus::write("lens", "made.safetensors", &readers::made());
+    corpus::write("lens", "made.safetensors", &readers::made_lens());
+    corpus::write("lens_share", "made.safetensors", &readers::made_share());
+    corpus::write("calibration", "made.safetensors", &readers::made_calibration());
 }

@@ -32,6 +32,24 @@ impl Error for ForeignError {
     }
 }
 
+/// The problem with the file that vLLM-Hook writes beside its states.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SidecarProblem {
+    /// It cannot be opened or read.
+    #[error("cannot be opened or read")]
+    Io(#[from] io::Error),
+    /// It is not JSON, or the lengths of the prompts are not numbers.
+    #[error("not the JSON of a sidecar")]
+    Json(#[from] serde_json::Error),
+    /// It is longer than any sidecar.
+    #[error("it has more than {limit} bytes")]
+    TooLong {
+        /// The most bytes that are read.
+        limit: u64,
+    },
+}
+
 /// The problem with a file of states.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -39,6 +57,14 @@ pub enum ForeignProblem {
     /// The file cannot be opened, read or written.
     #[error("cannot be opened, read or written")]
     Io(#[from] io::Error),
+    /// The file beside the states that has the name of a sidecar cannot be read as one, nor as other JSON.
+    #[error("cannot read {} beside it; move that file if it does not describe these states", path.display())]
+    Sidecar {
+        /// The file beside the states.
+        path: PathBuf,
+        /// The problem with it.
+        source: SidecarProblem,
+    },
     /// The ending of the file's name is not that of a known format.
     #[error("unknown ending `{found}`: expected one of {known}")]
     UnknownEnding {

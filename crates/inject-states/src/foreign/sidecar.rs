@@ -6,9 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
-use super::ForeignProblem;
+use super::{ForeignProblem, SidecarProblem};
 
 /// The longest sidecar that is read, in bytes.
 const LONGEST: u64 = 16 << 20;
@@ -28,20 +28,26 @@ impl Sidecar {
         states.with_extension("json")
     }
 
-    /// Reads the sidecar of a file of states, if there is one.
+    /// Reads the sidecar of a file of states, if there is one. Other JSON of that name is none.
     pub(super) fn beside(states: &Path) -> Result<Option<Self>, ForeignProblem> {
         let path = Self::path(states);
         if !path.is_file() {
             return Ok(None);
         }
-        let Ok(file) = File::open(path) else { return Ok(None) };
-        let mut text = Vec::new();
-        if file.take(LONGEST + 1).read_to_end(&mut text)? as u64 > LONGEST {
-            return Ok(None);
-        }
-        // Another JSON of that name is none of ours.
-        let sidecar: Option<Self> = serde_json::from_slice(&text).ok();
-        Ok(sidecar.filter(|sidecar| sidecar.seq_lens.is_some() || sidecar.hs_mode.is_some()))
+        let read = || -> Result<Option<Self>, SidecarProblem> {
+            let mut text = Vec::new();
+            File::open(&path)?.take(LONGEST + 1).read_to_end(&mut text)?;
+            if text.len() as u64 > LONGEST {
+                return Err(SidecarProblem::TooLong { limit: LONGEST });
+            }
+            if !text.trim_ascii_start().starts_with(b"{") {
+                serde_json::from_slice::<IgnoredAny>(&text)?;
+                return Ok(None);
+            }
+            let sidecar: Self = serde_json::from_slice(&text)?;
+            Ok(Some(sidecar).filter(|sidecar| sidecar.seq_lens.is_some() || sidecar.hs_mode.is_some()))
+        };
+        read().map_err(|source| ForeignProblem::Sidecar { path: path.clone(), source })
     }
 
     /// Whether the states are those of the last token of each prompt.

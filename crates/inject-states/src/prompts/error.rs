@@ -132,6 +132,14 @@ pub enum PromptProblem {
         /// The largest accepted size, in bytes.
         most: usize,
     },
+    /// A line of token ids with more bytes than the longest prompt takes.
+    #[error("line {line} has more than {most} bytes of token ids")]
+    IdsTooLong {
+        /// Number of the line, from 1.
+        line: usize,
+        /// The largest accepted size, in bytes.
+        most: usize,
+    },
     /// A text with more bytes than the limit.
     #[error("the text of row {row} has more than {most} bytes")]
     RowTooLong {
@@ -210,6 +218,17 @@ fn ending(found: &str) -> String {
 }
 
 impl PromptProblem {
+    /// Returns whether a text is longer than the limit, which [`Prompts::with_max_bytes`](super::Prompts::with_max_bytes) sets.
+    pub fn is_limit_of_texts(&self) -> bool {
+        matches!(
+            self,
+            PromptProblem::LineTooLong { .. }
+                | PromptProblem::ValueTooLong { .. }
+                | PromptProblem::RowTooLong { .. }
+                | PromptProblem::RecordTooLong { .. }
+        )
+    }
+
     /// Returns the problem of a line, from 1, that the parser saw as the first.
     pub(super) fn json(line: usize, error: &serde_json::Error) -> Self {
         let message = error.to_string();

@@ -112,7 +112,11 @@ impl IdPrompts {
     /// Reads the next line. Returns whether there was one.
     fn read_line(&mut self) -> Result<bool, PromptProblem> {
         let IdPrompts { lines: Some(lines), read, left_out, .. } = self else { return Ok(false) };
-        let Some(line) = lines.next_line(LONGEST_LINE)? else { return Ok(false) };
+        let line = lines.next_line(LONGEST_LINE).map_err(|problem| match problem {
+            PromptProblem::LineTooLong { line, most } => PromptProblem::IdsTooLong { line, most },
+            other => other,
+        })?;
+        let Some(line) = line else { return Ok(false) };
         let text = line.trim_ascii();
         let place = || format!("line {}", lines.number());
         let mut take = |ids: Vec<u32>| {

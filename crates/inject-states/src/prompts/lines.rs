@@ -47,10 +47,11 @@ impl Lines {
 
     /// Returns the next line, of at most `most` bytes.
     pub(super) fn next_line(&mut self, most: usize) -> Result<Option<String>, PromptProblem> {
-        let text = self.next_bytes(most.saturating_add(AROUND))?;
-        match text {
-            Some(text) if text.len() > most => Err(PromptProblem::LineTooLong { line: self.line, most }),
-            other => Ok(other),
+        match self.next_bytes(most.saturating_add(AROUND)) {
+            Ok(Some(text)) if text.len() > most => Err(PromptProblem::LineTooLong { line: self.line, most }),
+            // The limit of the text, and not that with what stands around it.
+            Err(PromptProblem::LineTooLong { line, .. }) => Err(PromptProblem::LineTooLong { line, most }),
+            other => other,
         }
     }
 

@@ -20,9 +20,18 @@ fn write_seeds() {
     let lines =
         [serde_json::json!({ "unit": 1, "result": 0.1 }), serde_json::json!({ "unit": 2, "result": 0.3 })];
     corpus::write("json_lines", "two-lines.jsonl", &JsonLines::text(&readers::JOURNAL, &lines));
-    let stores = [("finished", readers::finished_store()), ("unfinished", readers::unfinished_store())];
-    let files = stores.iter().flat_map(|(kind, files)| files.iter().map(move |file| (kind, file)));
+    write_files(
+        "store",
+        ["finished", "unfinished"],
+        &[readers::finished_store(), readers::unfinished_store()],
+    );
+    write_files("store_shares", ["first", "second"], &readers::shares());
+}
+
+/// Writes the files of stores, each after its number.
+fn write_files(target: &str, kinds: [&str; 2], stores: &[Vec<(String, Vec<u8>)>]) {
+    let files = kinds.iter().zip(stores).flat_map(|(kind, files)| files.iter().map(move |file| (kind, file)));
     for (number, (kind, (name, content))) in files.enumerate() {
-        corpus::write("store", &format!("{kind}-{name}"), &[&[number as u8], content.as_slice()].concat());
+        corpus::write(target, &format!("{kind}-{name}"), &[&[number as u8], content.as_slice()].concat());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use crate::{outcome::Failure, text_file};
 
@@ -40,18 +40,29 @@ impl Template {
                 "{shown}: the template has {length} bytes, expected at most {LONGEST_TEMPLATE}"
             ))),
             _ => {
-                let beside = || {
-                    let text =
-                        text_file::read(&path.with_file_name("tokenizer_config.json"), LONGEST).ok()?;
-                    serde_json::from_str(&text).ok()
-                };
-                let files: Vec<Json> = tokens.into_iter().chain(beside()).collect();
+                let files: Vec<Json> = tokens.into_iter().chain(settings_beside(path)?).collect();
                 let [bos_token, eos_token] = ["bos_token", "eos_token"]
                     .map(|name| files.iter().find_map(|settings| spelling(&settings[name])));
                 Ok(Template { text: template, bos_token, eos_token })
             }
         }
     }
+}
+
+/// The tokenizer_config.json beside a template, if there is one.
+fn settings_beside(template: &Path) -> Result<Option<Json>, Failure> {
+    let path = template.with_file_name("tokenizer_config.json");
+    // A link that leads nowhere is a file that cannot be read.
+    if !path.exists() && !path.is_symlink() {
+        return Ok(None);
+    }
+    let beside = |problem: String| {
+        Failure::new(format!("{problem}, and it says how tokens of {} are spelled", template.display()))
+    };
+    let text = text_file::read(&path, LONGEST).map_err(|failure| beside(failure.to_string()))?;
+    let settings: Map<String, Json> = serde_json::from_str(&text)
+        .map_err(|error| beside(format!("{}: expected an object of JSON: {error}", path.display())))?;
+    Ok(Some(settings.into()))
 }
 
 /// How a token is spelled: it is a text, or has the text as its content.
@@ -129,5 +140,25 @@ mod tests {
         // Processors have a file of the template alone.
         std::fs::write(place("chat_template.json"), r#"{ "chat_template": "x" }"#).unwrap();
         assert_eq!(spelled("chat_template.json"), both);
+    }
+
+    #[test]
+    fn a_damaged_file_beside_a_template_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let template = folder.path().join("chat_template.jinja");
+        std::fs::write(&template, "{{ bos_token }}{{ messages[0].content }}").unwrap();
+        let read = || Template::read(&template).map(|read| read.bos_token);
+        assert_eq!(read().unwrap(), None);
+        for damaged in [r#"{ "bos_token": "<b"#, "[]", "", "\u{0}"] {
+            std::fs::write(folder.path().join("tokenizer_config.json"), damaged).unwrap();
+            let error = read().unwrap_err().to_string();
+            for part in
+                ["tokenizer_config.json: expected an object of JSON: ", "chat_template.jinja are spelled"]
+            {
+                assert!(error.contains(part), "{damaged:?}: {error}");
+            }
+        }
+        std::fs::write(folder.path().join("tokenizer_config.json"), b"\xff").unwrap();
+        assert!(read().unwrap_err().to_string().contains("tokenizer_config.json is not UTF-8, and"));
     }
 }

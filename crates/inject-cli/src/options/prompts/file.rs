@@ -11,9 +11,22 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use clap::Args;
 use inject_sipit::states::prompts::{IdList, IdPrompts, MAX_FILE_BYTES, PromptError, Prompts};
 
 use crate::{interrupt, number, outcome::Failure, output::note};
+
+/// The texts of a file of prompts.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Prompts")]
+pub(crate) struct TextOptions {
+    /// The field or column of the prompts. Dots name nested fields: messages.0.content. A conversation is read as its texts [default: text]
+    #[arg(long, value_name = "NAME")]
+    field: Option<String>,
+    /// The most bytes of a prompt in the file. A longer one is an error
+    #[arg(long, value_name = "BYTES", default_value_t = Prompts::DEFAULT_MAX_BYTES)]
+    max_prompt_bytes: usize,
+}
 
 /// Prompts of a pipe that may be read before they are asked for.
 const AHEAD: usize = 16;
@@ -94,13 +107,22 @@ impl<P: ReadPrompts> Drop for FilePrompts<P> {
     }
 }
 
-/// Opens a file of prompts.
-pub(crate) fn open_prompts(path: &Path, field: Option<&str>) -> Result<FilePrompts<Prompts>, PromptError> {
-    let (file, field) = (path.to_owned(), field.map(str::to_owned));
-    open(path, move || match &field {
-        Some(field) => Prompts::open_field(&file, field),
-        None => Prompts::open(&file),
-    })
+impl TextOptions {
+    /// The field `text`, and the usual limit.
+    pub(crate) const DEFAULT: TextOptions =
+        TextOptions { field: None, max_prompt_bytes: Prompts::DEFAULT_MAX_BYTES };
+
+    /// Opens a file of prompts.
+    pub(crate) fn open(&self, path: &Path) -> Result<FilePrompts<Prompts>, PromptError> {
+        let (file, TextOptions { field, max_prompt_bytes }) = (path.to_owned(), self.clone());
+        open(path, move || {
+            let prompts = match &field {
+                Some(field) => Prompts::open_field(&file, field),
+                None => Prompts::open(&file),
+            };
+            Ok(prompts?.with_max_bytes(max_prompt_bytes))
+        })
+    }
 }
 
 /// Opens a file of prompts as token ids.

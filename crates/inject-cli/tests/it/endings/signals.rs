@@ -69,6 +69,29 @@ fn a_signal_ends_an_extraction_after_a_block_and_the_same_command_continues() {
 }
 
 #[test]
+fn a_signal_ends_a_pass_over_a_batch_of_the_default_size() {
+    let dir = tempfile::tempdir().unwrap();
+    // A block of a store has up to 1,024 prompts, whose passes take many seconds.
+    let id = |number: u32, at: u32| ((number * 31 + at * 17) % 2048).to_string();
+    let line = |number| (0..256).map(|at| id(number, at)).collect::<Vec<_>>().join(",");
+    let lines: Vec<String> = (0..2000).map(line).collect();
+    fs::write(dir.path().join("ids.txt"), lines.join("\n")).unwrap();
+    let extract = "extract --prompt-ids ids.txt --taps final-norm --positions all --out";
+    for (signal, status) in [("INT", 130), ("TERM", 143)] {
+        let mut child = program(dir.path());
+        child.args(extract.split(' ')).arg(signal).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let journal = dir.path().join(signal).join("progress.json");
+        let mut child = child.spawn().unwrap();
+        // It is written before the first block is computed.
+        wait_until(&mut child, || journal.exists());
+        sleep(Duration::from_millis(300));
+        interrupt(child, signal, status, "interrupted: the same command continues where this one stopped");
+        let journal: serde_json::Value = serde_json::from_slice(&fs::read(journal).unwrap()).unwrap();
+        assert_eq!(journal["prompts_done"], 0, "the block was finished before the signal was heeded");
+    }
+}
+
+#[test]
 fn a_signal_ends_a_study_between_two_units_and_the_same_command_continues() {
     let dir = tempfile::tempdir().unwrap();
     let margins = "study margins --count 200 --longest 8 --lengths 2 --per-length 2 --taps block-1 --out";

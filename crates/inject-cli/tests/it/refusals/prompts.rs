@@ -101,3 +101,48 @@ fn a_prompt_of_millions_of_tokens_is_refused_at_once() {
     );
     assert!(!dir.path().join("store").exists());
 }
+
+#[test]
+fn the_longest_prompt_of_a_file_is_set_by_an_option_that_the_error_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    fs::write(dir.join("a.txt"), "One day.\nOnce upon a time.\n").unwrap();
+    let object = |text: &str| serde_json::json!({ "text": text }).to_string();
+    fs::write(dir.join("a.jsonl"), [object("One day."), object("Once upon a time.")].join("\n")).unwrap();
+    fs::write(dir.join("a.csv"), "text\nOne day.\nOnce upon a time.\n").unwrap();
+    for (name, place) in [("a.txt", "line 2"), ("a.jsonl", "line 2"), ("a.csv", "row 1")] {
+        for command in [
+            "extract --taps block-1 --out out",
+            "lens --count 2 --taps block-1 --out out",
+            "study collisions --count 2 --taps block-1 --out out",
+        ] {
+            let arguments = command.split(' ').chain(["--prompts", name, "--max-prompt-bytes", "10"]);
+            let said = [name, place, "more than 10 bytes; --max-prompt-bytes sets the limit of a prompt"];
+            refused(dir, &arguments.collect::<Vec<_>>(), 1, &said);
+        }
+        let out = format!("out-{name}");
+        succeed(dir, &format!("extract --taps block-1 --prompts {name} --max-prompt-bytes 17 --out {out}"));
+    }
+    // Longer than the usual limit.
+    fs::write(dir.join("long.txt"), "a ".repeat(2 << 20) + "a").unwrap();
+    let extract = "extract --taps embedding --prompts long.txt --out long";
+    refused(
+        dir,
+        &extract.split(' ').collect::<Vec<_>>(),
+        1,
+        &["line 1 has more than 4194304 bytes; --max-prompt-bytes"],
+    );
+    refused(
+        dir,
+        &format!("{extract} --max-prompt-bytes 5000000 --memory 1").split(' ').collect::<Vec<_>>(),
+        1,
+        &["--memory allows"],
+    );
+    // Ids have a limit of their own.
+    refused(
+        dir,
+        &["extract", "--ids", "1", "--out", "out", "--max-prompt-bytes", "10"],
+        2,
+        &["--max-prompt-bytes", "--prompts"],
+    );
+}

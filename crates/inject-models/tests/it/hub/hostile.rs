@@ -130,11 +130,14 @@ impl Spy {
         Spy { address, heads }
     }
 
-    fn saw_a_secret(&self) -> bool {
-        self.heads.lock().unwrap().iter().any(|head| {
+    /// The head of a request with a token.
+    fn secret(&self) -> Option<String> {
+        let heads = self.heads.lock().unwrap();
+        let secret = heads.iter().find(|head| {
             let head = head.to_ascii_lowercase();
             head.contains("authorization") || head.contains("hf_secret")
-        })
+        });
+        secret.cloned()
     }
 }
 
@@ -264,8 +267,10 @@ fn case(number: usize, start: Start, when: When) -> Result<(), String> {
     }
     let requests = server.take_requests();
     let leak = requests.iter().find(|r| r.place == Place::Store && r.authorization.is_some());
-    if leak.is_some() || spy.saw_a_secret() {
-        return fail(&format!("leaked the token: {leak:?}"));
+    let seen = spy.secret();
+    if leak.is_some() || seen.is_some() {
+        let servers = [server.address(Place::Hub), server.address(Place::Store)];
+        return fail(&format!("leaked the token: {leak:?}, {seen:?}; servers {servers:?}, {}", spy.address));
     }
 
     server.be_honest();

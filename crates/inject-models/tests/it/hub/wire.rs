@@ -19,6 +19,8 @@ pub(super) struct Request {
     pub(super) place: Place,
     pub(super) method: String,
     pub(super) path: String,
+    /// The server that the client meant. A test prints it: on a busy machine, a port may have been another server's before.
+    pub(super) host: Option<String>,
     pub(super) authorization: Option<String>,
     pub(super) accept_encoding: Option<String>,
     /// The first byte asked for.
@@ -115,10 +117,11 @@ pub(super) fn read(stream: &TcpStream, place: Place) -> Option<Request> {
     let mut words = first.split(' ').map(str::to_owned);
     let (method, path) = (words.next()?, words.next()?);
     let mut request =
-        Request { place, method, path, authorization: None, accept_encoding: None, range: None };
+        Request { place, method, path, host: None, authorization: None, accept_encoding: None, range: None };
     for line in lines.take_while(|line| !line.is_empty()) {
         let (name, value) = line.split_once(": ")?;
         match name.to_ascii_lowercase().as_str() {
+            "host" => request.host = Some(value.to_owned()),
             "authorization" => request.authorization = Some(value.to_owned()),
             "accept-encoding" => request.accept_encoding = Some(value.to_owned()),
             "range" => request.range = Some(value.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()?),

@@ -208,3 +208,33 @@ fn a_tensor_that_reaches_beyond_its_storage_is_refused_if_it_is_read() {
     let other = StatesFile::open_with(&path, &ReadOptions::new().tensor("other"));
     assert!(matches!(other.unwrap_err().problem, ForeignProblem::Storage { tensor } if tensor == "other"));
 }
+
+#[test]
+fn a_damaged_file_of_the_name_of_a_sidecar_is_named_and_other_json_is_none() {
+    let content = safetensors(&format!("{{{STATES}}}"), 24);
+    let (_folder, path) = file("a.safetensors", &content);
+    let sidecar = path.with_extension("json");
+    let open_beside = |text: &str| {
+        fs::write(&sidecar, text).unwrap();
+        StatesFile::open(&path)
+    };
+    for other in [
+        "[]",
+        "3",
+        " [\"seq_lens\"]",
+        "{}",
+        r#"{"text": ["a"]}"#,
+        r#"{"seq_lens": [2], "hs_mode": "all_tokens"}"#,
+    ] {
+        open_beside(other).unwrap();
+    }
+    for damaged in ["", "{\"seq_lens\": [2", "{\"seq_lens\": \"2\"}", "{\"hs_mode\": 2}", "[2", "\0"] {
+        match open_beside(damaged).unwrap_err().problem {
+            ForeignProblem::Sidecar { path, source: SidecarProblem::Json(_) } => assert_eq!(path, sidecar),
+            other => panic!("{damaged:?}: {other}"),
+        }
+    }
+    fs::File::create(&sidecar).unwrap().set_len(1 << 40).unwrap();
+    let problem = StatesFile::open(&path).unwrap_err().problem;
+    assert!(matches!(problem, ForeignProblem::Sidecar { source: SidecarProblem::TooLong { .. }, .. }));
+}

@@ -58,7 +58,7 @@ fn what_is_not_a_list_of_ids_is_named_with_its_place() {
 #[test]
 fn a_line_beyond_the_limit_is_not_held() {
     let problem = read("a.txt", &"1,".repeat(LONGEST_LINE / 2 + 8)).unwrap_err();
-    assert!(matches!(problem, PromptProblem::LineTooLong { line: 1, .. }), "{problem}");
+    assert!(matches!(problem, PromptProblem::IdsTooLong { line: 1, .. }), "{problem}");
 }
 
 #[test]

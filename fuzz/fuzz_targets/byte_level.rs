@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: inject_fuzz::silence_panics(), |bytes: &[u8]| inject_fuzz::models::byte_level(bytes));
