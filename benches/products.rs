@@ -154,7 +154,8 @@ fn blocks(
     let (_folder, decoder) = opened(config, format, hold, device)?;
     let tap = Tap::Block(decoder.config().blocks.len());
     for rows in ROWS {
-        let prompts: Vec<[u32; 1]> = ids(rows, decoder.config().vocab_size).into_iter().map(|id| [id]).collect();
+        let prompts: Vec<[u32; 1]> =
+            ids(rows, decoder.config().vocab_size).into_iter().map(|id| [id]).collect();
         let prompts = TokenBatch::new(&prompts)?;
         let seconds = shortest(|| {
             black_box(decoder.forward(&prompts, &[tap], Logits::None).expect("the prompts fit"));
