@@ -11,8 +11,9 @@
 //! weights, once a product. It compares with the read rate: that at which all cores add up the numbers of a large array.
 //!
 //! Weights are random and come from files of their own. Products take different parts of a matrix of 128 MB in turn, so no weight is in
-//! a cache. The vocabulary table serves as the matrix. GPT-2 has no map that can be computed alone, so its label `gpt2-blocks` stands
-//! for all blocks, with prompts of one token: the four maps of each, stored input by input, and the little else that a block computes.
+//! a cache. The vocabulary table serves as the matrix. The labels `gpt2-blocks` and `smollm2-blocks` stand for all blocks of a model, with
+//! prompts of one token: the maps of each, and the little else that a block computes. GPT-2 stores its maps input by input, which
+//! cannot be computed alone. With `INJECT_HOLD=f32` weights of blocks are held in F32, for comparison.
 //!
 //! Times are the shortest of at least three calls.
 
@@ -21,18 +22,20 @@
 use std::{env, error::Error, fs::File, hint::black_box, ops::Range, time::Instant};
 
 use burn::tensor::{DType, Device, Distribution, Tensor};
-use inject_benches::{device, ids, wait, with_lanes};
+use inject_benches::{device, hold, ids, wait, with_lanes};
 use inject_sipit::models::{
     Decoder, FloatFormat, Hold, Logits, Model, Origin, Precision, RandomCheckpoint, Tap, TokenBatch, silent,
 };
 use rayon::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 type Failure = Box<dyn Error>;
 
 /// Inputs and outputs of maps of SmolLM2-135M and Llama-3.1-8B.
 const SHAPES: [[usize; 2]; 7] =
     [[576, 192], [576, 576], [576, 1536], [1536, 576], [4096, 4096], [4096, 14336], [14336, 4096]];
+/// Models whose blocks are measured.
+const BLOCKS: [(&str, fn() -> Value); 2] = [("gpt2-blocks", gpt2), ("smollm2-blocks", smollm2)];
 const ROWS: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 512];
 const FORMATS: [FloatFormat; 3] = [FloatFormat::Bf16, FloatFormat::F16, FloatFormat::F32];
 /// The weights of a matrix, beyond what caches hold.
@@ -67,14 +70,14 @@ fn main() -> Result<(), Failure> {
     );
 
     let formats: Vec<String> = FORMATS.iter().map(ToString::to_string).collect();
-    let gpt2 = "gpt2-blocks".to_owned();
-    let shapes: Vec<String> = SHAPES.iter().map(label).chain([gpt2.clone()]).collect();
+    let models = BLOCKS.map(|(name, _)| name.to_owned());
+    let shapes: Vec<String> = SHAPES.iter().map(label).chain(models).collect();
     for format in FORMATS.into_iter().filter(|format| asked(&formats, &format.to_string())) {
         for shape in SHAPES.iter().filter(|shape| asked(&shapes, &label(shape))) {
             table(*shape, format, &device, machine)?;
         }
-        if asked(&shapes, &gpt2) {
-            blocks(&gpt2, format, &device, machine)?;
+        for (name, config) in BLOCKS.into_iter().filter(|(name, _)| asked(&shapes, name)) {
+            blocks(name, &config(), format, &device, machine)?;
         }
     }
     Ok(())
@@ -98,7 +101,7 @@ fn table(
         "hidden_act": "silu", "rms_norm_eps": 1e-5, "rope_theta": 1e4, "max_position_embeddings": 64,
         "attention_bias": false, "mlp_bias": false, "tie_word_embeddings": true, "initializer_range": 0.02,
     });
-    let (_folder, decoder) = opened(&config.to_string(), format, device)?;
+    let (_folder, decoder) = opened(&config, format, Hold::Stored, device)?;
     for rows in ROWS {
         let flop = 2.0 * (rows * inputs * outputs) as f64;
         if flop > MOST_FLOP {
@@ -118,16 +121,41 @@ fn table(
     Ok(())
 }
 
-/// Measures the blocks of GPT-2 small.
-fn blocks(name: &str, format: FloatFormat, device: &Device, machine: Machine) -> Result<(), Failure> {
-    let config = json!({
+/// The blocks of GPT-2 small.
+fn gpt2() -> Value {
+    json!({
         "model_type": "gpt2", "n_embd": 768, "n_head": 12, "n_layer": 12, "n_positions": 64, "vocab_size": 512,
         "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5, "initializer_range": 0.02,
-    });
-    let (_folder, decoder) = opened(&config.to_string(), format, device)?;
-    let tap = Tap::Block(12);
+    })
+}
+
+/// The blocks of SmolLM2-135M.
+fn smollm2() -> Value {
+    json!({
+        "model_type": "llama", "hidden_size": 576, "vocab_size": 512, "num_hidden_layers": 30,
+        "num_attention_heads": 9, "num_key_value_heads": 3, "intermediate_size": 1536,
+        "hidden_act": "silu", "rms_norm_eps": 1e-5, "rope_theta": 1e5, "max_position_embeddings": 64,
+        "attention_bias": false, "mlp_bias": false, "tie_word_embeddings": true, "initializer_range": 0.02,
+    })
+}
+
+/// Measures the blocks of a model.
+fn blocks(
+    name: &str,
+    config: &Value,
+    format: FloatFormat,
+    device: &Device,
+    machine: Machine,
+) -> Result<(), Failure> {
+    let hold = match hold() {
+        Hold::Fastest => Hold::Stored,
+        given => given,
+    };
+    let (_folder, decoder) = opened(config, format, hold, device)?;
+    let tap = Tap::Block(decoder.config().blocks.len());
     for rows in ROWS {
-        let prompts: Vec<[u32; 1]> = ids(rows, 512).into_iter().map(|id| [id]).collect();
+        let prompts: Vec<[u32; 1]> =
+            ids(rows, decoder.config().vocab_size).into_iter().map(|id| [id]).collect();
         let prompts = TokenBatch::new(&prompts)?;
         let seconds = shortest(|| {
             black_box(decoder.forward(&prompts, &[tap], Logits::None).expect("the prompts fit"));
@@ -141,15 +169,16 @@ fn blocks(name: &str, format: FloatFormat, device: &Device, machine: Machine) ->
 
 /// Writes a checkpoint of random weights and maps it.
 fn opened(
-    config: &str,
+    config: &Value,
     format: FloatFormat,
+    hold: Hold,
     device: &Device,
 ) -> Result<(tempfile::TempDir, Decoder), Failure> {
     let folder = tempfile::tempdir()?;
-    for file in RandomCheckpoint::of_config(config, format, 1)?.files() {
+    for file in RandomCheckpoint::of_config(&config.to_string(), format, 1)?.files() {
         file.write_to(&mut File::create(folder.path().join(file.name()))?, &mut silent)?;
     }
-    let precision = Precision::new(Hold::Stored, FloatFormat::F32);
+    let precision = Precision::new(hold, FloatFormat::F32);
     let decoder = with_lanes(Model::load(Origin::of_folder(folder.path()), precision, device)?.decoder);
     Ok((folder, decoder))
 }

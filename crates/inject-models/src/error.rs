@@ -8,6 +8,8 @@ mod tensor_fault;
 
 use std::{
     error::Error,
+    fs::File,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -37,6 +39,19 @@ pub enum ModelError {
     Read {
         /// The file or folder that cannot be read.
         path: PathBuf,
+        /// The error of the operating system.
+        source: std::io::Error,
+    },
+    /// A file could not be mapped, because too few addresses are free.
+    #[error(
+        "cannot map {}: it takes {bytes} bytes of addresses, and the limit of this process leaves fewer: raise it (`ulimit -v`)",
+        path.display()
+    )]
+    Map {
+        /// The file that cannot be mapped.
+        path: PathBuf,
+        /// The length of the file.
+        bytes: u64,
         /// The error of the operating system.
         source: std::io::Error,
     },
@@ -530,6 +545,17 @@ impl ModelError {
             (Err(first), Err(second)) => {
                 Err(ModelError::Several { first: Box::new(first), second: Box::new(second) })
             }
+        }
+    }
+
+    /// A file could not be mapped.
+    pub(crate) fn of_map(path: &Path, file: &File, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match (source.kind(), file.metadata()) {
+            (io::ErrorKind::OutOfMemory, Ok(metadata)) => {
+                ModelError::Map { path, bytes: metadata.len(), source }
+            }
+            _ => ModelError::Read { path, source },
         }
     }
 

@@ -274,12 +274,11 @@ pub(crate) const SHORTLIST: usize = 16;
 pub(crate) const SHORTLIST_WITHIN: f32 = 30.0;
 /// A draft ends once all of it is right with less than this probability. Measured: depth with lenses, `draft ms`.
 pub(crate) const DRAFT_LEAST_LIKELY: f64 = 0.02;
-/// Positions of a draft at least: a shorter pass reads every weight too. Measured: bench forward.
-pub(crate) const DRAFT_SHORTEST: usize = 8;
-/// Probability from which an alternative is worth a row (1.5 ms against a repair of 110 ms). Measured: depth with lenses.
-pub(crate) const DRAFT_WORTH_A_ROW: f64 = 0.02;
-/// Alternatives to one draft at most. Measured: depth with lenses, `draft ms`.
-pub(crate) const DRAFT_ALTERNATIVES: usize = 32;
+/// Rows of another draft, which a wrong token costs beside the fixed cost of its pass. With 8 rows for that cost, as of weights in 16
+/// bits, an alternative is worth its row from a probability of 0.02. Measured: depth with lenses.
+pub(crate) const DRAFT_ROWS_OF_A_REPAIR: f64 = 42.0;
+/// Alternatives to one draft at most, as a share of the rows that a repair costs: 32 of 50. Measured: depth with lenses, `draft ms`.
+pub(crate) const DRAFT_ALTERNATIVES: f64 = 0.64;
 /// Share of an alternative's worth that is lost after a wrong token. Measured: depth with lenses, `repaired`.
 pub(crate) const DRAFT_LOST_AFTER_WRONG: f64 = 0.3;
 /// Probability mass on the lists of a position below which other sources are asked. Measured: depth with lenses.

@@ -115,6 +115,22 @@ fn a_file_that_may_not_grow_any_further_is_an_error() {
     assert!(err.contains("error: ") && err.to_lowercase().contains("file too large"), "{err}");
 }
 
+#[test]
+fn a_model_that_takes_too_many_addresses_is_named_with_its_size_and_the_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = File::create(dir.path().join("large.gguf")).unwrap();
+    // It takes nothing on the disk.
+    file.set_len(64 << 30).unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -v 16777216; exec \"$0\" \"$@\""]).arg(program(dir.path()).get_program());
+    shell.args("extract --model large.gguf --ids 1 --positions all --taps block-1 --out store".split(' '));
+    ran(shell.current_dir(dir.path())).with_status(1).says(&[
+        "error: cannot map large.gguf: it takes 68719476736 bytes of addresses",
+        "`ulimit -v`",
+        "Cannot allocate memory",
+    ]);
+}
+
 /// The program, to be run in a folder under a system that allows it this many threads.
 fn with_threads(folder: &Path, allowed: usize) -> Command {
     use std::os::unix::{fs::PermissionsExt, process::CommandExt};

@@ -97,7 +97,7 @@ impl Gguf {
         let file = File::open(&path).map_err(io_error)?;
         // SAFETY: the map is only read. That no other program truncates or rewrites the file while it is loaded is the
         // documented condition of `Model::load`.
-        let map = unsafe { Mmap::map(&file) }.map_err(io_error)?;
+        let map = unsafe { Mmap::map(&file) }.map_err(|source| ModelError::of_map(&path, &file, source))?;
         let head = Head::parse(&map)
             .map_err(|fault| ModelError::Damaged { path: path.clone(), source: Damage::Gguf(fault) })?;
         if let Some(found) = GgufContents::other_than_a_model(&map, &head) {

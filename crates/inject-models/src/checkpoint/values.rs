@@ -185,7 +185,8 @@ impl Checkpoint {
             None => {
                 // SAFETY: the map is only read. That no other program truncates or rewrites the file as long as the model exists
                 // is the documented condition of `Hold::Stored`.
-                let map = unsafe { Mmap::map(handle) }.map_err(read_error)?;
+                let map = unsafe { Mmap::map(handle) }
+                    .map_err(|source| ModelError::of_map(&file.path, handle, source))?;
                 Arc::clone(file.map.get_or_init(|| Arc::new(map)))
             }
         };

@@ -1,6 +1,7 @@
 //! Drafts and candidates from a lens.
 
 mod beliefs;
+mod extent;
 mod in_context;
 
 use std::{
@@ -10,17 +11,14 @@ use std::{
 
 use crate::{
     error::InvertError,
-    lens::{Evidence, Lens, Shortlist},
+    lens::{Evidence, Lens, Shortlist, candidates_of_a_pass},
     models::Alternative,
     token_rows::Wanted,
-    tuning::{
-        DRAFT_ALTERNATIVES, DRAFT_LEAST_LIKELY, DRAFT_LOST_AFTER_WRONG, DRAFT_SHORTEST, DRAFT_WORTH,
-        DRAFT_WORTH_A_ROW, SHORTLIST, SHORTLIST_WITHIN,
-    },
+    tuning::{DRAFT_LEAST_LIKELY, DRAFT_LOST_AFTER_WRONG, DRAFT_WORTH, SHORTLIST, SHORTLIST_WITHIN},
 };
 
-use self::beliefs::Shortlists;
 pub use self::in_context::LensInContext;
+use self::{beliefs::Shortlists, extent::Extent};
 use super::{
     Draft, OpenPosition, Prompt, Provisional, Session, Source, Turn, at_position::AtPosition, growing,
 };
@@ -108,22 +106,23 @@ impl Session<()> for LensSession<'_> {
         if !at.tested.is_empty() && beliefs.first().is_some_and(|first| listed(first) < DRAFT_WORTH) {
             return Ok(None);
         }
+        let extent = Extent::of(candidates_of_a_pass(at.decoder(), at.tap()));
         let (mut ids, mut alternatives) = (Vec::new(), Vec::new());
         let (mut likely, mut worth) = (1.0, 1.0);
         for (place, belief) in beliefs.iter().enumerate() {
             let Some(&(id, probability)) = belief.first() else { break };
-            if likely < DRAFT_LEAST_LIKELY && ids.len() >= DRAFT_SHORTEST {
+            if likely < DRAFT_LEAST_LIKELY && ids.len() >= extent.shortest {
                 break;
             }
             likely *= probability;
             ids.push(id);
             let others = belief.iter().skip(1);
             let others = others.map(|&(id, probability)| (worth * probability, Alternative { place, id }));
-            alternatives.extend(others.filter(|(worth, _)| *worth >= DRAFT_WORTH_A_ROW));
+            alternatives.extend(others.filter(|(worth, _)| *worth >= extent.worth_a_row));
             worth *= 1.0 - DRAFT_LOST_AFTER_WRONG * (1.0 - probability);
         }
         alternatives.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-        alternatives.truncate(DRAFT_ALTERNATIVES);
+        alternatives.truncate(extent.alternatives);
         let alternatives = alternatives.into_iter().map(|(_, alternative)| alternative).collect();
         Ok((!ids.is_empty()).then_some(Draft { ids, alternatives }))
     }

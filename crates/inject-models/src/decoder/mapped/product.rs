@@ -25,6 +25,8 @@ use crate::tuning::{FEWEST_PRODUCTS, FEWEST_ROWS};
 struct Packed {
     values: Lines,
     rows: usize,
+    /// The number of rows in a group. The last group may have fewer.
+    group: usize,
     /// The width of a row after padding to whole blocks.
     padded: usize,
 }
@@ -41,7 +43,9 @@ pub(super) fn of_plain(kernel: Kernel, matrix: &PlainMatrix, outputs: Range<usiz
         Layout::ByOutput => (Order::of(matrix.format), by_output::PANEL),
         Layout::ByInput => (Order::Natural, by_input::PANEL),
     };
-    in_panels(x, inputs, order, outputs, panel_len, |outputs, next, packed, target| {
+    let packed = Packed::new(kernel, x, inputs, order);
+    in_panels(&packed, outputs, panel_len, |outputs, next, target| {
+        let packed = &packed;
         match (matrix.layout, many_rows) {
             (Layout::ByOutput, false) => by_output::of_panel(kernel, matrix, outputs, packed, target),
             (Layout::ByOutput, true) => widened::of_panel(kernel, matrix, outputs, next, packed, target),
@@ -53,30 +57,21 @@ pub(super) fn of_plain(kernel: Kernel, matrix: &PlainMatrix, outputs: Range<usiz
 
 /// The same for a matrix of codes. A chunk of weights is restored once for all rows.
 pub(super) fn of_coded(kernel: Kernel, matrix: &CodedMatrix, outputs: Range<usize>, x: &[f32]) -> Vec<f32> {
-    in_panels(
-        x,
-        matrix.width(),
-        Order::Natural,
-        outputs,
-        by_output::PANEL,
-        |outputs, next, packed, target| {
-            widened::of_panel(kernel, matrix, outputs, next, packed, target);
-        },
-    )
+    let packed = Packed::new(kernel, x, matrix.width(), Order::Natural);
+    in_panels(&packed, outputs, by_output::PANEL, |outputs, next, target| {
+        widened::of_panel(kernel, matrix, outputs, next, &packed, target);
+    })
 }
 
 /// Computes the outputs in panels of `panel_len`, one for each call of `panel`. It takes the outputs of a panel, those of the next one,
-/// the rows, and the place of the sums.
+/// and the place of the sums.
 fn in_panels(
-    x: &[f32],
-    inputs: usize,
-    order: Order,
+    packed: &Packed,
     outputs: Range<usize>,
     panel_len: usize,
-    panel: impl Fn(Range<usize>, Range<usize>, &Packed, Target) + Sync,
+    panel: impl Fn(Range<usize>, Range<usize>, Target) + Sync,
 ) -> Vec<f32> {
-    let (rows, width) = (x.len() / inputs, outputs.len());
-    let packed = Packed::new(x, inputs, order);
+    let (rows, width) = (packed.rows, outputs.len());
     let mut result: Vec<f32> = Vec::with_capacity(rows * width);
     let target = Target { start: result.as_mut_ptr(), stride: width };
     let panels = width.div_ceil(panel_len);
@@ -85,9 +80,9 @@ fn in_panels(
         first.min(outputs.end)..outputs.end.min(first + panel_len)
     };
     let compute = |number: usize| {
-        panel(outputs_of(number), outputs_of(number + 1), &packed, target.from(number * panel_len));
+        panel(outputs_of(number), outputs_of(number + 1), target.from(number * panel_len));
     };
-    match rows * width * inputs < FEWEST_PRODUCTS {
+    match rows * width * packed.padded < FEWEST_PRODUCTS {
         true => (0..panels).for_each(compute),
         false => (0..panels).into_par_iter().for_each(compute),
     }
@@ -114,9 +109,10 @@ fn chunks(inputs: usize, longest: usize, block: usize) -> impl Iterator<Item = (
 }
 
 impl Packed {
-    fn new(x: &[f32], d_in: usize, order: Order) -> Self {
+    fn new(kernel: Kernel, x: &[f32], d_in: usize, order: Order) -> Self {
         let padded = d_in.next_multiple_of(BLOCK);
         let rows = x.len() / d_in;
+        let group = if rows <= GROUP { GROUP } else { kernel.rows_of_many() };
         let mut values = Lines::zeros(rows * padded);
         let pack = |(group, x): (&mut [f32], &[f32])| {
             let rows = x.len() / d_in;
@@ -126,16 +122,21 @@ impl Packed {
                 }
             }
         };
-        match rows <= GROUP {
+        match rows <= group {
             true => pack((&mut values, x)),
-            false => values.par_chunks_mut(GROUP * padded).zip(x.par_chunks(GROUP * d_in)).for_each(pack),
+            false => values.par_chunks_mut(group * padded).zip(x.par_chunks(group * d_in)).for_each(pack),
         }
-        Packed { values, rows, padded }
+        Packed { values, rows, group, padded }
+    }
+
+    /// The first row of each group.
+    fn first_rows(&self) -> impl ExactSizeIterator<Item = usize> {
+        (0..self.rows).step_by(self.group)
     }
 
     /// The part of a group of rows that a chunk of the sum needs.
     fn group(&self, first_row: usize, chunk: Range<usize>) -> Group<'_> {
-        let rows = GROUP.min(self.rows - first_row);
+        let rows = self.group.min(self.rows - first_row);
         let group = &self.values[first_row * self.padded..][..rows * self.padded];
         let end = chunk.end.next_multiple_of(BLOCK);
         Group { values: &group[chunk.start * rows..end * rows], rows }

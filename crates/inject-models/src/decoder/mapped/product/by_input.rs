@@ -30,7 +30,7 @@ pub(super) fn of_panel(
 ) {
     let mut sums = [0.0; GROUP * WIDEST];
     for (begin, chunk) in chunks(matrix.inputs(), CHUNK_BY_INPUT, BLOCK) {
-        for first_row in (0..packed.rows).step_by(GROUP) {
+        for first_row in packed.first_rows() {
             let group = packed.group(first_row, chunk.clone());
             let at_once = kernel.outputs_by_input(group.rows);
             for first in outputs.clone().step_by(at_once) {
@@ -54,7 +54,7 @@ pub(super) fn of_many_rows(
     packed: &Packed,
     target: Target,
 ) {
-    let width = PANEL.next_multiple_of(kernel.outputs_by_input(GROUP));
+    let width = PANEL.next_multiple_of(kernel.outputs_by_input(packed.group));
     with_room(CHUNK_BY_INPUT * width, |room| widened(kernel, matrix, outputs, packed, target, room));
 }
 
@@ -67,7 +67,7 @@ fn widened(
     target: Target,
     room: &mut [f32],
 ) {
-    let at_once = kernel.outputs_by_input(GROUP);
+    let at_once = kernel.outputs_by_input(packed.group);
     let mut sums = [0.0; GROUP * WIDEST];
     for (begin, chunk) in chunks(matrix.inputs(), CHUNK_BY_INPUT, BLOCK) {
         let tile_len = chunk.len() * at_once;
@@ -79,7 +79,7 @@ fn widened(
                 kernel.widen_in_order(matrix.format, weights, to);
             }
         }
-        for first_row in (0..packed.rows).step_by(GROUP) {
+        for first_row in packed.first_rows() {
             let group = packed.group(first_row, chunk.clone());
             for (tile, first) in (0..outputs.len()).step_by(at_once).enumerate() {
                 let width = at_once.min(outputs.len() - first);

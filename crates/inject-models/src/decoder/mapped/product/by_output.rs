@@ -57,8 +57,8 @@ pub(super) fn of_panel(
         // The weights of a chunk are read for each group of rows, from the second cache.
         rows => {
             for (begin, chunk) in chunks(matrix.inputs(), CHUNK_BY_OUTPUT, BLOCK) {
-                for first_row in (0..rows).step_by(GROUP) {
-                    for tile in tiles(GROUP.min(rows - first_row)) {
+                for first_row in packed.first_rows() {
+                    for tile in tiles(packed.group.min(rows - first_row)) {
                         let next = tile.len() * matrix.width;
                         panel.compute(first_row, chunk.clone(), tile, next, begin);
                     }

@@ -78,7 +78,7 @@ pub(super) fn of_panel<M: Widened>(
     target: Target,
 ) {
     let of_weights = M::CHUNKS.0 * PANEL.next_multiple_of(kernel.outputs_of_widened());
-    let of_sums = packed.rows.next_multiple_of(GROUP) * outputs.len();
+    let of_sums = packed.first_rows().len() * GROUP * outputs.len();
     with_room(of_weights + of_sums, |room| {
         let room = room.split_at_mut(of_weights);
         in_room(kernel, matrix, outputs, next, packed, target, room);
@@ -99,7 +99,7 @@ fn in_room<M: Widened>(
     let (longest, block) = M::CHUNKS;
     let at_once = kernel.outputs_of_widened();
     let tiles = outputs.len().div_ceil(at_once);
-    let groups = packed.rows.div_ceil(GROUP);
+    let groups = packed.first_rows().len();
     let mut chunks = chunks(matrix.inputs(), longest, block).peekable();
     let first_chunk = chunks.peek().map_or(0..0, |(_, chunk)| chunk.clone());
     while let Some((begin, chunk)) = chunks.next() {
@@ -123,8 +123,8 @@ fn in_room<M: Widened>(
         let lines_of_a_tile = (bytes_ahead / 64).div_ceil(groups * tiles) + 1;
 
         let mut sums = sums.chunks_exact_mut(GROUP);
-        for group in 0..groups {
-            let group = packed.group(group * GROUP, chunk.clone());
+        for first_row in packed.first_rows() {
+            let group = packed.group(first_row, chunk.clone());
             for (tile, weights) in weights.chunks_exact(tile_len).enumerate() {
                 ahead.by_ref().take(lines_of_a_tile).for_each(prefetch);
                 let mut of_tile = [[0.0; GROUP]; WIDEST];
@@ -139,9 +139,9 @@ fn in_room<M: Widened>(
             }
         }
     }
-    for (group, sums) in sums.chunks_exact(GROUP * outputs.len()).enumerate().take(groups) {
-        for row in 0..GROUP.min(packed.rows - group * GROUP) {
-            target.put_all(group * GROUP + row, sums[row..].iter().step_by(GROUP));
+    for (first_row, sums) in packed.first_rows().zip(sums.chunks_exact(GROUP * outputs.len())) {
+        for row in 0..packed.group.min(packed.rows - first_row) {
+            target.put_all(first_row + row, sums[row..].iter().step_by(GROUP));
         }
     }
 }

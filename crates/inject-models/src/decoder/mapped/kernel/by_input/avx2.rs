@@ -14,9 +14,9 @@ use super::{
 /// The number of outputs in one vector register.
 const EIGHT: usize = 8;
 
-/// Returns the largest number of outputs whose sums for a part of `rows` rows fit into 12 of the 16 registers.
+/// Returns the number of outputs in a tile of all parts of `rows` rows. One row needs no register for weights.
 pub(super) fn outputs(rows: usize) -> usize {
-    EIGHT * [12, 6, 4, 3, 4, 4, 3, 3][rows - 1]
+    EIGHT * [12, 4, 3, 2, 2, 2, 2, 2][rows - 1]
 }
 
 /// Widens consecutive weights to F32. The caller has checked the lengths.
@@ -58,10 +58,12 @@ fn of_any_rows<S: Vectors>(group: Group<'_>, columns: Columns<'_>, sums: &mut [f
             }};
         }
         match rows {
-            1 => of!(1: 12 3 1),
-            2 => of!(2: 6 3 1),
-            3 => of!(3: 4 3 1),
-            _ => of!(4: 3 1),
+            1 => of!(1: 12 4 1),
+            2 => of!(2: 4 1),
+            3 => of!(3: 3 2 1),
+            4 => of!(4: 2 1),
+            5 => of!(5: 2 1),
+            _ => of!(6: 2 1),
         }
     }
     portable::<S, true>(group, columns, columns.outputs / EIGHT * EIGHT, sums);
