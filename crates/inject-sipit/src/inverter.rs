@@ -9,6 +9,7 @@ mod doubt;
 mod draft;
 mod exact;
 mod examine;
+mod expectation;
 mod gaps;
 mod many;
 mod neighbours;

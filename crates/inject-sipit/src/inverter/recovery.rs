@@ -104,9 +104,11 @@ impl<'r, 'p> Recovery<'r, 'p> {
         self.stopped.is_some() || begins_anew || self.settled() == self.positions()
     }
 
-    /// Chooses the best hypothesis, resolves its ambiguous positions, and certifies it if that is asked for.
+    /// Chooses the best hypothesis, by the model's expectation too where the states hardly tell. Resolves its ambiguous positions, and certifies
+    /// it if that is asked for.
     pub(super) fn conclude(mut self) -> Result<Inversion, InvertError> {
         self.beam.sort_by(|a, b| a.strain().total_cmp(&b.strain()));
+        self.prefer_expected()?;
         let mut best = self.beam.remove(0);
         let alive: Vec<Vec<u32>> = self.beam.iter().map(Hypothesis::ids).collect();
         self.abandoned.resolve(&mut best.positions, &alive);
@@ -114,6 +116,7 @@ impl<'r, 'p> Recovery<'r, 'p> {
             certify(&mut best, &mut self.comparison)?;
         }
         withdraw_chance(&mut best.positions);
+        self.order_alternatives(&mut best.positions)?;
         let settled = best.positions.into_iter().enumerate();
         let mut positions: Vec<Position> =
             settled.map(|(at, position): (usize, Settled)| position.at(at)).collect();

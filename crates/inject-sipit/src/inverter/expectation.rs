@@ -1,0 +1,185 @@
+//! The model's expectation of hypotheses that the states do not tell apart.
+
+use std::time::Instant;
+
+use burn::tensor::Tensor;
+
+use crate::{
+    collisions::{Ranked, norm},
+    error::InvertError,
+    hypothesis::{Hypothesis, Settled},
+    inversion::Verdict,
+    models::{Logits, Tap, TokenBatch},
+    tensors::widened,
+    tuning::{CHANCE_DIMENSIONS, NOISE_SAFETY, TOLD_APART},
+    vocabulary::Vocabulary,
+};
+
+use super::recovery::Recovery;
+
+/// The states after the final norm along a prompt, which determine what the model expects.
+struct Expectation<'v> {
+    vocabulary: &'v Vocabulary<'v>,
+    states: Tensor<3>,
+}
+
+impl Expectation<'_> {
+    /// The logarithm of every token's probability at a position after the first.
+    fn at(&self, position: usize) -> Result<Vec<f64>, InvertError> {
+        let state = self.states.clone().narrow(1, position - 1, 1).squeeze_dim(0); // [1, d_model]
+        let logits = widened(self.vocabulary.logits(state)?);
+        let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
+        Ok(logits.into_iter().map(|logit| logit - largest - sum.ln()).collect())
+    }
+}
+
+impl<'r> Recovery<'r, '_> {
+    /// Puts the hypothesis first that states and expectation favour together, among those that the states hardly tell apart. No verdict
+    /// changes: where hypotheses differ, the position stays ambiguous.
+    pub(super) fn prefer_expected(&mut self) -> Result<(), InvertError> {
+        if self.beam.len() < 2 || !self.has_expectation() {
+            return Ok(());
+        }
+        let evidence: Vec<f64> = self.beam.iter().map(|hypothesis| self.evidence(hypothesis)).collect();
+        let most = evidence.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let mut best: Option<(f64, usize)> = None;
+        for (place, evidence) in evidence.into_iter().enumerate() {
+            if evidence < most - TOLD_APART.ln() {
+                continue;
+            }
+            let ids = self.beam[place].ids();
+            let expectation = self.expectation(&ids)?;
+            let mut score = evidence;
+            for (position, &id) in ids.iter().enumerate().skip(self.first_expected()) {
+                score += expectation.at(position)?[id as usize];
+            }
+            if best.is_none_or(|(other, _)| score > other) {
+                best = Some((score, place));
+            }
+        }
+        if let Some((_, place)) = best {
+            let favoured = self.beam.remove(place);
+            self.beam.insert(0, favoured);
+        }
+        Ok(())
+    }
+
+    /// Orders the tokens of ambiguous positions by states and expectation together, the best first.
+    pub(super) fn order_alternatives(&mut self, positions: &mut [Settled]) -> Result<(), InvertError> {
+        let several = |settled: &Settled| match settled.found().map(|found| &found.verdict) {
+            Some(Verdict::Ambiguous { candidates, .. }) => candidates.len() > 1,
+            _ => false,
+        };
+        if !positions.iter().any(several) || !self.has_expectation() {
+            return Ok(());
+        }
+        let ids: Vec<u32> = positions.iter().map(Settled::token_id).collect();
+        let expectation = self.expectation(&ids)?;
+        for at in self.first_expected()..positions.len() {
+            if !several(&positions[at]) {
+                continue;
+            }
+            let expected = expectation.at(at)?;
+            let score = |one: &Ranked| self.nearness(at, one.distance) + expected[one.id as usize];
+            if let Settled::Found(found) = &mut positions[at]
+                && let Verdict::Ambiguous { candidates, .. } = &mut found.verdict
+            {
+                candidates.sort_by(|a, b| score(b).total_cmp(&score(a)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The model expects nothing without a head. Two tokens for one state are judged in another way.
+    fn has_expectation(&self) -> bool {
+        let inverter = self.comparison.inverter;
+        inverter.decoder.has_head() && inverter.next.is_none() && !self.comparison.watch.is_up()
+    }
+
+    /// The first position at which a token is expected. There is nothing before the first of a prompt.
+    fn first_expected(&self) -> usize {
+        self.comparison.target.given().len().max(1)
+    }
+
+    fn expectation(&mut self, ids: &[u32]) -> Result<Expectation<'r>, InvertError> {
+        let (inverter, start) = (self.comparison.inverter, Instant::now());
+        let forward = inverter.decoder.forward(&TokenBatch::new(&[ids])?, &[Tap::FinalNorm], Logits::None)?;
+        let states = forward.states[&Tap::FinalNorm].clone();
+        let stage = self.comparison.cost.stage("expectation");
+        stage.add_states(ids.len(), 1.0, start.elapsed().as_secs_f64());
+        Ok(Expectation { vocabulary: &inverter.vocabulary, states })
+    }
+
+    /// The logarithm of the likelihood of the states after a hypothesis, up to a constant.
+    fn evidence(&self, hypothesis: &Hypothesis) -> f64 {
+        hypothesis.found().map(|(at, found)| self.nearness(at, found.kept.distance)).sum()
+    }
+
+    /// The same at one position. Noise of unknown length in `k` directions has a density proportional to `distance^-k`. Within the noise of
+    /// computing all distances count as one.
+    fn nearness(&self, at: usize, distance: f64) -> f64 {
+        let state = self.comparison.target.state(at);
+        let computing = NOISE_SAFETY * self.comparison.inverter.noise.relative() * norm(state);
+        let target = self.comparison.target;
+        let known = target.d_model() - target.beyond_format(at).count();
+        -(known.min(CHANCE_DIMENSIONS) as f64) * distance.max(computing).max(f64::MIN_POSITIVE).ln()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use inject_testing::models::model;
+
+    use super::*;
+    use crate::{
+        Inverter,
+        models::{Matrix, silent},
+        policy::Policy,
+        settings::Settings,
+        target::TargetStates,
+        tensors::read,
+    };
+
+    #[test]
+    fn of_tokens_with_one_state_the_expected_one_is_kept_and_the_position_stays_ambiguous() {
+        for device in inject_testing::compiled() {
+            // Token 12 has the embedding of token 11, and another row of the head.
+            let decoder =
+                model("mistral", &device).decoder.map_matrices(&mut |matrix, values| match matrix {
+                    Matrix::Embedding => {
+                        let [rows, _] = values.dims();
+                        let below = values.clone().narrow(0, 0, 12);
+                        let above = values.clone().narrow(0, 13, rows - 13);
+                        Tensor::cat(vec![below, values.narrow(0, 11, 1), above], 0)
+                    }
+                    _ => values,
+                });
+            let inverter = Inverter::new(&decoder, Tap::Block(2), Settings::new()).unwrap();
+            let mut kept = Vec::new();
+            for at in 1..6 {
+                for truth in [11, 12] {
+                    let mut prompt = [3, 5, 7, 9, 20, 30, 41];
+                    prompt[at] = truth;
+                    let target = TargetStates::of_prompt(&decoder, Tap::Block(2), &prompt).unwrap();
+                    let scan = Policy::new();
+                    let inversion =
+                        inverter.invert(&target, &mut inverter.searcher(&scan), &mut silent).unwrap();
+                    let tokens = TokenBatch::new(&[&prompt[..at]]).unwrap();
+                    let logits = decoder.forward(&tokens, &[], Logits::Last).unwrap().logits.unwrap();
+                    let logits = read(logits).unwrap();
+                    let order = if logits[11] > logits[12] { [11, 12] } else { [12, 11] };
+                    let position = &inversion.positions[at];
+                    let Verdict::Ambiguous { candidates, .. } = &position.verdict else {
+                        panic!("{position:?}")
+                    };
+                    let listed: Vec<u32> = candidates.iter().map(|candidate| candidate.id).collect();
+                    assert_eq!(listed, order, "{position:?}");
+                    assert_eq!(position.token_id(), Some(order[0]), "{position:?}");
+                    kept.push(order[0]);
+                }
+            }
+            assert!(kept.contains(&11) && kept.contains(&12), "{kept:?}");
+        }
+    }
+}
