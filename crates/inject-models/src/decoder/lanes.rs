@@ -199,6 +199,6 @@ mod tests {
         assert!(calls(2, Tap::FinalNorm) >= n_layers);
         assert_eq!(calls(2, Tap::Embedding), 0);
         // Scores are computed 128 positions at a time.
-        assert!(calls(1280, Tap::Block(1)) >= 1 + 10);
+        assert!(calls(1280, Tap::Block(1)) > 10);
     }
 }

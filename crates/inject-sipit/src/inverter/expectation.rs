@@ -76,13 +76,13 @@ impl<'r> Recovery<'r, '_> {
         }
         let ids: Vec<u32> = positions.iter().map(Settled::token_id).collect();
         let expectation = self.expectation(&ids)?;
-        for at in self.first_expected()..positions.len() {
-            if !several(&positions[at]) {
+        for (at, settled) in positions.iter_mut().enumerate().skip(self.first_expected()) {
+            if !several(settled) {
                 continue;
             }
             let expected = expectation.at(at)?;
             let score = |one: &Ranked| self.nearness(at, one.distance) + expected[one.id as usize];
-            if let Settled::Found(found) = &mut positions[at]
+            if let Settled::Found(found) = settled
                 && let Verdict::Ambiguous { candidates, .. } = &mut found.verdict
             {
                 candidates.sort_by(|a, b| score(b).total_cmp(&score(a)));
