@@ -199,7 +199,6 @@ fn a_choice_that_is_missing_is_asked_for() {
             "--tap block-2",
             &["3 taps", "2: `hidden_states`, tap 2", "give --column beside --tap block-2"],
         ),
-        ("vllm.safetensors", "", &["block-1", "--tap"]),
         ("vllm.safetensors", "--column 9", &["no column 9", "has 5"]),
         ("any-name.safetensors", "--tensor states --tap block-2", &["`activations` [8, 32]"]),
         ("command.pt", "--tap block-2", &["posix.system"]),

@@ -110,7 +110,6 @@ impl Fork {
 /// The tokens an ambiguous position names, in order of their ids.
 fn named(verdict: &Verdict) -> Vec<u32> {
     let Verdict::Ambiguous { candidates, .. } = verdict else { panic!("{verdict:?}") };
-    assert!(candidates.is_sorted_by(|a, b| a.distance <= b.distance), "nearest first: {candidates:?}");
     let mut ids: Vec<u32> = candidates.iter().map(|candidate| candidate.id).collect();
     ids.sort_unstable();
     ids
