@@ -27,8 +27,8 @@ pub enum Verdict {
     Verified,
     /// Several candidates lie within the noise floor, and no later position distinguishes them. The best is kept.
     Ambiguous {
-        /// The known ones: at most 16, and the kept one if it is not among them. The best come first, by distance and by the expectation of
-        /// the model, or the nearest if the model has no head, and at the first position.
+        /// The known ones, nearest first: at most 16, and the kept one if it is not among them. Of those whose distances differ by less than
+        /// the noise of computing from the least, the one that the model expects most comes first.
         candidates: Vec<Ranked>,
         /// Whether more are known than these.
         more: bool,

@@ -67,8 +67,6 @@ pub(crate) const SEPARATED_ALONE: f64 = 3.0;
 /// partial sinks of SmolLM2-135M right tokens were 11 times as near as any other or nearer, and wrong ones at most 4 times as near as
 /// their neighbours: docs/laboratory/results/producers.md.
 pub(crate) const ALONE_BY_SAMPLE: f64 = 8.0;
-/// Two hypotheses are told apart by the states if those of one are this many times as likely. Derived in docs/numerics.md, section 7.
-pub(crate) const TOLD_APART: f64 = 100.0;
 /// Candidates tested at a first position where wrong tokens are expected to fit. A first choice.
 pub(crate) const CROWDED_FIRST: usize = 4096;
 /// The same at a later position. A first choice.

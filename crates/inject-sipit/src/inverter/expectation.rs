@@ -1,4 +1,4 @@
-//! The model's expectation of hypotheses that the states do not tell apart.
+//! The model's expectation of tokens between which the states do not decide.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::{
     inversion::Verdict,
     models::{Logits, Tap, TokenBatch},
     tensors::widened,
-    tuning::{CHANCE_DIMENSIONS, NOISE_SAFETY, TOLD_APART},
+    tuning::NOISE_SAFETY,
     vocabulary::Vocabulary,
 };
 
@@ -35,27 +35,25 @@ impl Expectation<'_> {
 }
 
 impl<'r> Recovery<'r, '_> {
-    /// Puts the hypothesis first that states and expectation favour together, among those that the states hardly tell apart. No verdict
-    /// changes: where hypotheses differ, the position stays ambiguous.
+    /// Puts the hypothesis first that the model expects most, among those whose states the noise of computing does not distinguish from
+    /// those of the first. No verdict changes: where hypotheses differ, the position stays ambiguous.
     pub(super) fn prefer_expected(&mut self) -> Result<(), InvertError> {
-        if self.beam.len() < 2 || !self.has_expectation() {
+        let Some(first) = self.beam.first() else { return Ok(()) };
+        let equal = |hypothesis: &Hypothesis| self.are_equally_near(first, hypothesis);
+        let equal: Vec<usize> = (0..self.beam.len()).filter(|&place| equal(&self.beam[place])).collect();
+        if equal.len() < 2 || !self.has_expectation() {
             return Ok(());
         }
-        let evidence: Vec<f64> = self.beam.iter().map(|hypothesis| self.evidence(hypothesis)).collect();
-        let most = evidence.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let mut best: Option<(f64, usize)> = None;
-        for (place, evidence) in evidence.into_iter().enumerate() {
-            if evidence < most - TOLD_APART.ln() {
-                continue;
-            }
+        for place in equal {
             let ids = self.beam[place].ids();
             let expectation = self.expectation(&ids)?;
-            let mut score = evidence;
+            let mut expected = 0.0;
             for (position, &id) in ids.iter().enumerate().skip(self.first_expected()) {
-                score += expectation.at(position)?[id as usize];
+                expected += expectation.at(position)?[id as usize];
             }
-            if best.is_none_or(|(other, _)| score > other) {
-                best = Some((score, place));
+            if best.is_none_or(|(other, _)| expected > other) {
+                best = Some((expected, place));
             }
         }
         if let Some((_, place)) = best {
@@ -65,30 +63,47 @@ impl<'r> Recovery<'r, '_> {
         Ok(())
     }
 
-    /// Orders the tokens of ambiguous positions by states and expectation together, the best first.
+    /// Orders the tokens of ambiguous positions that are as near as the nearest: those that the model expects come first.
     pub(super) fn order_alternatives(&mut self, positions: &mut [Settled]) -> Result<(), InvertError> {
-        let several = |settled: &Settled| match settled.found().map(|found| &found.verdict) {
-            Some(Verdict::Ambiguous { candidates, .. }) => candidates.len() > 1,
-            _ => false,
-        };
-        if !positions.iter().any(several) || !self.has_expectation() {
+        let equal: Vec<usize> =
+            positions.iter().enumerate().map(|(at, settled)| self.equally_near(at, settled)).collect();
+        if equal.iter().all(|&count| count < 2) || !self.has_expectation() {
             return Ok(());
         }
         let ids: Vec<u32> = positions.iter().map(Settled::token_id).collect();
         let expectation = self.expectation(&ids)?;
         for (at, settled) in positions.iter_mut().enumerate().skip(self.first_expected()) {
-            if !several(settled) {
-                continue;
-            }
-            let expected = expectation.at(at)?;
-            let score = |one: &Ranked| self.nearness(at, one.distance) + expected[one.id as usize];
             if let Settled::Found(found) = settled
                 && let Verdict::Ambiguous { candidates, .. } = &mut found.verdict
+                && equal[at] > 1
             {
-                candidates.sort_by(|a, b| score(b).total_cmp(&score(a)));
+                let expected = expectation.at(at)?;
+                let expected = |candidate: &Ranked| expected[candidate.id as usize];
+                candidates[..equal[at]].sort_by(|a, b| expected(b).total_cmp(&expected(a)));
             }
         }
         Ok(())
+    }
+
+    /// Whether the noise of computing exceeds the differences of the distances at all positions.
+    fn are_equally_near(&self, one: &Hypothesis, other: &Hypothesis) -> bool {
+        one.found().zip(other.found()).all(|((at, one), (_, other))| {
+            (one.kept.distance - other.kept.distance).abs() <= self.noise_of_computing(at)
+        })
+    }
+
+    /// The number of candidates at the beginning of a list, nearest first, that are as near as the nearest up to the noise of computing.
+    fn equally_near(&self, at: usize, settled: &Settled) -> usize {
+        let Some(Verdict::Ambiguous { candidates, .. }) = settled.found().map(|found| &found.verdict) else {
+            return 0;
+        };
+        let Some(nearest) = candidates.first() else { return 0 };
+        let most = nearest.distance + self.noise_of_computing(at);
+        candidates.iter().take_while(|candidate| candidate.distance <= most).count()
+    }
+
+    fn noise_of_computing(&self, at: usize) -> f64 {
+        NOISE_SAFETY * self.comparison.inverter.noise.relative() * norm(self.comparison.target.state(at))
     }
 
     /// The model expects nothing without a head. Two tokens for one state are judged in another way.
@@ -109,21 +124,6 @@ impl<'r> Recovery<'r, '_> {
         let stage = self.comparison.cost.stage("expectation");
         stage.add_states(ids.len(), 1.0, start.elapsed().as_secs_f64());
         Ok(Expectation { vocabulary: &inverter.vocabulary, states })
-    }
-
-    /// The logarithm of the likelihood of the states after a hypothesis, up to a constant.
-    fn evidence(&self, hypothesis: &Hypothesis) -> f64 {
-        hypothesis.found().map(|(at, found)| self.nearness(at, found.kept.distance)).sum()
-    }
-
-    /// The same at one position. Noise of unknown length in `k` directions has a density proportional to `distance^-k`. Within the noise of
-    /// computing all distances count as one.
-    fn nearness(&self, at: usize, distance: f64) -> f64 {
-        let state = self.comparison.target.state(at);
-        let computing = NOISE_SAFETY * self.comparison.inverter.noise.relative() * norm(state);
-        let target = self.comparison.target;
-        let known = target.d_model() - target.beyond_format(at).count();
-        -(known.min(CHANCE_DIMENSIONS) as f64) * distance.max(computing).max(f64::MIN_POSITIVE).ln()
     }
 }
 

@@ -104,7 +104,7 @@ impl<'r, 'p> Recovery<'r, 'p> {
         self.stopped.is_some() || begins_anew || self.settled() == self.positions()
     }
 
-    /// Chooses the best hypothesis, by the model's expectation too where the states hardly tell. Resolves its ambiguous positions, and certifies
+    /// Chooses the best hypothesis, by the model's expectation where the states do not decide. Resolves its ambiguous positions, and certifies
     /// it if that is asked for.
     pub(super) fn conclude(mut self) -> Result<Inversion, InvertError> {
         self.beam.sort_by(|a, b| a.strain().total_cmp(&b.strain()));

@@ -68,7 +68,7 @@ impl<'a> TapSearch<'a> {
 ///
 /// # Errors
 ///
-/// As [`likely_taps`] and [`Inverter::invert`](crate::Inverter::invert).
+/// As [`likely_taps`](super::likely_taps) and [`Inverter::invert`](crate::Inverter::invert).
 pub fn find_tap(
     decoder: &Decoder,
     states: ArrayView2<'_, f64>,

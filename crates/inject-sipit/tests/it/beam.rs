@@ -110,6 +110,9 @@ impl Fork {
 /// The tokens an ambiguous position names, in order of their ids.
 fn named(verdict: &Verdict) -> Vec<u32> {
     let Verdict::Ambiguous { candidates, .. } = verdict else { panic!("{verdict:?}") };
+    // Equally near ones, which differ by rounding in f32 alone, stand in the order of the model's expectation.
+    let in_order = candidates.is_sorted_by(|a, b| a.distance <= b.distance + 1e-4);
+    assert!(in_order, "nearest first: {candidates:?}");
     let mut ids: Vec<u32> = candidates.iter().map(|candidate| candidate.id).collect();
     ids.sort_unstable();
     ids

@@ -17,7 +17,7 @@ pub(crate) struct PositionReport {
     /// The nearest token found at an open position, which verifies nothing; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::invert) guess: Option<u32>,
-    /// Tokens that fit an ambiguous position, the best first, by distance and by the expectation of the model.
+    /// Tokens that fit an ambiguous position, the nearest first; of equally near ones the most expected.
     pub(in crate::invert) candidates: Vec<Candidate>,
     /// Whether still more tokens fit than those listed.
     pub(in crate::invert) more_candidates: bool,
