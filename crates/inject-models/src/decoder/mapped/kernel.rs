@@ -83,17 +83,6 @@ impl Kernel {
         .collect()
     }
 
-    /// Returns the number of rows to multiply at once where there are more than [`GROUP`].
-    pub(super) fn rows_of_many(self) -> usize {
-        match self {
-            Kernel::Portable => GROUP,
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2(_) => avx2::PART,
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512(_) => GROUP,
-        }
-    }
-
     /// Returns the number of outputs to compute at once for `rows` rows: as many as there are registers for their sums.
     pub(super) fn outputs(self, rows: usize) -> usize {
         match self {

@@ -39,11 +39,11 @@ struct Packed {
 pub(super) fn of_plain(kernel: Kernel, matrix: &PlainMatrix, outputs: Range<usize>, x: &[f32]) -> Vec<f32> {
     let inputs = matrix.inputs();
     let many_rows = x.len() / inputs >= FEWEST_ROWS;
-    let (order, panel_len) = match matrix.layout {
-        Layout::ByOutput => (Order::of(matrix.format), by_output::PANEL),
-        Layout::ByInput => (Order::Natural, by_input::PANEL),
+    let (order, panel_len, group) = match matrix.layout {
+        Layout::ByOutput => (Order::of(matrix.format), by_output::PANEL, GROUP),
+        Layout::ByInput => (Order::Natural, by_input::PANEL, kernel.rows_by_input()),
     };
-    let packed = Packed::new(kernel, x, inputs, order);
+    let packed = Packed::new(x, inputs, order, group);
     in_panels(&packed, outputs, panel_len, |outputs, next, target| {
         let packed = &packed;
         match (matrix.layout, many_rows) {
@@ -57,7 +57,7 @@ pub(super) fn of_plain(kernel: Kernel, matrix: &PlainMatrix, outputs: Range<usiz
 
 /// The same for a matrix of codes. A chunk of weights is restored once for all rows.
 pub(super) fn of_coded(kernel: Kernel, matrix: &CodedMatrix, outputs: Range<usize>, x: &[f32]) -> Vec<f32> {
-    let packed = Packed::new(kernel, x, matrix.width(), Order::Natural);
+    let packed = Packed::new(x, matrix.width(), Order::Natural, GROUP);
     in_panels(&packed, outputs, by_output::PANEL, |outputs, next, target| {
         widened::of_panel(kernel, matrix, outputs, next, &packed, target);
     })
@@ -109,10 +109,11 @@ fn chunks(inputs: usize, longest: usize, block: usize) -> impl Iterator<Item = (
 }
 
 impl Packed {
-    fn new(kernel: Kernel, x: &[f32], d_in: usize, order: Order) -> Self {
+    /// Packs rows in groups of `of_many`, or in one group if it can hold all.
+    fn new(x: &[f32], d_in: usize, order: Order, of_many: usize) -> Self {
         let padded = d_in.next_multiple_of(BLOCK);
         let rows = x.len() / d_in;
-        let group = if rows <= GROUP { GROUP } else { kernel.rows_of_many() };
+        let group = if rows <= GROUP { GROUP } else { of_many };
         let mut values = Lines::zeros(rows * padded);
         let pack = |(group, x): (&mut [f32], &[f32])| {
             let rows = x.len() / d_in;

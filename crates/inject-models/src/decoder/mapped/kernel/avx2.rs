@@ -2,9 +2,6 @@
 //!
 //! Sixteen partial sums take two registers, and the processor has sixteen. So the two sides of the partial sums are computed one after
 //! the other, each with more rows and outputs at once.
-//!
-//! A tile holds the sums of some rows with some outputs, the weights of these outputs, and the value of one row. The compiler keeps all
-//! of them in registers if they are at most 15. With one more it moves sums to memory and back, at less than half the speed.
 
 use std::arch::x86_64::{
     __m128, __m256, _MM_HINT_T1, _mm_add_ps, _mm_loadu_ps, _mm_loadu_si128, _mm_prefetch, _mm_storeu_ps,
@@ -21,10 +18,8 @@ use super::{
 
 /// The size of a line of the cache.
 const LINE: usize = 64;
-/// The most rows that are multiplied at once: their sums with two outputs, the weights and a value take 15 registers.
-pub(super) const PART: usize = 6;
-/// Rows whose sums are added up at once.
-const FOUR: usize = 4;
+/// The most rows that are multiplied at once.
+const PART: usize = 4;
 /// The partial sums of a side.
 pub(super) const SIDE: usize = 8;
 
@@ -111,15 +106,17 @@ impl Vectors for F32 {
     }
 }
 
-/// Divides the rows of a group into parts that are multiplied at once: the first row of each, and the number of its rows.
-pub(super) fn parts(rows: usize) -> impl Iterator<Item = (usize, usize)> {
-    let len = rows.div_ceil(rows.div_ceil(PART));
+/// Divides the rows of a group into parts of at most `most`, which are multiplied at once: the first row of each, and the number of its
+/// rows.
+pub(super) fn parts(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let len = rows.div_ceil(rows.div_ceil(most));
     (0..rows).step_by(len).map(move |first| (first, len.min(rows - first)))
 }
 
-/// Returns the number of outputs in a tile of all parts of `rows` rows.
+/// Returns the largest number of outputs whose sums for a part of `rows` rows, and the weights of each, fit into the registers: at most
+/// 12 of 16 hold sums.
 pub(super) fn outputs(rows: usize) -> usize {
-    [6, 4, 3, 2, 2, 2, 2, 2][rows - 1]
+    [8, 6, 4, 3, 4, 4, 3, 3][rows - 1]
 }
 
 /// Computes the products of up to eight rows with the weights of some outputs. The caller has checked the lengths.
@@ -144,7 +141,7 @@ pub(super) fn for_each_sum<S: Vectors>(
     ahead: Option<usize>,
     mut put: impl FnMut(usize, usize, f32),
 ) {
-    for (first, rows) in parts(group.rows) {
+    for (first, rows) in parts(group.rows, PART) {
         let values = &group.values[first * BLOCK..];
         let stride = group.rows * BLOCK;
         // The first part brings what is ahead.
@@ -170,12 +167,10 @@ pub(super) fn for_each_sum<S: Vectors>(
             }};
         }
         match rows {
-            1 => of!(1: 6 2),
-            2 => of!(2: 4 2),
-            3 => of!(3: 3 2),
-            4 => of!(4: 2),
-            5 => of!(5: 2),
-            _ => of!(6: 2),
+            1 => of!(1: 8 3),
+            2 => of!(2: 6 4 3),
+            3 => of!(3: 4 3),
+            _ => of!(4: 3),
         }
     }
 }
@@ -199,7 +194,7 @@ macro_rules! step {
     }};
 }
 
-/// Returns the sums of each output, with places for two times [`FOUR`] rows.
+/// Returns the sums of each output, with places for [`PART`] rows.
 ///
 /// # Safety
 ///
@@ -212,11 +207,11 @@ unsafe fn tile<S: Vectors, const ROWS: usize, const OUTPUTS: usize>(
     stride: usize,
     weights: &[&[u8]; OUTPUTS],
     ahead: Option<usize>,
-) -> [[f32; 2 * FOUR]; OUTPUTS] {
+) -> [[f32; PART]; OUTPUTS] {
     let block_bytes = BLOCK * S::BYTES;
     let len = weights[0].len();
     let whole = len / block_bytes * block_bytes;
-    let mut sums = [[0.0; 2 * FOUR]; OUTPUTS];
+    let mut sums = [[0.0; PART]; OUTPUTS];
     for side in 0..2 {
         let mut partial = [[_mm256_setzero_ps(); OUTPUTS]; ROWS];
         let starts: [*const u8; OUTPUTS] = weights.map(<[u8]>::as_ptr);
@@ -248,18 +243,16 @@ unsafe fn tile<S: Vectors, const ROWS: usize, const OUTPUTS: usize>(
             unsafe { step!(value, side, last, 0, partial) };
         }
         for output in 0..OUTPUTS {
-            for first in (0..ROWS).step_by(FOUR) {
-                let mut of_rows = [_mm256_setzero_ps(); FOUR];
-                for row in first..ROWS.min(first + FOUR) {
-                    of_rows[row - first] = partial[row][output];
-                }
-                let of_side = added_up(of_rows);
-                let to = sums[output][first..].as_mut_ptr();
-                // SAFETY: four numbers.
-                unsafe {
-                    let all = if side == 0 { of_side } else { _mm_add_ps(_mm_loadu_ps(to), of_side) };
-                    _mm_storeu_ps(to, all);
-                }
+            let mut of_rows = [_mm256_setzero_ps(); PART];
+            for row in 0..ROWS {
+                of_rows[row] = partial[row][output];
+            }
+            let of_side = added_up(of_rows);
+            let to = sums[output].as_mut_ptr();
+            // SAFETY: four numbers.
+            unsafe {
+                let all = if side == 0 { of_side } else { _mm_add_ps(_mm_loadu_ps(to), of_side) };
+                _mm_storeu_ps(to, all);
             }
         }
     }
@@ -269,7 +262,7 @@ unsafe fn tile<S: Vectors, const ROWS: usize, const OUTPUTS: usize>(
 /// Returns the sum of the numbers in each of four registers. The order of the additions is that of the portable kernel.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn added_up(of: [__m256; FOUR]) -> __m128 {
+fn added_up(of: [__m256; PART]) -> __m128 {
     let pair = |a, b| _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
     // In both halves a0 + a2, b0 + b2, a1 + a3, b1 + b3.
     let (a, b) = (_mm256_castps_pd(pair(of[0], of[1])), _mm256_castps_pd(pair(of[2], of[3])));

@@ -31,6 +31,17 @@ pub(in super::super) struct Columns<'a> {
 }
 
 impl Kernel {
+    /// Returns the number of rows to multiply at once where there are more than [`GROUP`].
+    pub(in super::super) fn rows_by_input(self) -> usize {
+        match self {
+            Kernel::Portable => GROUP,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2(_) => avx2::PART,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512(_) => GROUP,
+        }
+    }
+
     /// Returns the number of outputs to compute at once for `rows` rows.
     pub(in super::super) fn outputs_by_input(self, rows: usize) -> usize {
         match self {

@@ -13,10 +13,14 @@ use super::{
 
 /// The number of outputs in one vector register.
 const EIGHT: usize = 8;
+/// The most rows that are multiplied at once. Their sums with two vectors, the weights and a value take 15 of the 16 registers. With all
+/// 16 in use the compiler moves sums to memory and back, at less than half the speed.
+pub(super) const PART: usize = 6;
 
-/// Returns the number of outputs in a tile of all parts of `rows` rows. One row needs no register for weights.
+/// Returns the number of outputs in a tile of all parts of `rows` rows. One row needs no register for weights. With two,
+/// lines of the cache that are read whole count for more than registers.
 pub(super) fn outputs(rows: usize) -> usize {
-    EIGHT * [12, 4, 3, 2, 2, 2, 2, 2][rows - 1]
+    EIGHT * [12, 6, 3, 2, 2, 2, 2, 2][rows - 1]
 }
 
 /// Widens consecutive weights to F32. The caller has checked the lengths.
@@ -45,7 +49,7 @@ pub(super) fn products<S: Vectors>(_: Detected, group: Group<'_>, columns: Colum
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn of_any_rows<S: Vectors>(group: Group<'_>, columns: Columns<'_>, sums: &mut [f32]) {
-    for (first_row, rows) in parts(group.rows) {
+    for (first_row, rows) in parts(group.rows, PART) {
         let mut first = 0;
         // Of the widest tiles first, as many as there are.
         macro_rules! of {
@@ -59,7 +63,7 @@ fn of_any_rows<S: Vectors>(group: Group<'_>, columns: Columns<'_>, sums: &mut [f
         }
         match rows {
             1 => of!(1: 12 4 1),
-            2 => of!(2: 4 1),
+            2 => of!(2: 6 3 1),
             3 => of!(3: 3 2 1),
             4 => of!(4: 2 1),
             5 => of!(5: 2 1),

@@ -11,8 +11,8 @@ use super::{
     WIDEST,
 };
 
-/// The outputs of a tile with the most rows.
-pub(super) const OUTPUTS: usize = 2;
+/// The outputs whose sums, with those of four rows, fit into 12 of the 16 registers.
+pub(super) const OUTPUTS: usize = WIDEST;
 
 /// Widens weights of one output to F32, in the order in which `products` reads them. The caller has checked the lengths.
 pub(super) fn widen<S: Vectors>(_: Detected, weights: &[u8], place: usize, to: &mut [f32]) {
