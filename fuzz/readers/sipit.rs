@@ -1,6 +1,6 @@
 //! The readers of lenses, of shares of them, and of calibrations.
 
-use std::{collections::BTreeMap, fs, sync::OnceLock};
+use std::{collections::BTreeMap, fs, path::Path, sync::OnceLock};
 
 use burn::tensor::Device;
 use inject_sipit::{
@@ -87,8 +87,12 @@ fn with_checksums(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn model() -> Model {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../inject-states/tests/fixtures/tiny");
-    Model::load(Origin::of_folder(folder.as_ref()), FloatFormat::F32, &Device::flex()).unwrap()
+    // The tests of a crate lie deeper than the targets.
+    let places = ["inject-states", "crates/inject-states"];
+    let parent = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut folders = places.iter().map(|place| parent.join(place).join("tests/fixtures/tiny"));
+    let folder = folders.find(|folder| folder.exists()).unwrap();
+    Model::load(Origin::of_folder(&folder), FloatFormat::F32, &Device::flex()).unwrap()
 }
 
 fn builder() -> LensBuilder {

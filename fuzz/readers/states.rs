@@ -244,8 +244,12 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 
 /// The files of the stores of two shares.
 pub fn shares() -> Vec<Vec<(String, Vec<u8>)>> {
-    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../inject-states/tests/fixtures/tiny");
-    let model = Model::load(Origin::of_folder(model.as_ref()), FloatFormat::F32, &Device::flex()).unwrap();
+    // The tests of this crate lie deeper than the targets.
+    let places = ["inject-states", "crates/inject-states"];
+    let parent = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut folders = places.iter().map(|place| parent.join(place).join("tests/fixtures/tiny"));
+    let folder = folders.find(|folder| folder.exists()).unwrap();
+    let model = Model::load(Origin::of_folder(&folder), FloatFormat::F32, &Device::flex()).unwrap();
     let extraction = Extraction::new(TAPS.to_vec(), Positions::All).unwrap().with_memory_budget(1);
     let spec = StoreSpec::of(&model, &extraction).unwrap();
     let prompts = [vec![1, 2, 3], vec![4], vec![5, 6], vec![7, 8]];
