@@ -1,6 +1,9 @@
 //! The readers of lenses, of shares of them, and of calibrations.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::OnceLock};
+#[path = "tiny.rs"]
+mod tiny;
+
+use std::{collections::BTreeMap, fs, sync::OnceLock};
 
 use burn::tensor::Device;
 use inject_sipit::{
@@ -53,7 +56,7 @@ pub fn calibration(bytes: &[u8]) {
 pub fn lens_share(bytes: &[u8]) {
     static MADE: OnceLock<(Model, LensShare)> = OnceLock::new();
     let (model, other) = MADE.get_or_init(|| {
-        let model = model();
+        let (_folder, model) = tiny::model();
         let other = share_of(&model, 1);
         (model, other)
     });
@@ -86,15 +89,6 @@ fn with_checksums(bytes: &[u8]) -> Option<Vec<u8>> {
     Some([&(header.len() as u64).to_le_bytes(), header.as_slice(), data].concat())
 }
 
-fn model() -> Model {
-    // The tests of a crate lie deeper than the targets.
-    let places = ["inject-states", "crates/inject-states"];
-    let parent = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut folders = places.iter().map(|place| parent.join(place).join("tests/fixtures/tiny"));
-    let folder = folders.find(|folder| folder.exists()).unwrap();
-    Model::load(Origin::of_folder(&folder), FloatFormat::F32, &Device::flex()).unwrap()
-}
-
 fn builder() -> LensBuilder {
     let text = (0..24).map(|prompt| (0..12).map(|at| (prompt * 31 + at * 17 + 2) % 97).collect());
     LensBuilder::new(vec![TAP], vec![vec![5, 6, 7]], text.collect(), FirstPosition::Any)
@@ -107,7 +101,8 @@ fn share_of(model: &Model, number: usize) -> LensShare {
 
 /// The file of a lens of a small model.
 pub fn made_lens() -> Vec<u8> {
-    let lenses = builder().build(&model().decoder, HASH, &mut silent).unwrap();
+    let (_folder, model) = tiny::model();
+    let lenses = builder().build(&model.decoder, HASH, &mut silent).unwrap();
     let folder = tempfile::tempdir().unwrap();
     fs::read(lenses[0].save(folder.path()).unwrap()).unwrap()
 }
@@ -115,12 +110,13 @@ pub fn made_lens() -> Vec<u8> {
 /// The file of the first share of that lens.
 pub fn made_share() -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
-    fs::read(share_of(&model(), 0).save(folder.path()).unwrap()).unwrap()
+    let (_files, model) = tiny::model();
+    fs::read(share_of(&model, 0).save(folder.path()).unwrap()).unwrap()
 }
 
 /// The file of a calibration of the same model.
 pub fn made_calibration() -> Vec<u8> {
-    let (model, folder) = (model(), tempfile::tempdir().unwrap());
+    let ((_files, model), folder) = (tiny::model(), tempfile::tempdir().unwrap());
     let inverter = Inverter::new(&model.decoder, TAP, Settings::default()).unwrap();
     let made = inverter.calibration(FORMAT, &mut silent).unwrap().unwrap();
     fs::read(made.save(folder.path(), HASH).unwrap()).unwrap()

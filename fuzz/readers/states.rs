@@ -1,5 +1,8 @@
 //! Readers of states, stores, journals and prompts.
 
+#[path = "tiny.rs"]
+mod tiny;
+
 use std::{
     fs,
     io::Write,
@@ -7,7 +10,6 @@ use std::{
     sync::OnceLock,
 };
 
-use burn::tensor::Device;
 use flate2::{Compression, write::GzEncoder};
 use inject_states::{
     Extraction, Share,
@@ -244,12 +246,7 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 
 /// The files of the stores of two shares.
 pub fn shares() -> Vec<Vec<(String, Vec<u8>)>> {
-    // The tests of this crate lie deeper than the targets.
-    let places = ["inject-states", "crates/inject-states"];
-    let parent = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut folders = places.iter().map(|place| parent.join(place).join("tests/fixtures/tiny"));
-    let folder = folders.find(|folder| folder.exists()).unwrap();
-    let model = Model::load(Origin::of_folder(&folder), FloatFormat::F32, &Device::flex()).unwrap();
+    let (_files, model) = tiny::model();
     let extraction = Extraction::new(TAPS.to_vec(), Positions::All).unwrap().with_memory_budget(1);
     let spec = StoreSpec::of(&model, &extraction).unwrap();
     let prompts = [vec![1, 2, 3], vec![4], vec![5, 6], vec![7, 8]];

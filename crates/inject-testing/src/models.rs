@@ -6,8 +6,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use burn::tensor::Device;
-use inject_models::{Decoder, DecoderConfig, FloatFormat, Model, Origin, Tap, config::Span};
+use burn::tensor::{Device, Tensor};
+use inject_models::{Decoder, DecoderConfig, FloatFormat, Matrix, Model, Origin, Tap, config::Span};
 use safetensors::SafeTensors;
 
 use crate::compiled;
@@ -103,6 +103,19 @@ pub fn with_equal_rows(from: usize, to: impl IntoIterator<Item = usize>, device:
     }
     fs::write(copy.path().join("model.safetensors"), bytes).unwrap();
     Model::load(Origin::of_folder(copy.path()), FloatFormat::F32, device).unwrap().decoder
+}
+
+/// Returns the same model, in which token 12 has the embedding of token 11. A head that is tied keeps its rows.
+pub fn with_equal_embeddings(decoder: Decoder) -> Decoder {
+    decoder.map_matrices(&mut |matrix, values| match matrix {
+        Matrix::Embedding => {
+            let [rows, _] = values.dims();
+            let below = values.clone().narrow(0, 0, 12);
+            let above = values.clone().narrow(0, 13, rows - 13);
+            Tensor::cat(vec![below, values.narrow(0, 11, 1), above], 0)
+        }
+        _ => values,
+    })
 }
 
 /// Returns the number of preceding positions on which a state at `tap` can depend.

@@ -57,13 +57,13 @@ impl Inverter<'_> {
 
 #[cfg(test)]
 mod tests {
-    use inject_testing::models::model;
+    use inject_testing::models::{model, with_equal_embeddings};
 
     use super::*;
     use crate::{
         collisions::norm,
         inversion::Verdict,
-        models::{FloatFormat, Matrix, Tap, silent},
+        models::{FloatFormat, Tap, silent},
         noise::NoiseModel,
         policy::Policy,
         settings::Settings,
@@ -94,16 +94,7 @@ mod tests {
         let prompt = [3, 11, 5, 12, 11, 7];
         let tap = Tap::Block(2);
         for device in inject_testing::compiled() {
-            // Token 12 has the embedding of token 11.
-            let decoder = model("gpt2", &device).decoder.map_matrices(&mut |matrix, values| match matrix {
-                Matrix::Embedding => {
-                    let [rows, _] = values.dims();
-                    let below = values.clone().narrow(0, 0, 12);
-                    let above = values.clone().narrow(0, 13, rows - 13);
-                    Tensor::cat(vec![below, values.narrow(0, 11, 1), above], 0)
-                }
-                _ => values,
-            });
+            let decoder = with_equal_embeddings(model("gpt2", &device).decoder);
             let computed = TargetStates::of_prompt(&decoder, tap, &prompt).unwrap();
             let target = TargetStates::new(computed.states().to_owned(), tap, FloatFormat::F64).unwrap();
             let mut inverter = Inverter::new(&decoder, tap, Settings::new()).unwrap();
